@@ -1,0 +1,48 @@
+GO_TOOL := go tool -modfile=tools.mod
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
+
+.PHONY: help
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## bin/meshgw and bin/serf, the stock Serf CLI of the same version
+	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/ ./cmd/meshgw github.com/hashicorp/serf/cmd/serf
+
+.PHONY: run
+run: build ## one node, a mesh of its own, on the default ports
+	bin/meshgw agent
+
+.PHONY: demo
+demo: build ## three regions, two nodes each, upstreams and a load, for 30 s
+	bin/meshgw demo --for 30s
+
+.PHONY: test
+test: ## every test that needs nothing but Go, real processes included
+	go test -shuffle=on ./...
+
+.PHONY: race
+race: ## the same under the race detector (needs a C compiler)
+	go test -race -shuffle=on -short ./...
+
+.PHONY: lint
+lint: ## golangci-lint, the import diagram among it; changes nothing
+	$(GO_TOOL) golangci-lint run
+	go mod tidy -diff
+
+.PHONY: fmt
+fmt: ## rewrite into house style
+	$(GO_TOOL) golangci-lint fmt
+	go mod tidy
+
+.PHONY: fuzz
+fuzz: ## every fuzz target, FUZZTIME each (default 30s)
+	scripts/fuzz.sh
+
+.PHONY: bench
+bench: ## the benchmarks that stand beside the code
+	go test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: check
+check: build test race lint ## what CI runs
+	FUZZTIME=3s scripts/fuzz.sh
