@@ -1,0 +1,109 @@
+package roster
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/meshgw/meshgw/crdt"
+)
+
+// A Roster holds what every node has told of itself. Its methods may be called
+// from several goroutines at once.
+type Roster struct {
+	self        string
+	incarnation uint32
+	words       *crdt.Map
+
+	mu    sync.Mutex // guards the making of nodes
+	nodes atomic.Pointer[[]Node]
+}
+
+// New returns the roster of the node with the given id, which holds nothing yet.
+func New(self string, incarnation uint32) *Roster {
+	bounds := crdt.Bounds{Entries: 4096, Graves: 10_000, Key: 64, Value: 4096}
+	return &Roster{
+		self:        self,
+		incarnation: incarnation,
+		words: crdt.NewMap(bounds, func(id string, value []byte) error {
+			_, err := decode(id, value)
+			return err
+		}),
+	}
+}
+
+// Tell replaces what this node says of itself; its ID and Incarnation are those
+// given to New. It reports whether that is news.
+func (r *Roster) Tell(n Node) (news bool) {
+	n.ID, n.Incarnation = r.self, r.incarnation
+	// The incarnation is the upper half of the version, so that a restart
+	// outbids everything said before it.
+	news = r.words.Put(r.self, uint64(r.incarnation)<<32, encode(n))
+	if news {
+		r.refresh()
+	}
+	return news
+}
+
+// Forget drops the node with the given id everywhere, until it speaks again.
+func (r *Roster) Forget(id string) {
+	r.words.Forget(id)
+	r.refresh()
+}
+
+// refresh has Nodes made anew. The lock keeps a Nodes under way from storing what
+// it read before the change.
+func (r *Roster) refresh() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.nodes.Store(nil)
+}
+
+// Nodes returns all nodes, ordered by name, then by id. The slice is shared and
+// must not be written to.
+func (r *Roster) Nodes() []Node {
+	if nodes := r.nodes.Load(); nodes != nil {
+		return *nodes
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	nodes := []Node{}
+	for id, value := range r.words.All() {
+		if n, err := decode(id, value); err == nil {
+			nodes = append(nodes, n)
+		}
+	}
+	slices.SortFunc(nodes, func(a, b Node) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
+	r.nodes.Store(&nodes)
+	return nodes
+}
+
+// ByName returns the node called name; of several, which only clones of a data
+// dir or a changed machine produce, the one that started last.
+func (r *Roster) ByName(name string) (found Node, ok bool) {
+	for _, n := range r.Nodes() {
+		if n.Name == name && (!ok || n.StartedAt > found.StartedAt) {
+			found, ok = n, true
+		}
+	}
+	return found, ok
+}
+
+// Digest implements gossip.State.
+func (r *Roster) Digest() []byte { return r.words.Digest() }
+
+// Delta implements gossip.State.
+func (r *Roster) Delta(digest []byte) ([]byte, error) { return r.words.Delta(digest) }
+
+// Changes implements gossip.State.
+func (r *Roster) Changes(limit int) (data []byte, oversized bool) { return r.words.Changes(limit) }
+
+// Merge implements gossip.State.
+func (r *Roster) Merge(data []byte) error {
+	changed, err := r.words.Merge(data)
+	if len(changed) > 0 {
+		r.refresh()
+	}
+	return err
+}
