@@ -35,10 +35,11 @@ type Endpoint struct {
 	mu      sync.Mutex // guards the rest, and all writes to gate but those of gateSlow
 	breaker Breaker
 	causes  [causes]cause
+	ejected ejection
 
 	probeAt atomic.Int64 // from when a request may probe, while gateBreaker or gateStalled
 	slowAt  atomic.Int64 // when slow start began, while gateSlow
-	tryAt   atomic.Int64 // from when the next background try is due
+	tryAt   atomic.Int64 // from when the next try in the background is due
 }
 
 // The bits of Endpoint.gate say what has to be looked at before a request is
@@ -95,16 +96,17 @@ func (e *Endpoint) Latency(now time.Time) time.Duration {
 // Begin tells that a try is sent to e.
 func (e *Endpoint) Begin(now time.Time) {
 	e.inflight.Add(1)
-	if e.waiting.Add(1) == 1 {
-		e.busyAt.Store(e.offset(now))
+	if e.waiting.Load() == 0 {
+		e.busyAt.Store(e.offset(now)) // before it waits: who sees it wait must not see an old time
 	}
+	e.waiting.Add(1)
 }
 
 // Answer tells that the response header of a try has come, before End. o.Kind
 // is OK or Unavailable.
 func (e *Endpoint) Answer(now time.Time, o Outcome) {
-	e.waiting.Add(-1)
 	e.count(now, o)
+	e.waiting.Add(-1)
 }
 
 // End tells that a try is over, with its outcome.
@@ -116,8 +118,8 @@ func (e *Endpoint) End(now time.Time, o Outcome) {
 		}
 		return
 	}
-	e.waiting.Add(-1)
 	e.count(now, o)
+	e.waiting.Add(-1)
 }
 
 // count takes in an outcome, once for each try.

@@ -84,6 +84,7 @@ func (b *Balancer) byHash(now time.Time, key uint64, tried []*Endpoint) *Endpoin
 		if !ok || slices.Contains(tried, c.endpoint) || !b.underBound(now, c) || probe && !c.endpoint.claim(now) {
 			continue
 		}
+		b.inflight.sum.Add(1)
 		return c.endpoint
 	}
 	return nil
@@ -97,36 +98,29 @@ func (b *Balancer) underBound(now time.Time, c *candidate) bool {
 	if inflight == 0 {
 		return true
 	}
-	part := loadBound * c.weight / b.weights
-	under := func(all int64) bool { return float64(inflight) < math.Ceil(part*float64(all+1)) }
-	if all, fresh := b.inflight.load(b.candidates[0].endpoint.offset(now)); fresh && under(all) {
-		return true
-	}
-	return under(b.count(now))
+	all := b.inflight.at(b.candidates, b.candidates[0].endpoint.offset(now))
+	return float64(inflight) < math.Ceil(loadBound*c.weight/b.weights*float64(all+1))
 }
 
-// count adds up the requests in flight and remembers the sum for a while.
-func (b *Balancer) count(now time.Time) int64 {
-	var all int64
-	for i := range b.candidates {
-		all += b.candidates[i].endpoint.inflight.Load()
-	}
-	b.inflight.store(b.candidates[0].endpoint.offset(now), all)
-	return all
-}
-
-// estimate is a sum that is good enough for a millisecond: what grows meanwhile
-// is found by counting again before anything is refused.
+// estimate is the number of requests in flight at a Balancer's endpoints. It is
+// counted once a millisecond; between two counts it only grows, by what Pick
+// chose, so that it is never too low and nobody is passed over for nothing.
 type estimate struct {
+	_   [64]byte
 	sum atomic.Int64
-	at  atomic.Int64
+	due atomic.Int64 // when to count again
+	_   [64]byte
 }
 
-func (e *estimate) load(now int64) (sum int64, fresh bool) {
-	return e.sum.Load(), now-e.at.Load() < int64(time.Millisecond)
-}
-
-func (e *estimate) store(now, sum int64) {
+func (e *estimate) at(candidates []candidate, now int64) int64 {
+	due := e.due.Load()
+	if now < due || !e.due.CompareAndSwap(due, now+int64(time.Millisecond)) {
+		return e.sum.Load()
+	}
+	var sum int64
+	for i := range candidates {
+		sum += candidates[i].endpoint.inflight.Load()
+	}
 	e.sum.Store(sum)
-	e.at.Store(now)
+	return sum
 }

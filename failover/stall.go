@@ -1,8 +1,69 @@
 package failover
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 const (
 	stallFloor  = 500 * time.Millisecond // no silence shorter than this is suspected
 	stallFactor = 3                      // nor one shorter than this many times what answers take
 )
+
+// Suspect looks for stalls: endpoints that wait with requests in flight and
+// without any answer for much longer than answers take here, while a sibling
+// answers. They get nothing new as long as a request waits at them, then one
+// request at a time, until they answer. Suspect returns those it found anew; it
+// is to be called every 100 ms or so.
+//
+// Where all are silent nobody is suspected: then it is not the endpoint.
+func (b *Balancer) Suspect(now time.Time) []*Endpoint {
+	patience := b.patience(now)
+	var found []*Endpoint
+	for i := range b.candidates {
+		e := b.candidates[i].endpoint
+		if e.gate.Load()&(gateBreaker|gateStalled) != 0 || e.silence(now) < patience {
+			continue
+		}
+		answersSince := func(c candidate) bool {
+			s := c.endpoint
+			return s != e && s.sinceAnswer(now) < e.silence(now) && s.silence(now) < patience/2
+		}
+		if slices.ContainsFunc(b.candidates, answersSince) {
+			e.suspect(now)
+			found = append(found, e)
+		}
+	}
+	return found
+}
+
+// patience is how long an endpoint may be silent.
+func (b *Balancer) patience(now time.Time) time.Duration {
+	slowest := time.Duration(0)
+	for i := range b.candidates {
+		slowest = max(slowest, b.candidates[i].endpoint.Latency(now))
+	}
+	return max(stallFloor, stallFactor*slowest)
+}
+
+// silence is for how long requests have waited at e without an answer to any.
+func (e *Endpoint) silence(now time.Time) time.Duration {
+	if e.waiting.Load() == 0 {
+		return 0
+	}
+	return time.Duration(e.offset(now) - max(e.busyAt.Load(), e.answeredAt.Load()))
+}
+
+// sinceAnswer is the age of e's last sign of life.
+func (e *Endpoint) sinceAnswer(now time.Time) time.Duration {
+	return time.Duration(e.offset(now) - e.answeredAt.Load())
+}
+
+func (e *Endpoint) suspect(now time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.gate.Load()&gateBreaker == 0 {
+		e.probeAt.Store(e.offset(now))
+		e.set(causeStalled, now, "silent while others answer")
+	}
+}

@@ -1,0 +1,113 @@
+package failover
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// CheckVerdict is what active checks of one node say of an endpoint.
+type CheckVerdict uint8
+
+// The verdicts of checks.
+const (
+	CheckUnknown CheckVerdict = iota // not checked, or not often enough
+	CheckUp
+	CheckDown
+)
+
+// String gives v as status shows it.
+func (v CheckVerdict) String() string {
+	switch v {
+	case CheckUp:
+		return "up"
+	case CheckDown:
+		return "down"
+	default:
+		return "unknown"
+	}
+}
+
+// CheckConfig is the pace of an endpoint's checks. All fields must be set.
+type CheckConfig struct {
+	Interval time.Duration
+	Rise     int // successes in a row that make it up
+	Fall     int // failures in a row that make it down
+}
+
+// Check is the record of one node's checks of an endpoint. Its methods return
+// the next record. The zero Check is due at once.
+type Check struct {
+	Verdict CheckVerdict
+	Run     int       // of equal results against the verdict: successes above 0, failures below
+	Next    time.Time // when to check again
+}
+
+// checkJitter is the part of the interval by which checks are spread.
+const checkJitter = 0.1
+
+// Due reports whether the endpoint should be checked at now.
+func (c Check) Due(now time.Time) bool { return !now.Before(c.Next) }
+
+// Observe takes in the result of a check. As long as results contradict the
+// verdict, or there is none, the next follows after a quarter of the interval.
+// jitter, uniform in [0,1), shortens the wait by up to a tenth, so that checkers
+// do not march in step.
+func (c Check) Observe(now time.Time, ok bool, cfg CheckConfig, jitter float64) Check {
+	switch {
+	case ok == (c.Verdict == CheckUp) && c.Verdict != CheckUnknown:
+		c.Run = 0
+	case ok:
+		if c.Run = max(c.Run, 0) + 1; c.Run >= cfg.Rise {
+			c.Verdict, c.Run = CheckUp, 0
+		}
+	default:
+		if c.Run = min(c.Run, 0) - 1; -c.Run >= cfg.Fall {
+			c.Verdict, c.Run = CheckDown, 0
+		}
+	}
+	wait := cfg.Interval
+	if c.Run != 0 {
+		wait /= 4
+	}
+	c.Next = now.Add(wait - time.Duration(checkJitter*jitter*float64(wait)))
+	return c
+}
+
+// MaxCheckers is how many nodes check an endpoint at most, at the same time.
+const MaxCheckers = 3
+
+// Checkers returns which of the live nodes of a region, given by id, check an
+// endpoint: the first three by rendezvous hashing (Thaler, Ravishankar 1998),
+// fewer where there are fewer. So every node finds the same, and a node that
+// comes or goes moves only its own checks. The first two check always, the
+// third when ThirdNeeded says so.
+func Checkers(nodes []string, upstream, url string) []string {
+	key := xxhash.Sum64String(upstream)*31 + xxhash.Sum64String(url)
+	top := make([]scored, 0, MaxCheckers+1)
+	for _, id := range nodes {
+		top = append(top, scored{id, mix(key ^ xxhash.Sum64String(id))})
+		slices.SortFunc(top, func(a, b scored) int {
+			return cmp.Or(cmp.Compare(b.score, a.score), cmp.Compare(a.id, b.id))
+		})
+		top = top[:min(len(top), MaxCheckers)]
+	}
+	ids := make([]string, len(top))
+	for i, s := range top {
+		ids[i] = s.id
+	}
+	return ids
+}
+
+type scored struct {
+	id    string
+	score uint64
+}
+
+// ThirdNeeded reports whether the third checker has to check too: the first two
+// disagree, or one of them is silent.
+func ThirdNeeded(first, second Witness) bool {
+	return first.Silent || second.Silent || first.Check != second.Check
+}

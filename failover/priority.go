@@ -1,0 +1,84 @@
+package failover
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Priority says who is refused last.
+type Priority uint8
+
+// The priorities, the first to be refused last.
+const (
+	Critical Priority = iota
+	High
+	Normal
+	Low
+	Priorities = 4 // how many there are
+)
+
+// ParsePriority returns the priority with the name that a route file uses; the
+// empty name is the default, Normal.
+func ParsePriority(name string) (Priority, error) {
+	switch name {
+	case "critical":
+		return Critical, nil
+	case "high":
+		return High, nil
+	case "", "normal":
+		return Normal, nil
+	case "low":
+		return Low, nil
+	}
+	return 0, fmt.Errorf("%q is no priority", name)
+}
+
+// String gives p as route files and metrics write it.
+func (p Priority) String() string {
+	switch p {
+	case Critical:
+		return "critical"
+	case High:
+		return "high"
+	case Normal:
+		return "normal"
+	case Low:
+		return "low"
+	}
+	return "unknown"
+}
+
+// A Mix is a value for each Priority: requests/s that arrive, or the share of
+// them, in [0,1], that is to be refused.
+type Mix [Priorities]float64
+
+// Refuse returns which share of each priority to refuse so that share of all
+// requests is, the lowest priority first. mix is what arrives, in any unit;
+// where it is not known yet, all priorities count as equally frequent.
+func Refuse(share float64, mix Mix) Mix { return refuse(share, mix, Critical) }
+
+// refuse is Refuse of the requests from the priority last down, and spares
+// those above.
+func refuse(share float64, mix Mix, last Priority) Mix {
+	total := 0.0
+	for p := last; p <= Low; p++ {
+		total += max(0, mix[p])
+	}
+	if total <= 0 {
+		mix, total = Mix{1, 1, 1, 1}, float64(Priorities-last)
+	}
+	left := min(1, max(0, share)) * total
+	var refused Mix
+	for p := Low + 1; p > last && left > 0; p-- {
+		if n := mix[p-1]; n > 0 {
+			refused[p-1] = min(1, left/n)
+			left -= min(left, n)
+		}
+	}
+	for p := last + 1; p <= Low; p++ { // one without requests now is refused before a higher one is
+		if mix[p] <= 0 && slices.Max(refused[last:p]) > 0 {
+			refused[p] = 1
+		}
+	}
+	return refused
+}

@@ -1,0 +1,102 @@
+package failover
+
+import "time"
+
+// Verdict is what a node says of an endpoint: what its checks found and whether
+// its breaker is open.
+type Verdict struct {
+	Upstream, URL string
+	Check         CheckVerdict
+	Open          bool   // the breaker is open or half-open
+	Since         int64  // ms since 1970 on the node's own clock; for display only
+	Reason        string // why its breaker opened or its checks fail
+}
+
+// Verdicts are all that a node says of endpoints. They change seldom. What an
+// incarnation said counts as long as it lives: see Of.
+type Verdicts struct {
+	Incarnation uint32
+	Region      string
+	Verdicts    []Verdict
+}
+
+// Of returns what v says of an endpoint as the word of node id, which lives as
+// incarnation. What another incarnation said is not heeded.
+func (v Verdicts) Of(id string, incarnation uint32, upstream, url string) Witness {
+	w := Witness{ID: id}
+	if v.Incarnation != incarnation {
+		return w
+	}
+	for _, verdict := range v.Verdicts {
+		if verdict.Upstream == upstream && verdict.URL == url {
+			w.Check, w.Open, w.Reason = verdict.Check, verdict.Open, verdict.Reason
+			break
+		}
+	}
+	return w
+}
+
+// Verdict returns what this node has to say of e at now, with what its own
+// checks found; false when that is nothing.
+func (e *Endpoint) Verdict(upstream string, check Check) (Verdict, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	v := Verdict{Upstream: upstream, URL: e.url, Check: check.Verdict}
+	if e.gate.Load()&gateBreaker != 0 {
+		v.Open, v.Reason = true, e.causes[causeBreaker].reason
+		v.Since = e.causes[causeBreaker].since.UnixMilli()
+	}
+	return v, v.Open || v.Check != CheckUnknown
+}
+
+// Load is what a node tells of its room for an upstream, in requests/s.
+type Load struct {
+	Upstream string
+	Headroom float64 // what it could take more than now: see Headroom
+	Foreign  float64 // what it takes now for nodes of other regions
+	Wanted   float64 // what it wants other regions to take: see Split
+}
+
+// Loads are all that a node tells of its room. They change all the time; a node
+// that has not told them for a while is silent.
+type Loads struct {
+	Incarnation uint32
+	Region      string
+	Loads       []Load
+}
+
+// Of returns what l says of an upstream; the zero Load when another incarnation
+// than the living one said it, or nothing was said.
+func (l Loads) Of(incarnation uint32, upstream string) Load {
+	if l.Incarnation != incarnation {
+		return Load{}
+	}
+	for _, load := range l.Loads {
+		if load.Upstream == upstream {
+			return load
+		}
+	}
+	return Load{}
+}
+
+// The bounds of headroom.
+const (
+	targetCPU    = 0.8
+	measurable   = 0.05                   // of the CPU: below, what a request costs cannot be told
+	assumedSpent = 100 * time.Millisecond // by a request, before one was measured
+)
+
+// Headroom returns what a node could take more of an upstream, in requests/s:
+// as much as brings its CPU from cpu (0..1) to 80 %, rate being all it serves
+// now, and as the upstream's free slots (max_connections times healthy
+// endpoints less those in use) can take when each is held for mean.
+func Headroom(rate, cpu float64, freeSlots int, mean time.Duration) float64 {
+	if mean <= 0 {
+		mean = assumedSpent
+	}
+	room := max(0, float64(freeSlots)) / mean.Seconds()
+	if cpu >= measurable {
+		room = min(room, max(0, rate*(targetCPU/cpu-1)))
+	}
+	return room
+}
