@@ -1,0 +1,37 @@
+package failover
+
+// Health returns the weight of the candidates that this node holds for healthy
+// over that of all, and the same with failed checks ignored, each in [0,1]. What
+// has still to be probed is not healthy.
+func (b *Balancer) Health() (health, unchecked float64) {
+	for i := range b.candidates {
+		c := &b.candidates[i]
+		gate := c.endpoint.gate.Load() & gateOut
+		if gate == 0 {
+			health += c.weight / b.weights
+		}
+		if gate&^gateChecks == 0 {
+			unchecked += c.weight / b.weights
+		}
+	}
+	return min(1, health), min(1, unchecked)
+}
+
+// HealthOf is Balancer.Health for a region that is known by hearsay: by what its
+// nodes decided of each of its endpoints, whose weights are given.
+func HealthOf(weights []int, decisions []Decision) (health, unchecked float64) {
+	total := 0.0
+	for i, w := range weights {
+		total += float64(w)
+		if !decisions[i].Out() {
+			health += float64(w)
+		}
+		if !decisions[i].Peers {
+			unchecked += float64(w)
+		}
+	}
+	if total == 0 {
+		return 0, 0
+	}
+	return health / total, unchecked / total
+}
