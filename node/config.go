@@ -1,0 +1,238 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// Config is what a node is told when it starts: plain data, complete and checked.
+// Load makes one; the zero Config is not usable.
+type Config struct {
+	Node   Identity
+	Listen ListenConfig
+	Gossip GossipConfig
+	Drain  DrainConfig
+	Log    LogConfig
+
+	DataDir         string         // made if absent
+	RoutesFile      string         // empty for none
+	ReadyFile       string         // empty for none; holds the addresses once the node serves
+	AdminTokensFile string         // empty for none
+	TrustedProxies  []netip.Prefix // whose forwarding headers are believed
+	MaxInflight     int            // requests served at once; 0 = by memory
+	Insecure        bool           // clear text off loopback is the user's will
+}
+
+// Identity is what a node tells the mesh of itself.
+type Identity struct {
+	Name   string // 1 to 128 of A-Z a-z 0-9 . _ -
+	Region string // 1 to 64 of the same
+	Zone   string // up to 64 of the same
+	Weight int    // relative capacity, 1..65535
+}
+
+// ListenConfig holds listening addresses as host:port, port 0 for a free one.
+type ListenConfig struct {
+	HTTP         string
+	HTTPS        string // empty = closed
+	Mesh         string // empty = closed; plain HTTP on loopback otherwise
+	Admin        string
+	Certificates []Certificate // of HTTPS; the first is for clients that name no host
+}
+
+// Certificate names the PEM files of a certificate chain and its key.
+type Certificate struct {
+	Cert string
+	Key  string
+}
+
+// GossipConfig is how a node is reached by its peers and finds them.
+type GossipConfig struct {
+	Bind        string   // host:port, for TCP and UDP
+	Advertise   string   // host:port that peers are told; empty = detected, port 0 = the bound one
+	RPC         string   // host:port of Serf's RPC
+	RPCAuth     Secret   // empty for none
+	Join        []string // seeds: host, host:port or dnssrv+NAME
+	KeyringFile string   // empty = in clear
+	Profile     string   // local, lan or wan: Serf's timing
+}
+
+// DrainConfig is how a node stops.
+type DrainConfig struct {
+	AcceptFor time.Duration // after the mesh is told and readiness fails
+	FinishIn  time.Duration // then, for the requests in flight
+}
+
+// LogConfig is what is logged to standard error, and how.
+type LogConfig struct {
+	Level  zerolog.Level
+	Format string // json or console; empty = console on a terminal, else json
+	Access AccessLog
+}
+
+// AccessLog says of which requests a line is written.
+type AccessLog struct {
+	Errors bool    // those that failed or were slow, always
+	Ratio  float64 // share of all others, 0..1
+}
+
+// Secret is a text that is never printed.
+type Secret string
+
+// String hides the secret, and says whether there is one.
+func (s Secret) String() string {
+	if s == "" {
+		return ""
+	}
+	return "(set)"
+}
+
+// GoString hides the secret from %#v too.
+func (s Secret) GoString() string { return fmt.Sprintf("%q", s.String()) }
+
+// MarshalText hides the secret in JSON and in logs.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+var (
+	// ErrSettings marks settings that do not parse: a usage error. The error
+	// that wraps it tells every mistake, one a line, each with its place.
+	ErrSettings = errors.New("bad settings")
+
+	// ErrRefused marks settings that are understood and that a node refuses to
+	// start with. The error that wraps it tells every reason, one a line.
+	ErrRefused = errors.New("refused to start")
+)
+
+// Load makes the Config of a node from flags (values by flag name, as given)
+// over environ (as os.Environ has it) over the YAML file named configFile, or
+// by MESHGW_CONFIG where that is empty, over the defaults of Settings.
+//
+// It reads the file strictly and reports all mistakes at once: the error wraps
+// ErrSettings or ErrRefused. It reads the keyring, to refuse an unusable one.
+func Load(flags map[string][]string, environ []string, configFile string) (Config, error) {
+	d := draft{origin: map[string]string{}}
+	d.defaults()
+	env := environment(environ)
+	if configFile == "" {
+		configFile = env[envPrefix+"CONFIG"]
+	}
+	if configFile != "" {
+		d.file(configFile)
+	}
+	d.environ(env)
+	d.flags(flags)
+	d.hostname()
+	if len(d.mistakes) > 0 {
+		return Config{}, &settingsError{kind: ErrSettings, all: errors.Join(append(d.mistakes, d.refusals...)...)}
+	}
+	d.resolve()
+	if err := errors.Join(d.refusals...); err != nil {
+		return Config{}, &settingsError{kind: ErrRefused, all: err}
+	}
+	return d.Config, nil
+}
+
+// settingsError reads as its mistakes alone: each has its place already.
+type settingsError struct {
+	kind error
+	all  error
+}
+
+func (e *settingsError) Error() string   { return e.all.Error() }
+func (e *settingsError) Unwrap() []error { return []error{e.kind, e.all} }
+
+// draft is a Config in the making.
+type draft struct {
+	Config
+	pair     Certificate       // given by flag or environment, instead of the file's
+	origin   map[string]string // where a flag's value came from; absent for defaults
+	mistakes []error
+	refusals []error
+}
+
+func (d *draft) defaults() {
+	for _, s := range settings() {
+		if s.Default == "" || s.set == nil {
+			continue
+		}
+		if err := s.set(d, s.split(s.Default)); err != nil {
+			panic("default of " + s.Flag + ": " + err.Error()) // a promise of the table, kept by its test
+		}
+	}
+}
+
+func (d *draft) environ(env map[string]string) {
+	for _, s := range settings() {
+		if value := env[s.Env()]; value != "" && s.Flag != "" {
+			d.put(s, s.Env(), s.split(value))
+		}
+	}
+}
+
+func (d *draft) flags(flags map[string][]string) {
+	known := map[string]bool{}
+	for _, s := range settings() {
+		known[s.Flag] = true
+		values, given := flags[s.Flag]
+		if !given {
+			continue
+		}
+		var all []string
+		for _, v := range values {
+			all = append(all, s.split(v)...)
+		}
+		d.put(s, "--"+s.Flag, all)
+	}
+	for name := range flags {
+		if !known[name] {
+			d.mistake("--"+name, errors.New("unknown flag"))
+		}
+	}
+}
+
+// put sets s to values that come from place, or notes what is wrong with them.
+func (d *draft) put(s Setting, place string, values []string) {
+	if s.Later {
+		d.refuse(place, "not supported yet by this build")
+		return
+	}
+	if len(values) == 0 {
+		values = []string{""}
+	}
+	if !s.Many {
+		values = values[len(values)-1:]
+	}
+	if err := s.set(d, values); err != nil {
+		d.mistake(place, err)
+		return
+	}
+	d.origin[s.Flag] = place
+}
+
+func (d *draft) hostname() {
+	if d.Node.Name != "" {
+		return
+	}
+	name, err := os.Hostname()
+	if err == nil {
+		err = checkName(name, 1, maxNodeName)
+	}
+	if err != nil {
+		d.mistake("--node", fmt.Errorf("take the host's name: %w", err))
+		return
+	}
+	d.Node.Name = name
+}
+
+func (d *draft) mistake(place string, err error) {
+	d.mistakes = append(d.mistakes, fmt.Errorf("%s: %w", place, err))
+}
+
+func (d *draft) refuse(place, format string, args ...any) {
+	d.refusals = append(d.refusals, fmt.Errorf("%s: %s", place, fmt.Sprintf(format, args...)))
+}
