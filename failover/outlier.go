@@ -22,10 +22,16 @@ const (
 	baseEjection    = 30 * time.Second
 )
 
-// ejection is an endpoint's record of ejections.
+// ejection is an endpoint's record of ejections. Like openings of a breaker, one
+// that comes soon after the last is in a row with it.
 type ejection struct {
 	times int // in a row: each lasts one baseEjection longer
 	until time.Time
+}
+
+// rest is how long the latest ejection lasts.
+func (e ejection) rest() time.Duration {
+	return min(maxOpenFor, time.Duration(e.times)*baseEjection)
 }
 
 // EjectOutliers looks at what the endpoints answered since the last call. It
@@ -138,21 +144,23 @@ func moments(samples []sample, value func(sample) float64) (mean, stdev float64)
 func (e *Endpoint) eject(now time.Time, reason string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if now.Sub(e.ejected.until) > e.ejected.rest() {
+		e.ejected.times = 0
+	}
 	e.ejected.times++
-	e.ejected.until = now.Add(min(maxOpenFor, time.Duration(e.ejected.times)*baseEjection))
+	e.ejected.until = now.Add(e.ejected.rest())
 	e.set(causeEjected, now, reason)
 }
 
-// reinstate ends e's ejection when its time is over, forgets one past ejection
-// for each interval without, and reports whether e is ejected still.
+// reinstate ends e's ejection when its time is over, and reports whether e is
+// ejected still.
 func (e *Endpoint) reinstate(now time.Time) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	switch {
-	case e.gate.Load()&gateEjected == 0:
-		e.ejected.times = max(0, e.ejected.times-1)
+	if e.gate.Load()&gateEjected == 0 {
 		return false
-	case now.Before(e.ejected.until):
+	}
+	if now.Before(e.ejected.until) {
 		return true
 	}
 	e.clear(causeEjected)

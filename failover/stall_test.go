@@ -1,0 +1,107 @@
+package failover_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/meshgw/meshgw/failover"
+)
+
+// drive sends a request to each of up every 10 ms until the time is over, and
+// returns the new now.
+func drive(now time.Time, d time.Duration, up ...*failover.Endpoint) time.Time {
+	for end := now.Add(d); now.Before(end); now = now.Add(10 * time.Millisecond) {
+		for _, e := range up {
+			try(now, e, failover.OK, 5*time.Millisecond)
+		}
+	}
+	return now
+}
+
+func TestSilentEndpointIsSuspectedWhileOthersAnswer(t *testing.T) {
+	all := old(3)
+	b := failover.NewBalancer(failover.LeastRequest, candidates(all))
+	now := drive(start, time.Second, all...)
+	frozen := all[1]
+	frozen.Begin(now)
+	frozen.Begin(now)
+	now = drive(now, 400*time.Millisecond, all[0], all[2])
+	if got := b.Suspect(now); len(got) != 0 {
+		t.Fatalf("%d suspected after 400ms, want none yet", len(got))
+	}
+	now = drive(now, 200*time.Millisecond, all[0], all[2])
+	if got := b.Suspect(now); len(got) != 1 || got[0] != frozen {
+		t.Fatalf("suspected %v after 600ms, want the frozen one", got)
+	}
+	if got := b.Suspect(now); len(got) != 0 {
+		t.Fatalf("suspected twice: %v", got)
+	}
+	status(t, frozen, now, failover.Suspect)
+	if got := picked(t, b, now, 1000); got[frozen] != 0 {
+		t.Fatalf("%d requests sent to a suspect that two wait at", got[frozen])
+	}
+	for range 2 {
+		frozen.End(now, failover.Outcome{Kind: failover.Stalled, Latency: 600 * time.Millisecond})
+	}
+	if got := picked(t, b, now, 1000); got[frozen] != 1 {
+		t.Fatalf("%d requests sent to a suspect that none waits at, want one as a probe", got[frozen])
+	}
+	try(now, frozen, failover.OK, 0)
+	status(t, frozen, now, failover.Closed)
+}
+
+func TestSuspectWhoStaysSilentOpens(t *testing.T) {
+	all := old(2)
+	b := failover.NewBalancer(failover.Random, candidates(all))
+	now := drive(start, time.Second, all...)
+	for range 5 {
+		all[0].Begin(now)
+	}
+	now = drive(now, 600*time.Millisecond, all[1])
+	b.Suspect(now)
+	for range 5 {
+		all[0].End(now, failover.Outcome{Kind: failover.Stalled, Latency: 600 * time.Millisecond})
+	}
+	status(t, all[0], now, failover.Open)
+}
+
+func TestNobodyIsSuspectedWhereAllAreSilentOrSlow(t *testing.T) {
+	t.Run("all silent", func(t *testing.T) {
+		all := old(3)
+		b := failover.NewBalancer(failover.LeastRequest, candidates(all))
+		now := drive(start, time.Second, all...)
+		for i, e := range all {
+			e.Begin(now.Add(time.Duration(i) * time.Millisecond))
+		}
+		for range 50 {
+			now = now.Add(100 * time.Millisecond)
+			if got := b.Suspect(now); len(got) != 0 {
+				t.Fatalf("suspected %v", got)
+			}
+		}
+	})
+	t.Run("slow by nature", func(t *testing.T) {
+		all := old(2)
+		b := failover.NewBalancer(failover.LeastRequest, candidates(all))
+		now := start.Add(3 * time.Second)
+		try(now, all[0], failover.OK, 2*time.Second)
+		try(now, all[1], failover.OK, 2*time.Second)
+		all[0].Begin(now)
+		now = drive(now, 1500*time.Millisecond, all[1])
+		if got := b.Suspect(now); len(got) != 0 {
+			t.Fatalf("suspected %v after less than it usually takes", got)
+		}
+	})
+	t.Run("idle", func(t *testing.T) {
+		all := old(2)
+		b := failover.NewBalancer(failover.LeastRequest, candidates(all))
+		now := drive(start, 5*time.Second, all[1])
+		if got := b.Suspect(now); len(got) != 0 {
+			t.Fatalf("suspected %v, which got no requests", got)
+		}
+		all[0].Begin(now) // its first: silent only from now on
+		if got := b.Suspect(now.Add(10 * time.Millisecond)); len(got) != 0 {
+			t.Fatalf("suspected %v after 10ms", got)
+		}
+	})
+}
