@@ -146,10 +146,10 @@ func closeSegment(dst []byte, root, segment int) ([]byte, error) {
 }
 
 func isUnreserved(c byte) bool {
-	return isAlphanumeric(c) || c == '-' || c == '.' || c == '_' || c == '~'
+	return isLetterOrDigit(c) || c == '-' || c == '.' || c == '_' || c == '~'
 }
 
-func isAlphanumeric(c byte) bool {
+func isLetterOrDigit(c byte) bool {
 	return 'a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9'
 }
 
@@ -197,7 +197,7 @@ func ParseHost(dst, raw []byte) (host []byte, port int, err error) {
 	for i, c := range name {
 		switch {
 		case c == '.' && i > 0 && name[i-1] != '.':
-		case isAlphanumeric(c) || c == '-' || c == '_':
+		case isLetterOrDigit(c) || c == '-' || c == '_':
 		default:
 			return nil, 0, fmt.Errorf("%w: byte %#02x", ErrHost, c)
 		}
