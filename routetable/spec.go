@@ -1,22 +1,8 @@
 package routetable
 
-import "time"
-
 // The nouns of the route file. They are plain data: what a user may write, with
 // the file's names as json tags (YAML uses the same). Absent fields are zero;
 // the defaults are applied by Compile, so that they never travel.
-
-// Duration is a length of time written as Go writes it: 500ms, 30s, 5m.
-type Duration time.Duration
-
-// Bytes is a size written with a unit: 512, 64KiB, 10MiB, 1GiB.
-type Bytes int64
-
-// Rate is N events per second, minute, hour or day, written 100/s, 10/m, 5/h, 1/d.
-type Rate struct {
-	N   int64
-	Per time.Duration
-}
 
 // Spec is the content of a route file: all objects, keyed by kind and name.
 type Spec struct {
@@ -165,9 +151,9 @@ type Split struct {
 
 // Rewrite changes what the upstream sees of the target.
 type Rewrite struct {
-	Path       string `json:"path,omitempty"`
-	PathPrefix string `json:"path_prefix,omitempty"`
-	Host       string `json:"host,omitempty"`
+	Path       string  `json:"path,omitempty"`        // the whole path
+	PathPrefix *string `json:"path_prefix,omitempty"` // instead of the prefix that matched
+	Host       string  `json:"host,omitempty"`
 }
 
 // HeaderOps changes header fields: set replaces, add appends, remove deletes.
@@ -179,12 +165,12 @@ type HeaderOps struct {
 
 // Redirect answers with a Location instead of an upstream's answer.
 type Redirect struct {
-	Scheme     string `json:"scheme,omitempty"`
-	Host       string `json:"host,omitempty"`
-	Port       int    `json:"port,omitempty"`
-	Path       string `json:"path,omitempty"`
-	PathPrefix string `json:"path_prefix,omitempty"`
-	Status     int    `json:"status,omitempty"` // 301, 302 (default), 303, 307, 308
+	Scheme     string  `json:"scheme,omitempty"`
+	Host       string  `json:"host,omitempty"`
+	Port       int     `json:"port,omitempty"`
+	Path       string  `json:"path,omitempty"`
+	PathPrefix *string `json:"path_prefix,omitempty"`
+	Status     int     `json:"status,omitempty"` // 301, 302 (default), 303, 307, 308
 }
 
 // Mirror copies a share of the requests to another upstream.

@@ -1,0 +1,652 @@
+package routetable
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/meshgw/meshgw/crdt"
+)
+
+// The defaults of a route file.
+const (
+	defaultWeight         = 100
+	defaultConnect        = 500 * time.Millisecond
+	defaultResponse       = 15 * time.Second
+	defaultRequest        = 30 * time.Second
+	defaultIdle           = 5 * time.Minute
+	defaultFailures       = 5
+	defaultOpenFor        = 30 * time.Second
+	defaultMaxEjected     = 50
+	defaultAttempts       = 2
+	defaultRetryBudget    = 20
+	defaultMaxConnections = 512
+	defaultMaxPending     = 1024
+	defaultMaxBody        = 10 << 20
+	defaultMinCompress    = 1024
+	defaultIsolated       = 0.5
+)
+
+// Compile makes spec ready to serve. It gives the same table whatever the order
+// of spec's objects. An object with an error of its own is left out of the
+// table; a route whose upstream is missing is in it, and Broken. The problems
+// are those of Validate. spec must not change afterwards.
+func Compile(spec *Spec) (*Table, Problems) {
+	problems := Validate(spec)
+	t := compile(spec, func(string, string) crdt.Stamp { return crdt.Stamp{} }, faulty(problems))
+	t.digest = contentDigest(spec)
+	return t, problems
+}
+
+// compiler builds one Table.
+type compiler struct {
+	*Table
+	stamp func(kind, name string) crdt.Stamp
+	limit map[string]*LimitRule
+}
+
+// compile builds the table of those objects of spec that bad does not hold, by
+// kind/name. They must have passed the checks of their own fields.
+func compile(spec *Spec, stamp func(kind, name string) crdt.Stamp, bad map[string]bool) *Table {
+	c := compiler{
+		Table: &Table{serviceByName: make(map[string]*Service, len(spec.Upstreams))},
+		stamp: stamp,
+		limit: make(map[string]*LimitRule, len(spec.Limits)),
+	}
+	for _, u := range byName(spec.Upstreams, bad) {
+		s := service(u)
+		s.Index = len(c.services)
+		c.services = append(c.services, s)
+		c.serviceByName[u.Name] = s
+	}
+	for _, l := range byName(spec.Limits, bad) {
+		r := limitRule(l)
+		r.Index = len(c.limits)
+		c.limits = append(c.limits, r)
+		c.limit[l.Name] = r
+	}
+	for _, tenant := range byName(spec.Tenants, bad) {
+		r := tenantRule(tenant)
+		r.Index = len(c.tenants)
+		c.tenants = append(c.tenants, r)
+	}
+	c.tenantBy = indexTenants(c.tenants)
+	for _, route := range byName(spec.Routes, bad) {
+		r := c.rule(route)
+		r.Index = len(c.rules)
+		c.rules = append(c.rules, r)
+	}
+	c.hosts = indexHosts(c.rules)
+	return c.Table
+}
+
+// byName returns pointers to the objects that bad does not hold, sorted by
+// name, the first of each name.
+func byName[T any, P object[T]](objects []T, bad map[string]bool) []P {
+	out := make([]P, 0, len(objects))
+	for i := range objects {
+		p := P(&objects[i])
+		if len(bad) == 0 || !bad[p.kind()+"/"+p.name()] {
+			out = append(out, p)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b P) int { return strings.Compare(a.name(), b.name()) })
+	return slices.CompactFunc(out, func(a, b P) bool { return a.name() == b.name() })
+}
+
+// faulty returns the objects that have errors, by kind/name. What refers to a
+// missing object has none of its own.
+func faulty(problems Problems) map[string]bool {
+	bad := map[string]bool{}
+	for i := range problems {
+		if p := &problems[i]; p.Severity == Error && p.Object != "" && !p.reference {
+			bad[p.Object] = true
+		}
+	}
+	return bad
+}
+
+func contentDigest(spec *Spec) string {
+	h := sha256.New()
+	for o := range spec.objects() {
+		data, err := json.Marshal(o)
+		if err != nil {
+			panic("routetable: " + err.Error()) // plain data, always written
+		}
+		writeContent(h, o.kind(), o.name(), data)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func service(u *Upstream) *Service {
+	s := &Service{
+		Name: u.Name, Spec: u,
+		Endpoints: make([]Address, 0, len(u.Endpoints)),
+		Failover:  true, Breaker: true,
+		ConsecutiveFailures: defaultFailures,
+		OpenFor:             defaultOpenFor,
+		MaxEjectedPercent:   defaultMaxEjected,
+		Timeouts:            timeouts(u.Timeouts, ServiceTimeouts{defaultConnect, defaultResponse, defaultRequest, defaultIdle}),
+		MaxConnections:      cmp.Or(u.MaxConnections, defaultMaxConnections),
+		MaxPending:          or(u.MaxPending, defaultMaxPending),
+		Check:               healthCheck(u.HealthCheck),
+	}
+	for i := range u.Endpoints {
+		a, err := parseAddress(u.Endpoints[i].URL)
+		if err != nil {
+			continue
+		}
+		a.Region, a.Weight = u.Endpoints[i].Region, or(u.Endpoints[i].Weight, defaultWeight)
+		s.Endpoints = append(s.Endpoints, a)
+	}
+	if b := u.Balance; b != nil {
+		s.Balance, _ = balancePolicy(b.Policy)
+		if b.Hash != nil {
+			s.Hash = *b.Hash
+			s.Hash.Header = strings.ToLower(s.Hash.Header)
+		}
+	}
+	if f := u.Failover; f != nil {
+		s.Failover, s.Regions, s.Direct = or(f.Enabled, true), f.Regions, f.Via == "direct"
+	}
+	if u.TLS != nil {
+		s.TLS = *u.TLS
+	}
+	if b := u.CircuitBreaker; b != nil {
+		s.Breaker = or(b.Enabled, true)
+		s.ConsecutiveFailures = cmp.Or(b.ConsecutiveFailures, defaultFailures)
+		s.OpenFor = cmp.Or(time.Duration(b.OpenFor), defaultOpenFor)
+	}
+	if u.Outlier != nil {
+		s.MaxEjectedPercent = or(u.Outlier.MaxEjectedPercent, defaultMaxEjected)
+	}
+	s.Attempts, s.RetryOn, s.RetryBudget = retries(u.Retries)
+	return s
+}
+
+func retries(r *Retries) (attempts int, on RetryOn, budget int) {
+	const all = RetryConnectFailure | RetryReset | RetryStalled | Retry502 | Retry503 | Retry504
+	if r == nil {
+		return defaultAttempts, all, defaultRetryBudget
+	}
+	for _, name := range r.On {
+		bit, _ := retryOn(name)
+		on |= bit
+	}
+	if r.On == nil {
+		on = all
+	}
+	return cmp.Or(r.Attempts, defaultAttempts), on, or(r.BudgetPercent, defaultRetryBudget)
+}
+
+func healthCheck(h *HealthCheck) *HealthCheck {
+	if h == nil {
+		return nil
+	}
+	return &HealthCheck{
+		Path:           h.Path,
+		Interval:       cmp.Or(h.Interval, Duration(2*time.Second)),
+		Timeout:        cmp.Or(h.Timeout, Duration(time.Second)),
+		UnhealthyAfter: cmp.Or(h.UnhealthyAfter, 3),
+		HealthyAfter:   cmp.Or(h.HealthyAfter, 2),
+	}
+}
+
+// timeouts returns what t says over what base says.
+func timeouts(t *Timeouts, base ServiceTimeouts) ServiceTimeouts {
+	if t == nil {
+		return base
+	}
+	return ServiceTimeouts{
+		Connect:  time.Duration(or(t.Connect, Duration(base.Connect))),
+		Response: time.Duration(or(t.Response, Duration(base.Response))),
+		Request:  time.Duration(or(t.Request, Duration(base.Request))),
+		Idle:     time.Duration(or(t.Idle, Duration(base.Idle))),
+	}
+}
+
+func limitRule(l *Limit) *LimitRule {
+	r := &LimitRule{
+		Name: l.Name, Spec: l,
+		Concurrency: l.Concurrency,
+		PerNode:     l.Scope == "node",
+		Isolated:    defaultIsolated,
+		OpenAlone:   l.WhenIsolated == "open",
+	}
+	r.N, r.Per, r.Burst = rate(l.Rate, l.Burst)
+	for _, text := range l.Key {
+		if part, ok := keyPart(text); ok && text != "none" {
+			r.Key = append(r.Key, part)
+		}
+	}
+	r.Wait, r.AutoWait, _ = limitWait(l.Wait)
+	if part, err := strconv.ParseFloat(l.WhenIsolated, 64); err == nil {
+		r.Isolated = part
+	}
+	return r
+}
+
+// rate gives the parameters of a bucket. Without a burst it holds a second's
+// worth, at least 1; for rates per hour and day the whole N.
+func rate(r *Rate, burst *int64) (n int64, per time.Duration, size int64) {
+	if r == nil {
+		return 0, 0, 0
+	}
+	size = max(1, r.N/int64(r.Per/time.Second))
+	if r.Per >= time.Hour {
+		size = max(1, r.N)
+	}
+	return r.N, r.Per, or(burst, size)
+}
+
+func tenantRule(t *Tenant) *TenantRule {
+	r := &TenantRule{Name: t.Name, Spec: t, HasPriority: t.Priority != ""}
+	r.Priority, _ = priority(t.Priority)
+	if t.Limits != nil {
+		r.N, r.Per, r.Burst = rate(t.Limits.Rate, t.Limits.Burst)
+		r.Concurrency = t.Limits.Concurrency
+	}
+	return r
+}
+
+func (c *compiler) rule(route *Route) *Rule {
+	r := &Rule{
+		Name: route.Name, Spec: route, Stamp: c.stamp(kindRoute, route.Name),
+		RequestHeaders:  headerEdit(route.RequestHeaders),
+		ResponseHeaders: headerEdit(route.ResponseHeaders),
+		Allow:           prefixes(route.Allow),
+		Deny:            prefixes(route.Deny),
+		Auth:            auth(route.Auth),
+		MaxBody:         int64(or(route.MaxBody, Bytes(defaultMaxBody))),
+		CORS:            corsRule(route.CORS),
+		Compress:        compress(route.Compress),
+		Respond:         response(route.Respond),
+	}
+	r.Priority, _ = priority(route.Priority)
+	if w := route.Rewrite; w != nil {
+		r.RewriteHost = w.Host
+		r.rewritePath, r.rewriteTo = pathRewrite(w.Path, w.PathPrefix)
+	}
+	if d := route.Redirect; d != nil {
+		r.Redirect = new(*d)
+		r.Redirect.Status = cmp.Or(d.Status, 302)
+		r.rewritePath, r.rewriteTo = pathRewrite(d.Path, d.PathPrefix)
+	}
+	c.resolve(r)
+	return r
+}
+
+// resolve looks up what a rule refers to.
+func (c *compiler) resolve(r *Rule) {
+	var missing []string
+	target := func(name string, weight int) {
+		s := c.serviceByName[name]
+		if s == nil {
+			missing = append(missing, "upstream "+strconv.Quote(name))
+			return
+		}
+		if weight > 0 {
+			r.Targets = append(r.Targets, Target{s, weight, timeouts(r.Spec.Timeouts, s.Timeouts)})
+			r.Weight += weight
+		}
+	}
+	if r.Spec.Upstream != "" {
+		target(r.Spec.Upstream, defaultWeight)
+	}
+	for _, s := range r.Spec.Split {
+		target(s.Upstream, s.Weight)
+	}
+	for _, name := range r.Spec.Limits {
+		if l := c.limit[name]; l != nil {
+			r.Limits = append(r.Limits, l)
+		} else {
+			missing = append(missing, "limit "+strconv.Quote(name))
+		}
+	}
+	if m := r.Spec.Mirror; m != nil {
+		// A copy that cannot be sent is no reason to refuse the request.
+		if s := c.serviceByName[m.Upstream]; s != nil && m.Percent > 0 {
+			r.Mirror = &MirrorTarget{s, m.Percent}
+		}
+	}
+	if len(missing) > 0 {
+		r.Broken = strings.Join(missing, " and ") + " not found"
+	}
+}
+
+func headerEdit(ops *HeaderOps) HeaderEdit {
+	if ops == nil {
+		return HeaderEdit{}
+	}
+	e := HeaderEdit{Set: fields(ops.Set), Add: fields(ops.Add)}
+	for _, name := range ops.Remove {
+		e.Remove = append(e.Remove, strings.ToLower(name))
+	}
+	return e
+}
+
+func fields(m map[string]string) []Field {
+	var out []Field
+	for name, value := range m {
+		out = append(out, Field{strings.ToLower(name), value})
+	}
+	slices.SortFunc(out, func(a, b Field) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Value, b.Value))
+	})
+	return out
+}
+
+func prefixes(c *CIDRs) []netip.Prefix {
+	if c == nil {
+		return nil
+	}
+	out := make([]netip.Prefix, 0, len(c.CIDRs))
+	for _, text := range c.CIDRs {
+		if p, err := parsePrefix(text); err == nil {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// parsePrefix reads a network, or an address as the network of itself.
+func parsePrefix(text string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(text); err == nil {
+		a = a.Unmap().WithZone("")
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(text)
+	return p.Masked(), err
+}
+
+func auth(list []Auth) []Auth {
+	out := slices.Clone(list)
+	for i := range out {
+		if k := out[i].APIKey; k != nil {
+			out[i].APIKey = &APIKey{Header: strings.ToLower(cmp.Or(k.Header, "x-api-key"))}
+		}
+	}
+	return out
+}
+
+func response(r *Respond) *Response {
+	if r == nil {
+		return nil
+	}
+	return &Response{Status: cmp.Or(r.Status, 200), Body: []byte(r.Body), Headers: fields(r.Headers)}
+}
+
+func corsRule(c *CORS) *CORSRule {
+	if c == nil {
+		return nil
+	}
+	methods := c.Methods
+	if len(methods) == 0 {
+		methods = []string{"GET", "HEAD", "POST"}
+	}
+	r := &CORSRule{
+		Methods:       strings.Join(methods, ", "),
+		Headers:       strings.Join(c.Headers, ", "),
+		ExposeHeaders: strings.Join(c.ExposeHeaders, ", "),
+		Credentials:   c.Credentials,
+		MaxAge:        time.Duration(c.MaxAge),
+	}
+	for _, o := range c.Origins {
+		o = strings.ToLower(o)
+		switch scheme, suffix, wild := strings.Cut(o, "*"); {
+		case o == "*":
+			r.AnyOrigin = true
+		case wild:
+			r.Suffixes = append(r.Suffixes, OriginSuffix{scheme, suffix})
+		default:
+			r.Origins = append(r.Origins, o)
+		}
+	}
+	return r
+}
+
+func compress(c *Compress) *Compress {
+	if c == nil {
+		return nil
+	}
+	out := &Compress{Encodings: c.Encodings, MinBytes: cmp.Or(c.MinBytes, defaultMinCompress), Types: c.Types}
+	if len(out.Encodings) == 0 {
+		out.Encodings = []string{"zstd", "gzip"}
+	}
+	if len(out.Types) == 0 {
+		out.Types = []string{
+			"text/*", "application/json", "application/*+json", "application/javascript",
+			"application/xml", "application/*+xml", "application/wasm", "image/svg+xml",
+		}
+	}
+	return out
+}
+
+// parseAddress reads the URL of an endpoint: http or https, a host, a port if
+// it is not the scheme's own, and a path to put before every request's.
+func parseAddress(text string) (Address, error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return Address{}, errAddress
+	}
+	port := schemePort(u.Scheme)
+	if p := u.Port(); p != "" {
+		if port, err = strconv.Atoi(p); err != nil || port < 1 || port > 65535 {
+			return Address{}, errAddress
+		}
+	}
+	host := u.Hostname()
+	ok := (u.Scheme == "http" || u.Scheme == "https") && validHost(host) && u.User == nil &&
+		u.RawQuery == "" && !u.ForceQuery && u.Fragment == "" && !strings.HasSuffix(u.Host, ":") &&
+		!strings.Contains(u.Path, "//")
+	if !ok {
+		return Address{}, errAddress
+	}
+	return Address{
+		URL:      strings.TrimRight(text, "/"),
+		TLS:      u.Scheme == "https",
+		HostPort: joinHostPort(host, port),
+		Host:     host,
+		Port:     port,
+		BasePath: strings.TrimRight(u.EscapedPath(), "/"),
+	}, nil
+}
+
+func joinHostPort(host string, port int) string {
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	return host + ":" + strconv.Itoa(port)
+}
+
+// indexHosts sorts the matches of all rules into their hosts. rules are sorted
+// by name, and sorting is stable, so the name decides what nothing else does.
+func indexHosts(rules []*Rule) hostIndex {
+	x := hostIndex{exact: map[string]*hostRules{}, wildcard: map[string]*hostRules{}, any: &hostRules{}}
+	for _, r := range rules {
+		candidates := candidates(r)
+		for _, host := range hostsOf(r.Spec) {
+			h := x.host(host)
+			for _, c := range candidates {
+				h.add(c)
+			}
+		}
+	}
+	x.any.sort()
+	for _, m := range []map[string]*hostRules{x.exact, x.wildcard} {
+		for _, h := range m {
+			h.sort()
+		}
+	}
+	return x
+}
+
+// hostsOf returns the route's hosts in canonical form, each once; "*" for none.
+func hostsOf(r *Route) []string {
+	if len(r.Hosts) == 0 {
+		return []string{"*"}
+	}
+	hosts := make([]string, 0, len(r.Hosts))
+	for _, h := range r.Hosts {
+		if h = canonicalHost(h); !slices.Contains(hosts, h) {
+			hosts = append(hosts, h)
+		}
+	}
+	return hosts
+}
+
+// canonicalHost gives a pattern the form that ParseHost gives requests' hosts.
+func canonicalHost(pattern string) string {
+	if addr, err := netip.ParseAddr(pattern); err == nil && addr.Is6() {
+		pattern = "[" + pattern + "]"
+	}
+	if host, _, err := ParseHost(nil, []byte(pattern)); err == nil {
+		return string(host)
+	}
+	return strings.ToLower(pattern)
+}
+
+// canonicalPath gives a pattern the form that ParseTarget gives requests' paths.
+func canonicalPath(pattern string) string {
+	if pattern == "" {
+		return ""
+	}
+	if path, err := appendCanonicalPath(nil, []byte(pattern)); err == nil {
+		return string(path)
+	}
+	return pattern
+}
+
+func (x *hostIndex) host(pattern string) *hostRules {
+	if pattern == "*" {
+		return x.any
+	}
+	m, key := x.exact, pattern
+	if suffix, wild := strings.CutPrefix(pattern, "*."); wild {
+		m, key = x.wildcard, suffix
+		x.longest = max(x.longest, len(suffix))
+	}
+	if m[key] == nil {
+		m[key] = &hostRules{}
+	}
+	return m[key]
+}
+
+func candidates(r *Rule) []*candidate {
+	matches := r.Spec.Match
+	if len(matches) == 0 {
+		matches = []Match{{}}
+	}
+	out := make([]*candidate, len(matches))
+	for i := range matches {
+		m := &matches[i]
+		c := &candidate{
+			rule: r, order: i,
+			path: canonicalPath(m.Path), methods: m.Methods, listeners: r.Spec.Listeners,
+			headers: firstOfEach(m.Headers, strings.ToLower),
+			query:   firstOfEach(m.Query, func(s string) string { return s }),
+		}
+		if m.PathRegex != "" {
+			c.regex, c.literal, _ = pathRegex(m.PathRegex)
+		} else if m.Path == "" {
+			c.prefix, c.byPrefix = strings.TrimRight(canonicalPath(m.PathPrefix), "/"), true
+		}
+		out[i] = c
+	}
+	return out
+}
+
+// firstOfEach keeps the first condition of each name, as Gateway API has it.
+func firstOfEach(list []NameValue, canonical func(string) string) []NameValue {
+	var out []NameValue
+	for _, nv := range list {
+		nv.Name = canonical(nv.Name)
+		if !slices.ContainsFunc(out, func(o NameValue) bool { return o.Name == nv.Name }) {
+			out = append(out, nv)
+		}
+	}
+	return out
+}
+
+func (h *hostRules) add(c *candidate) {
+	switch {
+	case c.regex != nil:
+		h.regex = append(h.regex, c)
+	case c.byPrefix:
+		n := h.prefixes.node(c.prefix)
+		n.candidates = append(n.candidates, c)
+	default:
+		if h.exact == nil {
+			h.exact = map[string][]*candidate{}
+		}
+		h.exact[c.path] = append(h.exact[c.path], c)
+	}
+}
+
+func (h *hostRules) sort() {
+	slices.SortStableFunc(h.regex, compareCandidates)
+	for _, list := range h.exact {
+		slices.SortStableFunc(list, compareCandidates)
+	}
+	h.prefixes.sort()
+}
+
+func (n *prefixNode) sort() {
+	slices.SortStableFunc(n.candidates, compareCandidates)
+	for _, child := range n.children {
+		child.sort()
+	}
+}
+
+// compareCandidates orders candidates of one host and one kind of path, for
+// prefixes of one length, the first to ask first.
+func compareCandidates(a, b *candidate) int {
+	return cmp.Or(
+		cmp.Compare(b.literal, a.literal),
+		cmp.Compare(b.patternLength(), a.patternLength()),
+		cmp.Compare(min(len(b.methods), 1), min(len(a.methods), 1)),
+		cmp.Compare(len(b.headers), len(a.headers)),
+		cmp.Compare(len(b.query), len(a.query)),
+		a.rule.Stamp.Compare(b.rule.Stamp),
+		strings.Compare(a.rule.Name, b.rule.Name),
+		cmp.Compare(a.order, b.order),
+	)
+}
+
+func (c *candidate) patternLength() int {
+	if c.regex == nil {
+		return 0
+	}
+	return len(c.regex.String())
+}
+
+// pathRegex compiles a pattern that must match the whole path, and counts the
+// literal bytes it begins with.
+func pathRegex(pattern string) (re *regexp.Regexp, literal int, err error) {
+	re, err = regexp.Compile(`^(?:` + pattern + `)$`)
+	if err != nil {
+		return nil, 0, err
+	}
+	bare, err := regexp.Compile(strings.TrimPrefix(pattern, "^"))
+	if err != nil {
+		return nil, 0, err
+	}
+	prefix, _ := bare.LiteralPrefix()
+	return re, len(prefix), nil
+}
+
+// or returns *p, or otherwise what is the default.
+func or[T any](p *T, otherwise T) T {
+	if p == nil {
+		return otherwise
+	}
+	return *p
+}

@@ -1,0 +1,85 @@
+package routetable
+
+import (
+	"time"
+)
+
+// Service is an Upstream made ready: defaults applied, addresses parsed. It
+// belongs to one Table and is never written to.
+type Service struct {
+	Name  string
+	Index int       // place in Table.Services, dense from 0
+	Spec  *Upstream // as written
+
+	Endpoints []Address // in the order written
+
+	Balance BalancePolicy
+	Hash    Hash // for ConsistentHash
+
+	Failover bool     // whether requests may leave the region
+	Regions  []string // where to, in order; none = nearest by round trip
+	Direct   bool     // go to the other region's endpoints, not through a gateway there
+
+	Check *HealthCheck // every field set; nil = passive signals only
+	TLS   UpstreamTLS
+
+	Breaker             bool // whether the circuit breaker acts
+	ConsecutiveFailures int
+	OpenFor             time.Duration
+	MaxEjectedPercent   int
+
+	Timeouts       ServiceTimeouts
+	Attempts       int // tries in all
+	RetryOn        RetryOn
+	RetryBudget    int // percent of requests
+	MaxConnections int // per endpoint
+	MaxPending     int // requests waiting for a connection; 0 = none may wait
+}
+
+// Address is one endpoint of a Service.
+type Address struct {
+	URL      string // as written, without a trailing slash
+	TLS      bool   // https
+	HostPort string // host:port to dial, IPv6 in brackets
+	Host     string // without port and brackets
+	Port     int
+	BasePath string // put before every request's path; empty or "/x" without a trailing slash
+	Region   string // empty = every region's own
+	Weight   int    // 0 = drained
+}
+
+// ServiceTimeouts bound the stages of a request; 0 = no bound.
+type ServiceTimeouts struct {
+	Connect  time.Duration // to an open connection
+	Response time.Duration // of one try, to the response header
+	Request  time.Duration // all tries, to the response header
+	Idle     time.Duration // between bytes of a stream
+}
+
+// BalancePolicy is how a Service's endpoint is chosen.
+type BalancePolicy uint8
+
+// The policies of a route file.
+const (
+	LeastRequest BalancePolicy = iota // of two chosen at random, the one with fewer in flight
+	RoundRobin
+	Random
+	ConsistentHash
+	EWMA
+)
+
+// RetryOn is a set of reasons to try again.
+type RetryOn uint8
+
+// The reasons of a route file.
+const (
+	RetryConnectFailure RetryOn = 1 << iota
+	RetryReset
+	RetryStalled
+	Retry502
+	Retry503
+	Retry504
+)
+
+// Has reports whether all reasons of want are in r.
+func (r RetryOn) Has(want RetryOn) bool { return r&want == want }

@@ -1,0 +1,47 @@
+package routetable
+
+import (
+	"github.com/meshgw/meshgw/crdt"
+)
+
+// Table is a Spec made ready to serve. It never changes; all methods may be
+// called from several goroutines at once, and what they return is read only.
+type Table struct {
+	stamp    crdt.Stamp
+	digest   string
+	rules    []*Rule
+	services []*Service
+	limits   []*LimitRule
+	tenants  []*TenantRule
+
+	serviceByName map[string]*Service
+	tenantBy      tenantIndex
+	hosts         hostIndex
+}
+
+// Rules returns all rules, sorted by name; Rule.Index is the place in it.
+func (t *Table) Rules() []*Rule { return t.rules }
+
+// Services returns all services, sorted by name; Service.Index is the place in
+// it.
+func (t *Table) Services() []*Service { return t.services }
+
+// Limits returns all limits, sorted by name; LimitRule.Index is the place in it.
+func (t *Table) Limits() []*LimitRule { return t.limits }
+
+// Tenants returns all tenants, sorted by name; TenantRule.Index is the place in
+// it.
+func (t *Table) Tenants() []*TenantRule { return t.tenants }
+
+// Service returns the service of that name, or nil.
+func (t *Table) Service(name string) *Service { return t.serviceByName[name] }
+
+// Stamp names the newest changeset in the table; zero when there is none.
+func (t *Table) Stamp() crdt.Stamp { return t.stamp }
+
+// Version is Stamp's version.
+func (t *Table) Version() uint64 { return t.stamp.Version }
+
+// Digest is the SHA-256, in lower-case hex, of all objects in canonical form:
+// equal content has equal digests on all nodes, whoever wrote it and when.
+func (t *Table) Digest() string { return t.digest }

@@ -1,0 +1,153 @@
+package routetable
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Bounds of a table, so that nothing from a file or the wire can hurt.
+const (
+	maxName       = 128
+	maxList       = 1024 // elements of any one list of an object
+	maxRegex      = 1024 // bytes of a pattern
+	maxRegexSteps = 4096 // instructions it compiles to
+	maxText       = 8 << 10
+	maxRespond    = 64 << 10
+	maxWeight     = 1_000_000
+	maxCount      = 1 << 40 // of a rate or burst
+)
+
+// Validate finds every mistake of spec: those of each object by itself, then
+// those between objects. Lines and columns are not known here; see File.
+func Validate(spec *Spec) Problems {
+	v := validator{}
+	validateAll[Upstream](&v, "upstreams", spec.Upstreams, v.upstream)
+	validateAll[Route](&v, "routes", spec.Routes, v.route)
+	validateAll[Limit](&v, "limits", spec.Limits, v.limit)
+	validateAll[Tenant](&v, "tenants", spec.Tenants, v.tenant)
+	v.references(spec)
+	v.identities(spec.Tenants)
+	v.shadows(spec.Routes)
+	return v.problems
+}
+
+// validateObject finds the mistakes of one object by itself.
+func validateObject(o anObject) Problems {
+	v := validator{object: o.kind() + "/" + o.name()}
+	v.objectName(o.name())
+	switch o := o.(type) {
+	case *Upstream:
+		v.upstream(o)
+	case *Route:
+		v.route(o)
+	case *Limit:
+		v.limit(o)
+	case *Tenant:
+		v.tenant(o)
+	}
+	return v.problems
+}
+
+// validator collects the problems of a Spec. path and object say where it is.
+type validator struct {
+	problems Problems
+	path     string // routes[0]
+	object   string // route/orders
+}
+
+func validateAll[T any, P object[T]](v *validator, list string, objects []T, check func(P)) {
+	first := make(map[string]int, len(objects))
+	for i := range objects {
+		o := P(&objects[i])
+		v.at(list, i, o)
+		v.objectName(o.name())
+		if j, dup := first[o.name()]; dup {
+			v.errorf("name", "%s %q is there already, as %s[%d]", o.kind(), o.name(), list, j)
+		} else {
+			first[o.name()] = i
+		}
+		check(o)
+	}
+}
+
+func (v *validator) at(list string, i int, o anObject) {
+	v.path, v.object = fmt.Sprintf("%s[%d]", list, i), o.kind()+"/"+o.name()
+}
+
+func (v *validator) errorf(field, format string, args ...any) *Problem {
+	return v.report(Error, field, format, args)
+}
+
+func (v *validator) warnf(field, format string, args ...any) {
+	v.report(Warning, field, format, args)
+}
+
+func (v *validator) report(s Severity, field, format string, args []any) *Problem {
+	path := v.path
+	if path != "" && field != "" {
+		path += "."
+	}
+	v.problems = append(v.problems, Problem{
+		Severity: s, Path: path + field, Object: v.object, Message: fmt.Sprintf(format, args...),
+	})
+	return &v.problems[len(v.problems)-1]
+}
+
+func (v *validator) objectName(name string) {
+	if !isName(name) {
+		v.errorf("name", "expected a name of up to %d letters, digits, dots, dashes and underscores, got %q", maxName, name)
+	}
+}
+
+// bounded reports whether a list has a bearable length, which is checked before
+// its elements are.
+func (v *validator) bounded(field string, n int) bool {
+	if n > maxList {
+		v.errorf(field, "expected at most %d elements, got %d", maxList, n)
+	}
+	return n <= maxList
+}
+
+func (v *validator) between(field string, n, low, high int64) {
+	if n < low || n > high {
+		v.errorf(field, "expected %d to %d, got %d", low, high, n)
+	}
+}
+
+// oneOf refuses two of several things of which one is wanted.
+func (v *validator) oneOf(field string, given []string, want ...string) {
+	switch len(given) {
+	case 1:
+	case 0:
+		v.errorf(field, "expected one of %s", strings.Join(want, ", "))
+	default:
+		v.errorf(field, "expected one of %s, got %s", strings.Join(want, ", "), strings.Join(given, " and "))
+	}
+}
+
+func (v *validator) host(field, host string) {
+	if !validHost(host) {
+		v.errorf(field, "expected a host name or address without port, got %q", host)
+	}
+}
+
+func (v *validator) pathIn(field, path string) {
+	switch {
+	case len(path) > maxText:
+		v.errorf(field, "expected at most %d bytes, got %d", maxText, len(path))
+	case !validPath(path):
+		v.errorf(field, "expected a path from / without empty or dot segments and without a query, got %q", path)
+	}
+}
+
+func (v *validator) headerName(field, name string) {
+	if !isToken(name) {
+		v.errorf(field, "expected a header name, got %q", name)
+	}
+}
+
+func (v *validator) fieldValue(field, value string) {
+	if len(value) > maxText || !isFieldValue(value) {
+		v.errorf(field, "expected up to %d bytes without control characters or outer spaces", maxText)
+	}
+}

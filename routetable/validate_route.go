@@ -1,0 +1,458 @@
+package routetable
+
+import (
+	"fmt"
+	"maps"
+	"net/url"
+	"regexp/syntax"
+	"slices"
+	"strings"
+)
+
+func (v *validator) route(r *Route) {
+	v.hosts(r.Hosts)
+	if v.bounded("match", len(r.Match)) {
+		for i := range r.Match {
+			v.match(fmt.Sprintf("match[%d]", i), &r.Match[i])
+		}
+	}
+	if v.bounded("listeners", len(r.Listeners)) {
+		for i, name := range r.Listeners {
+			if !isName(name) {
+				v.errorf(fmt.Sprintf("listeners[%d]", i), "expected the name of a listener, got %q", name)
+			}
+		}
+	}
+	v.action(r)
+	v.rewrite(r)
+	v.headerOps("request_headers", r.RequestHeaders)
+	v.headerOps("response_headers", r.ResponseHeaders)
+	v.cidrs("allow", r.Allow)
+	v.cidrs("deny", r.Deny)
+	if _, known := priority(r.Priority); !known {
+		v.errorf("priority", "expected %s, got %q", priorityWords, r.Priority)
+	}
+	if v.bounded("limits", len(r.Limits)) {
+		for i, name := range r.Limits {
+			if slices.Contains(r.Limits[:i], name) {
+				v.errorf(fmt.Sprintf("limits[%d]", i), "%s is there already", name)
+			}
+		}
+	}
+	if v.bounded("auth", len(r.Auth)) {
+		for i := range r.Auth {
+			v.auth(fmt.Sprintf("auth[%d]", i), &r.Auth[i])
+		}
+	}
+	v.cors(r.CORS)
+	v.compress(r.Compress)
+	v.respond(r.Respond)
+	v.timeouts(r.Timeouts)
+	if r.Timeouts != nil && r.Timeouts.Connect != nil {
+		v.errorf("timeouts.connect", "is of upstreams only")
+	}
+	if r.MaxBody != nil && *r.MaxBody < 0 {
+		v.errorf("max_body", "expected a size, got %d", *r.MaxBody)
+	}
+}
+
+func (v *validator) hosts(hosts []string) {
+	if !v.bounded("hosts", len(hosts)) {
+		return
+	}
+	for i, host := range hosts {
+		field := fmt.Sprintf("hosts[%d]", i)
+		name := strings.TrimPrefix(host, "*.")
+		if host != "*" && (!validHost(name) || strings.HasSuffix(name, ".")) {
+			v.errorf(field, `expected "*", a host name or "*." and a host name, without port, got %q`, host)
+		}
+		if slices.ContainsFunc(hosts[:i], func(o string) bool { return strings.EqualFold(o, host) }) {
+			v.warnf(field, "%s is there already", host)
+		}
+	}
+}
+
+func (v *validator) match(at string, m *Match) {
+	var given []string
+	for _, way := range []struct{ name, value string }{{"path", m.Path}, {"path_prefix", m.PathPrefix}} {
+		if way.value != "" {
+			given = append(given, way.name)
+			v.pathIn(at+"."+way.name, way.value)
+		}
+	}
+	if m.PathRegex != "" {
+		given = append(given, "path_regex")
+		if why := regexFault(m.PathRegex); why != "" {
+			v.errorf(at+".path_regex", "%s", why)
+		}
+	}
+	if len(given) > 1 {
+		v.oneOf(at, given, "path", "path_prefix", "path_regex")
+	}
+	v.methods(at+".methods", m.Methods)
+	v.conditions(at+".headers", m.Headers, true)
+	v.conditions(at+".query", m.Query, false)
+}
+
+// regexFault says what is wrong with a pattern; nothing is the empty string.
+func regexFault(pattern string) string {
+	if len(pattern) > maxRegex {
+		return fmt.Sprintf("expected a pattern of at most %d bytes, got %d", maxRegex, len(pattern))
+	}
+	parsed, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		return fmt.Sprintf("expected a regular expression of RE2: %v", err)
+	}
+	program, err := syntax.Compile(parsed.Simplify())
+	if err != nil {
+		return fmt.Sprintf("expected a regular expression of RE2: %v", err)
+	}
+	if n := len(program.Inst); n > maxRegexSteps {
+		return fmt.Sprintf("expected a pattern of at most %d steps, this one has %d", maxRegexSteps, n)
+	}
+	if _, _, err := pathRegex(pattern); err != nil {
+		return fmt.Sprintf("expected a regular expression of RE2: %v", err)
+	}
+	return ""
+}
+
+func (v *validator) methods(at string, methods []string) {
+	if !v.bounded(at, len(methods)) {
+		return
+	}
+	for i, m := range methods {
+		field := fmt.Sprintf("%s[%d]", at, i)
+		switch {
+		case !isToken(m):
+			v.errorf(field, "expected a method, got %q", m)
+		case m != strings.ToUpper(m) && slices.Contains([]string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}, strings.ToUpper(m)):
+			v.errorf(field, "methods are case-sensitive: expected %s, got %q", strings.ToUpper(m), m)
+		case slices.Contains(methods[:i], m):
+			v.warnf(field, "%s is there already", m)
+		}
+	}
+}
+
+func (v *validator) conditions(at string, list []NameValue, headers bool) {
+	if !v.bounded(at, len(list)) {
+		return
+	}
+	seen := map[string]bool{}
+	for i, nv := range list {
+		field := fmt.Sprintf("%s[%d]", at, i)
+		name := nv.Name
+		if headers {
+			v.headerName(field+".name", name)
+			name = strings.ToLower(name)
+		} else if name == "" {
+			v.errorf(field+".name", "expected the name of a query parameter")
+		}
+		if len(nv.Name)+len(nv.Value) > maxText {
+			v.errorf(field, "expected at most %d bytes", maxText)
+		}
+		if seen[name] {
+			v.warnf(field, "%s is there already: only the first counts", nv.Name)
+		}
+		seen[name] = true
+	}
+}
+
+// action checks that exactly one thing becomes of a request.
+func (v *validator) action(r *Route) {
+	var given []string
+	for _, way := range []struct {
+		name string
+		set  bool
+	}{{"upstream", r.Upstream != ""}, {"split", r.Split != nil}, {"redirect", r.Redirect != nil}, {"respond", r.Respond != nil}} {
+		if way.set {
+			given = append(given, way.name)
+		}
+	}
+	v.oneOf("", given, "upstream", "split", "redirect", "respond")
+	v.split(r.Split)
+	proxied := r.Upstream != "" || r.Split != nil
+	if m := r.Mirror; m != nil {
+		if !proxied {
+			v.errorf("mirror", "nothing is sent to an upstream that could be copied")
+		}
+		if !(m.Percent >= 0 && m.Percent <= 100) {
+			v.errorf("mirror.percent", "expected 0 to 100, got %v", m.Percent)
+		}
+	}
+}
+
+func (v *validator) split(split []Split) {
+	if split == nil || !v.bounded("split", len(split)) {
+		return
+	}
+	total := 0
+	for i, s := range split {
+		field := fmt.Sprintf("split[%d]", i)
+		v.between(field+".weight", int64(s.Weight), 0, maxWeight)
+		total += s.Weight
+		if slices.ContainsFunc(split[:i], func(o Split) bool { return o.Upstream == s.Upstream }) {
+			v.errorf(field+".upstream", "%s is there already", s.Upstream)
+		}
+	}
+	if total <= 0 {
+		v.errorf("split", "expected a weight above 0")
+	}
+}
+
+func (v *validator) rewrite(r *Route) {
+	if w := r.Rewrite; w != nil {
+		if r.Redirect != nil {
+			v.errorf("rewrite", "cannot be combined with redirect")
+		}
+		if r.Respond != nil {
+			v.errorf("rewrite", "cannot be combined with respond")
+		}
+		v.pathChange("rewrite", r, w.Path, w.PathPrefix)
+		if w.Host != "" {
+			v.hostPort("rewrite.host", w.Host)
+		}
+		if w.Path == "" && w.PathPrefix == nil && w.Host == "" {
+			v.errorf("rewrite", "expected path, path_prefix or host")
+		}
+	}
+	d := r.Redirect
+	if d == nil {
+		return
+	}
+	v.pathChange("redirect", r, d.Path, d.PathPrefix)
+	if d.Scheme != "" && d.Scheme != "http" && d.Scheme != "https" {
+		v.errorf("redirect.scheme", "expected http or https, got %q", d.Scheme)
+	}
+	if d.Host != "" {
+		v.host("redirect.host", d.Host)
+	}
+	v.between("redirect.port", int64(d.Port), 0, 65535)
+	if !slices.Contains([]int{0, 301, 302, 303, 307, 308}, d.Status) {
+		v.errorf("redirect.status", "expected 301, 302, 303, 307 or 308, got %d", d.Status)
+	}
+	if d.Scheme == "" && d.Host == "" && d.Port == 0 && d.Path == "" && d.PathPrefix == nil {
+		v.errorf("redirect", "would lead to itself: expected scheme, host, port, path or path_prefix")
+	}
+}
+
+// pathChange checks where a rewrite or redirect leads. A prefix can be replaced
+// only where one was matched.
+func (v *validator) pathChange(at string, r *Route, path string, prefix *string) {
+	if path != "" {
+		v.pathIn(at+".path", path)
+	}
+	if prefix == nil {
+		return
+	}
+	if path != "" {
+		v.oneOf(at, []string{"path", "path_prefix"}, "path", "path_prefix")
+	}
+	if *prefix != "" {
+		v.pathIn(at+".path_prefix", *prefix)
+	}
+	for i := range r.Match {
+		if m := &r.Match[i]; m.Path != "" || m.PathRegex != "" {
+			v.errorf(at+".path_prefix", "match[%d] does not match by path_prefix", i)
+		}
+	}
+}
+
+// hostPort checks what is sent as Host, which may have a port.
+func (v *validator) hostPort(field, host string) {
+	u, err := url.Parse("http://" + host)
+	if err != nil || u.Host != host || !validHost(u.Hostname()) || strings.HasSuffix(host, ":") {
+		v.errorf(field, "expected a host and maybe a port, got %q", host)
+	}
+}
+
+func (v *validator) headerOps(at string, ops *HeaderOps) {
+	if ops == nil {
+		return
+	}
+	for _, part := range []struct {
+		name string
+		m    map[string]string
+	}{{"set", ops.Set}, {"add", ops.Add}} {
+		if !v.bounded(at+"."+part.name, len(part.m)) {
+			continue
+		}
+		seen := map[string]bool{}
+		for _, name := range slices.Sorted(maps.Keys(part.m)) {
+			field := at + "." + part.name + "." + name
+			v.editable(field, name)
+			v.fieldValue(field, part.m[name])
+			if lower := strings.ToLower(name); seen[lower] {
+				v.errorf(field, "%s is there already in another case", name)
+			} else {
+				seen[lower] = true
+			}
+		}
+	}
+	if v.bounded(at+".remove", len(ops.Remove)) {
+		for i, name := range ops.Remove {
+			v.editable(fmt.Sprintf("%s.remove[%d]", at, i), name)
+		}
+	}
+}
+
+// editable refuses fields that frame the message: they are the gateway's own.
+func (v *validator) editable(field, name string) {
+	switch strings.ToLower(name) {
+	case "host":
+		v.errorf(field, "host is changed by rewrite.host")
+	case "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "content-length":
+		v.errorf(field, "%s is the gateway's own", strings.ToLower(name))
+	default:
+		v.headerName(field, name)
+	}
+}
+
+func (v *validator) cidrs(at string, c *CIDRs) {
+	if c == nil {
+		return
+	}
+	if len(c.CIDRs) == 0 {
+		v.errorf(at+".cidrs", "expected a network")
+	}
+	if !v.bounded(at+".cidrs", len(c.CIDRs)) {
+		return
+	}
+	for i, text := range c.CIDRs {
+		field := fmt.Sprintf("%s.cidrs[%d]", at, i)
+		p, err := parsePrefix(text)
+		if err != nil {
+			v.errorf(field, "expected a network such as 10.0.0.0/8, got %q", text)
+		} else if strings.Contains(text, "/") && p.String() != text && !strings.EqualFold(p.String(), text) {
+			v.warnf(field, "%s has bits beyond its mask: %s is meant", text, p)
+		}
+	}
+}
+
+func (v *validator) cors(c *CORS) {
+	if c == nil {
+		return
+	}
+	if len(c.Origins) == 0 {
+		v.errorf("cors.origins", "expected an origin")
+	}
+	if v.bounded("cors.origins", len(c.Origins)) {
+		for i, o := range c.Origins {
+			field := fmt.Sprintf("cors.origins[%d]", i)
+			switch {
+			case o == "*" && c.Credentials:
+				v.errorf(field, "browsers refuse * together with credentials: name the origins")
+			case o != "*" && !validOrigin(o):
+				v.errorf(field, `expected "*" or an origin such as https://app.example.com or https://*.example.com, got %q`, o)
+			}
+		}
+	}
+	v.methods("cors.methods", c.Methods)
+	for _, list := range []struct {
+		name  string
+		names []string
+	}{{"headers", c.Headers}, {"expose_headers", c.ExposeHeaders}} {
+		if v.bounded("cors."+list.name, len(list.names)) {
+			for i, name := range list.names {
+				v.headerName(fmt.Sprintf("cors.%s[%d]", list.name, i), name)
+			}
+		}
+	}
+}
+
+func validOrigin(o string) bool {
+	u, err := url.Parse(strings.Replace(o, "://*.", "://", 1))
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && validHost(u.Hostname()) &&
+		u.Scheme+"://"+u.Host == strings.Replace(o, "://*.", "://", 1)
+}
+
+func (v *validator) compress(c *Compress) {
+	if c == nil {
+		return
+	}
+	if v.bounded("compress.encodings", len(c.Encodings)) {
+		for i, e := range c.Encodings {
+			if e != "zstd" && e != "gzip" {
+				v.errorf(fmt.Sprintf("compress.encodings[%d]", i), "expected zstd or gzip, got %q", e)
+			}
+		}
+	}
+	v.between("compress.min_bytes", int64(c.MinBytes), 0, 1<<30)
+	if v.bounded("compress.types", len(c.Types)) {
+		for i, t := range c.Types {
+			major, minor, ok := strings.Cut(t, "/")
+			if !ok || !isToken(major) || !isToken(minor) {
+				v.errorf(fmt.Sprintf("compress.types[%d]", i), "expected a media type such as text/html or text/*, got %q", t)
+			}
+		}
+	}
+}
+
+func (v *validator) respond(r *Respond) {
+	if r == nil {
+		return
+	}
+	v.between("respond.status", int64(r.Status), 200, 599)
+	if len(r.Body) > maxRespond {
+		v.errorf("respond.body", "expected at most %d bytes, got %d", maxRespond, len(r.Body))
+	}
+	if r.Body != "" && (r.Status == 204 || r.Status == 304) {
+		v.errorf("respond.body", "an answer %d has no body", r.Status)
+	}
+	if v.bounded("respond.headers", len(r.Headers)) {
+		for _, name := range slices.Sorted(maps.Keys(r.Headers)) {
+			v.editable("respond.headers."+name, name)
+			v.fieldValue("respond.headers."+name, r.Headers[name])
+		}
+	}
+}
+
+func (v *validator) auth(at string, a *Auth) {
+	var given []string
+	for _, way := range []struct {
+		name string
+		set  bool
+	}{{"jwt", a.JWT != nil}, {"api_key", a.APIKey != nil}, {"basic", a.Basic != nil}, {"mtls", a.MTLS != nil}, {"forward", a.Forward != nil}} {
+		if way.set {
+			given = append(given, way.name)
+		}
+	}
+	v.oneOf(at, given, "jwt", "api_key", "basic", "mtls", "forward")
+	if a.JWT != nil {
+		v.jwt(at+".jwt", a.JWT)
+	}
+	if a.APIKey != nil && a.APIKey.Header != "" {
+		v.headerName(at+".api_key.header", a.APIKey.Header)
+	}
+	if a.Basic != nil && a.Basic.File == "" {
+		v.errorf(at+".basic.file", "expected a file of name:hash lines")
+	}
+	if a.Forward != nil && !isWebURL(a.Forward.URL) {
+		v.errorf(at+".forward.url", "expected an http:// or https:// URL, got %q", a.Forward.URL)
+	}
+}
+
+func (v *validator) jwt(at string, j *JWT) {
+	switch {
+	case j.JWKS == "":
+		v.errorf(at+".jwks", "expected a file or URL of keys")
+	case strings.Contains(j.JWKS, "://") && !isWebURL(j.JWKS):
+		v.errorf(at+".jwks", "expected a file or an http:// or https:// URL, got %q", j.JWKS)
+	}
+	if len(j.Algorithms) == 0 {
+		v.errorf(at+".algorithms", "expected the algorithms that are accepted, such as [ES256]")
+	}
+	if !v.bounded(at+".algorithms", len(j.Algorithms)) {
+		return
+	}
+	known := []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+	for i, alg := range j.Algorithms {
+		if !slices.Contains(known, alg) {
+			v.errorf(fmt.Sprintf("%s.algorithms[%d]", at, i), "expected one of %s, got %q", strings.Join(known, ", "), alg)
+		}
+	}
+}
+
+func isWebURL(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && validHost(u.Hostname()) && u.Fragment == ""
+}

@@ -1,0 +1,157 @@
+package routetable
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// references reports what routes name and spec lacks.
+func (v *validator) references(spec *Spec) {
+	upstreams, limits := names(spec.Upstreams), names(spec.Limits)
+	for i := range spec.Routes {
+		r := &spec.Routes[i]
+		upstream := func(field, name string) {
+			if _, ok := upstreams[name]; !ok && name != "" {
+				v.at("routes", i, r)
+				v.errorf(field, "no upstream %q%s", name, didYouMean(name, upstreams)).reference = true
+			}
+		}
+		upstream("upstream", r.Upstream)
+		for j, s := range r.Split {
+			upstream(fmt.Sprintf("split[%d].upstream", j), s.Upstream)
+		}
+		if r.Mirror != nil {
+			upstream("mirror.upstream", r.Mirror.Upstream)
+		}
+		for j, name := range r.Limits {
+			if _, ok := limits[name]; !ok {
+				v.at("routes", i, r)
+				v.errorf(fmt.Sprintf("limits[%d]", j), "no limit %q%s", name, didYouMean(name, limits)).reference = true
+			}
+		}
+	}
+}
+
+func names[T any, P object[T]](objects []T) map[string]struct{} {
+	set := make(map[string]struct{}, len(objects))
+	for i := range objects {
+		set[P(&objects[i]).name()] = struct{}{}
+	}
+	return set
+}
+
+// shadows warns of matches that no request can reach, because another match of
+// equal precedence takes all of theirs. Where headers or queries differ neither
+// takes all, and the precedence itself puts the narrower path first.
+func (v *validator) shadows(routes []Route) {
+	const look = 32 // pairs to compare per place, so that a hostile file stays cheap
+	type place struct {
+		route *Route
+		match *Match
+		path  string
+	}
+	seen := map[string][]place{}
+	for i := range routes {
+		r := &routes[i]
+		for j, m := range matchesOf(r) {
+			for _, host := range hostsOf(r) {
+				key := host + "\x00" + m.conditionsKey()
+				for _, p := range seen[key][:min(look, len(seen[key]))] {
+					if covers(p.match.Methods, m.Methods) && covers(p.route.Listeners, r.Listeners) &&
+						(len(p.match.Methods) == 0) == (len(m.Methods) == 0) {
+						v.at("routes", i, r)
+						v.warnf(fmt.Sprintf("match[%d]", j), "%s of route %q takes the same requests of host %q: the older answers", p.path, p.route.Name, host)
+						break
+					}
+				}
+				seen[key] = append(seen[key], place{r, m, fmt.Sprintf("routes[%d].match[%d]", i, j)})
+			}
+		}
+	}
+}
+
+// matchesOf returns the route's matches; one that takes all where it has none.
+func matchesOf(r *Route) []*Match {
+	if len(r.Match) == 0 {
+		return []*Match{{}}
+	}
+	out := make([]*Match, len(r.Match))
+	for i := range r.Match {
+		out[i] = &r.Match[i]
+	}
+	return out
+}
+
+// conditionsKey is equal for matches that agree in all but methods.
+func (m *Match) conditionsKey() string {
+	var b strings.Builder
+	switch {
+	case m.PathRegex != "":
+		b.WriteString("~" + m.PathRegex)
+	case m.Path != "":
+		b.WriteString("=" + m.Path)
+	default:
+		b.WriteString("^" + strings.TrimRight(m.PathPrefix, "/"))
+	}
+	for _, list := range [][]NameValue{
+		firstOfEach(m.Headers, strings.ToLower),
+		firstOfEach(m.Query, func(s string) string { return s }),
+	} {
+		b.WriteByte(0)
+		slices.SortFunc(list, func(a, b NameValue) int { return strings.Compare(a.Name, b.Name) })
+		for _, nv := range list {
+			fmt.Fprintf(&b, "%q=%q,", nv.Name, nv.Value)
+		}
+	}
+	return b.String()
+}
+
+// covers reports whether a admits all that b admits; none admits all.
+func covers(a, b []string) bool {
+	if len(a) == 0 {
+		return true
+	}
+	return len(b) > 0 && !slices.ContainsFunc(b, func(s string) bool { return !slices.Contains(a, s) })
+}
+
+// didYouMean suggests the nearest of known, if one is near.
+func didYouMean(word string, known map[string]struct{}) string {
+	best, bestDistance := "", max(1, len(word)/3)+1
+	if len(known) > maxList || len(word) > maxName {
+		return ""
+	}
+	for k := range known {
+		if d := editDistance(word, k); d < bestDistance || d == bestDistance && best != "" && k < best {
+			best, bestDistance = k, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf(", did you mean %q?", best)
+}
+
+// editDistance counts the insertions, deletions, replacements and swaps of
+// neighbours that lead from a to b.
+func editDistance(a, b string) int {
+	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range last {
+		last[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
+		}
+		before, last, row = last, row, before
+	}
+	return last[len(b)]
+}
