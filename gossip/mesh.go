@@ -1,0 +1,423 @@
+package gossip
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/hashicorp/go-sockaddr"
+	"github.com/hashicorp/memberlist"
+	"github.com/hashicorp/serf/cmd/serf/command/agent"
+	"github.com/hashicorp/serf/serf"
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+)
+
+// Config is what a Mesh needs to know.
+type Config struct {
+	Name   string // unique in the mesh
+	ID     string // who this node is, whatever its name and address
+	Region string
+
+	Bind      string // IP and port of gossip; port 0 picks a free one
+	Advertise string // IP and port told to others; "" = detected
+	RPC       string // address of Serf's RPC; "" = none
+	RPCAuth   string
+
+	Seeds   []string // host, host:port or dnssrv+NAME
+	Peers   []Peer   // of an earlier run
+	Profile Profile
+
+	KeyringFile string // a JSON array of base64 keys, rewritten when keys are rotated; "" = in the clear
+
+	ReconnectTimeout time.Duration // how long Serf remembers who failed; 0 = 72 h
+	Network          Network       // nil = Sockets
+
+	// Queries answer `serf query NAME PAYLOAD` with at most 1 KB.
+	Queries map[string]func(payload []byte) []byte
+	// OnChange hears what happens to members, one at a time. It must not block.
+	OnChange func(Member, Change)
+}
+
+// ErrLeft means that this node was told to leave by `serf leave`.
+var ErrLeft = errors.New("left the mesh by serf leave")
+
+// A Mesh is this node's part in the mesh. Its methods may be called from several
+// goroutines at once.
+type Mesh struct {
+	cfg      Config
+	pace     pace
+	network  Network
+	replicas map[string]*replica
+	services map[string]service
+	log      zerolog.Logger
+	stats    stats
+
+	instance  string
+	addr      atomic.Pointer[string]
+	rpcAddr   atomic.Pointer[string]
+	first     *sockets // opened by Listen for the first session
+	keys      atomic.Pointer[memberlist.Keyring]
+	session   atomic.Pointer[session]
+	view      atomic.Pointer[view]
+	looking   sync.Mutex // held while a view is made, so that none is overtaken by an older one
+	events    chan serf.Event
+	moved     chan struct{} // the view changed
+	strangers chan string   // a peer whose view differs
+	joining   chan struct{} // held while Serf joins
+	lazy      lazyQueue
+	bucket    bucket
+	book      book
+	self      addrSet // addresses that turned out to be our own
+	absence   absences
+}
+
+// New returns the mesh of one node. Listen opens its ports, Run lives its life.
+func New(cfg Config, states map[string]State, log zerolog.Logger) (*Mesh, error) {
+	pace, err := cfg.Profile.pace()
+	if err != nil {
+		return nil, err
+	}
+	m := &Mesh{
+		cfg: cfg, pace: pace, network: cfg.Network, log: log,
+		replicas:  map[string]*replica{},
+		instance:  uuid.NewString(),
+		events:    make(chan serf.Event, 4096),
+		bucket:    bucket{rate: 200},
+		moved:     make(chan struct{}, 1),
+		strangers: make(chan string, 1),
+		joining:   make(chan struct{}, 1),
+	}
+	if m.network == nil {
+		m.network = Sockets{}
+	}
+	for name, state := range states {
+		m.replicas[name] = newReplica(name, state)
+	}
+	m.services = map[string]service{"who": m.serveWho, "sync": m.serveSync, "deliver": m.serveDeliver}
+	m.view.Store(&view{byName: map[string]Member{}})
+	m.lazy.RetransmitMult = 4
+	m.lazy.NumNodes = func() int { return len(m.peers()) + 1 }
+	m.book.load(cfg.Peers)
+	return m, nil
+}
+
+// Addr returns the IP and port that others reach this node's gossip at; "" before Listen.
+func (m *Mesh) Addr() string { return deref(m.addr.Load()) }
+
+// RPCAddr returns where Serf's RPC listens; "" before Listen and without RPC.
+func (m *Mesh) RPCAddr() string { return deref(m.rpcAddr.Load()) }
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// Push has news of the named State pushed to a few peers at once. Without it the
+// news waits for the next lazy round, which costs less.
+func (m *Mesh) Push(state string) { m.replicas[state].hurry() }
+
+func (m *Mesh) keyring() *memberlist.Keyring { return m.keys.Load() }
+
+// sockets are what one session listens on.
+type sockets struct {
+	packets net.PacketConn
+	streams net.Listener
+	rpc     net.Listener // nil = none
+}
+
+func (s *sockets) close() {
+	_ = s.packets.Close()
+	_ = s.streams.Close()
+	if s.rpc != nil {
+		_ = s.rpc.Close()
+	}
+}
+
+// Listen opens this node's ports and reads its keyring, so that what cannot work
+// fails before anything runs. Run must follow; it closes them.
+func (m *Mesh) Listen() error {
+	if m.cfg.KeyringFile != "" {
+		keys, err := loadKeyring(m.cfg.KeyringFile)
+		if err != nil {
+			return err
+		}
+		m.keys.Store(keys)
+	}
+	s, err := m.open(m.cfg.Bind, m.cfg.RPC)
+	if err != nil {
+		return err
+	}
+	addr, err := m.advertised(s.streams.Addr())
+	if err != nil {
+		s.close()
+		return err
+	}
+	m.addr.Store(&addr)
+	if s.rpc != nil {
+		m.rpcAddr.Store(new(s.rpc.Addr().String()))
+	}
+	m.first = s
+	return nil
+}
+
+func (m *Mesh) open(bind, rpc string) (*sockets, error) {
+	packets, streams, err := m.network.Listen(bind)
+	if err != nil {
+		return nil, fmt.Errorf("listen for gossip: %w", err)
+	}
+	s := &sockets{packets: packets, streams: streams}
+	if rpc != "" {
+		if s.rpc, err = net.Listen("tcp", rpc); err != nil {
+			s.close()
+			return nil, fmt.Errorf("listen for Serf RPC: %w", err)
+		}
+	}
+	return s, nil
+}
+
+// advertised is the configured address, else the one bound to, else, bound to
+// all, the first private one of this machine.
+func (m *Mesh) advertised(bound net.Addr) (string, error) {
+	host, port, err := net.SplitHostPort(bound.String())
+	if err != nil {
+		return "", err
+	}
+	if m.cfg.Advertise != "" {
+		wanted, wantedPort, err := net.SplitHostPort(m.cfg.Advertise)
+		if err != nil {
+			return "", fmt.Errorf("advertise %s: %w", m.cfg.Advertise, err)
+		}
+		if wantedPort != "0" {
+			port = wantedPort
+		}
+		host = wanted
+	}
+	ip := net.ParseIP(host)
+	if ip == nil {
+		return "", fmt.Errorf("advertise %s: not an IP", host)
+	}
+	if ip.IsUnspecified() {
+		found, err := sockaddr.GetPrivateIP()
+		if err != nil || found == "" {
+			return "", errors.Join(errors.New("no private address found to advertise; give one with --advertise"), err)
+		}
+		host = found
+	}
+	return net.JoinHostPort(host, port), nil
+}
+
+// loadKeyring reads a keyring file. An empty one is refused: memberlist would
+// take it for encryption and send plaintext.
+func loadKeyring(file string) (*memberlist.Keyring, error) {
+	data, err := os.ReadFile(file) //nolint:gosec // the operator names it
+	if err != nil {
+		return nil, fmt.Errorf("read keyring: %w", err)
+	}
+	var encoded []string
+	if err := json.Unmarshal(data, &encoded); err != nil {
+		return nil, fmt.Errorf("read keyring %s: want a JSON array of base64 keys: %w", file, err)
+	}
+	if len(encoded) == 0 {
+		return nil, fmt.Errorf("read keyring %s: it holds no key", file)
+	}
+	keys := make([][]byte, len(encoded))
+	for i, text := range encoded {
+		if keys[i], err = base64.StdEncoding.DecodeString(text); err != nil {
+			return nil, fmt.Errorf("read keyring %s: key %d is not base64", file, i+1)
+		}
+		if err := memberlist.ValidateKey(keys[i]); err != nil {
+			return nil, fmt.Errorf("read keyring %s: key %d: %w", file, i+1, err)
+		}
+	}
+	return memberlist.NewKeyring(keys, keys[0])
+}
+
+// Run joins the mesh, stays in it whatever happens, and leaves it gracefully
+// when ctx ends. It returns nil then, ErrLeft after `serf leave`, ErrNameInUse
+// when the name belongs to another, and when all it started has ended.
+func (m *Mesh) Run(ctx context.Context) error {
+	group, inner := errgroup.WithContext(context.WithoutCancel(ctx))
+	for _, r := range m.replicas {
+		group.Go(func() error { m.work(inner, r); return nil })
+		group.Go(func() error { m.reconcile(inner, r); return nil })
+	}
+	group.Go(func() error { m.repair(inner); return nil })
+	group.Go(func() error { m.listen(inner); return nil })
+	joining, stopJoining := context.WithCancel(inner)
+	defer stopJoining()
+	defer context.AfterFunc(ctx, stopJoining)() // who leaves joins no more
+	group.Go(func() error { return m.rejoin(joining) })
+	group.Go(func() error { m.regather(joining); return nil })
+	group.Go(func() error {
+		if err := m.live(ctx, inner); err != nil {
+			return err
+		}
+		return errDone // ends the others
+	})
+	if err := group.Wait(); !errors.Is(err, errDone) {
+		return err
+	}
+	return nil
+}
+
+var errDone = errors.New("done")
+
+// live runs one session after the other: Serf shuts itself down when it loses a
+// vote over its name, and is made anew.
+func (m *Mesh) live(ctx, inner context.Context) error {
+	socks := m.first
+	for {
+		s, err := m.begin(socks)
+		if err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			s.leave()
+			m.end(s)
+			return nil
+		case <-inner.Done():
+			m.end(s)
+			return nil
+		case <-s.agent.ShutdownCh():
+		}
+		left := s.left()
+		m.end(s)
+		if left {
+			return ErrLeft
+		}
+		m.log.Warn().Msg("serf shut itself down, most likely over a conflict of names; starting it again")
+		if socks, err = m.reopen(ctx); err != nil {
+			return err
+		}
+		if socks == nil {
+			return nil
+		}
+	}
+}
+
+// reopen opens the ports of the session before again; nil when ctx ends first.
+func (m *Mesh) reopen(ctx context.Context) (*sockets, error) {
+	host, _, err := net.SplitHostPort(m.cfg.Bind)
+	if err != nil {
+		return nil, err
+	}
+	_, port, err := net.SplitHostPort(m.Addr())
+	if err != nil {
+		return nil, err
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, nil
+		case <-time.After(jitter(time.Second)):
+		}
+		socks, err := m.open(net.JoinHostPort(host, port), m.RPCAddr())
+		if err == nil {
+			return socks, nil
+		}
+		m.log.Error().Err(err).Msg("gossip ports not reopened, will keep trying")
+	}
+}
+
+// A session is one life of Serf.
+type session struct {
+	agent *agent.Agent
+	ipc   *agent.AgentIPC // nil without RPC
+}
+
+func (s *session) serf() *serf.Serf { return s.agent.Serf() }
+
+// begin starts Serf on the given sockets.
+func (m *Mesh) begin(socks *sockets) (*session, error) {
+	host, portText, err := net.SplitHostPort(m.Addr())
+	if err != nil {
+		return nil, err
+	}
+	port, err := strconv.Atoi(portText)
+	if err != nil {
+		return nil, err
+	}
+	ac := agent.DefaultConfig()
+	ac.NodeName = m.cfg.Name
+	ac.KeyringFile = m.cfg.KeyringFile
+	ac.EnableCompression = false // LZW for every packet costs more than it saves
+
+	sc := serf.DefaultConfig()
+	m.pace.tune(sc)
+	sc.NodeName = m.cfg.Name
+	sc.Tags = map[string]string{tagRole: role, tagRegion: m.cfg.Region, tagVersion: protocolVersion}
+	sc.KeyringFile = m.cfg.KeyringFile
+	if m.cfg.ReconnectTimeout > 0 {
+		sc.ReconnectTimeout = m.cfg.ReconnectTimeout
+		sc.ReapInterval = m.cfg.ReconnectTimeout / 4
+	}
+	wrapped := &delegate{mesh: m}
+	tr := newTransport(m.network, socks.packets, socks.streams, net.ParseIP(host), port, &m.stats)
+	tr.own = m.serveStream
+	tr.onAdvertise = func() {
+		wrapped.inner = sc.MemberlistConfig.Delegate
+		sc.MemberlistConfig.Delegate = wrapped
+		sc.MemberlistConfig.Merge = &mergeGuard{inner: sc.MemberlistConfig.Merge, mesh: m}
+		m.keys.Store(sc.MemberlistConfig.Keyring)
+	}
+	sc.MemberlistConfig.Transport = tr
+
+	monitor := agent.NewLogWriter(512) // what `serf monitor` shows
+	out := io.MultiWriter(&logBridge{log: m.log, stats: &m.stats, rate: bucket{rate: maxLines}}, monitor)
+	a, err := agent.Create(ac, sc, out)
+	if err != nil {
+		socks.close()
+		return nil, fmt.Errorf("create serf agent: %w", err)
+	}
+	a.RegisterEventHandler((*handler)(m))
+	if err := a.Start(); err != nil {
+		socks.close()
+		return nil, fmt.Errorf("start serf: %w", err)
+	}
+	s := &session{agent: a}
+	if !wrapped.seen.Load() {
+		_ = a.Shutdown()
+		socks.close()
+		return nil, errors.New("memberlist did not take our delegate: this build does not fit its version")
+	}
+	if socks.rpc != nil {
+		s.ipc = agent.NewAgentIPC(a, m.cfg.RPCAuth, socks.rpc, out, monitor, false)
+	}
+	m.look(s)
+	m.session.Store(s)
+	return s, nil
+}
+
+// left reports whether Serf was told to leave, as opposed to having shut down.
+func (s *session) left() bool {
+	status := s.serf().LocalMember().Status
+	return status == serf.StatusLeaving || status == serf.StatusLeft
+}
+
+// leave tells the others. When all leave at once nobody confirms, which is no
+// error of ours.
+func (s *session) leave() { _ = s.agent.Leave() }
+
+func (m *Mesh) end(s *session) {
+	m.session.Store(nil)
+	if s.ipc != nil {
+		s.ipc.Shutdown()
+	}
+	if err := s.agent.Shutdown(); err != nil {
+		m.log.Error().Err(err).Msg("shut serf down")
+	}
+}

@@ -1,0 +1,353 @@
+package gossip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// A replica keeps one State the same as its copies elsewhere. Frames wait in
+// inbox for its worker, so that a State that takes long to merge delays itself
+// alone; copies that differ wait in differing for its syncer, so that a peer
+// that stalls delays no merge. Both are bounded: what does not fit is dropped,
+// counted, and found again by repair.
+type replica struct {
+	name      string
+	state     State
+	inbox     chan frame
+	differing chan frame
+	wake      chan struct{}
+	urgent    atomic.Bool // the news should be pushed at once, not with the next lazy round
+}
+
+func newReplica(name string, state State) *replica {
+	return &replica{name: name, state: state, inbox: make(chan frame, 512), differing: make(chan frame, 16), wake: make(chan struct{}, 1)}
+}
+
+// maxChanges is what fits a packet of 1400 bytes beside memberlist's and our own
+// headers and the seal.
+const maxChanges = 1250
+
+func (r *replica) sum() hash { return hash{state: r.name, sum: xxhash.Sum64(r.state.Digest())} }
+
+func (r *replica) hurry() {
+	r.urgent.Store(true)
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// work merges what arrives and pushes what is urgent, until ctx ends.
+func (m *Mesh) work(ctx context.Context, r *replica) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.wake:
+		case f := <-r.inbox:
+			m.take(r, f)
+			for range len(r.inbox) { // one flush for a whole burst
+				m.take(r, <-r.inbox)
+			}
+		}
+		if r.urgent.Load() {
+			m.flush(r)
+		}
+	}
+}
+
+func (m *Mesh) take(r *replica, f frame) {
+	if f.eager { // before the merge, lest a lazy round takes the news for its own
+		r.urgent.Store(true)
+	}
+	if err := r.state.Merge(f.data); err != nil {
+		m.stats.refused(r.name, "malformed")
+		m.log.Warn().Err(err).Str("state", r.name).Msg("gossip refused")
+		return
+	}
+	m.stats.merged.Add(1)
+}
+
+// reconcile exchanges with the copies that differ from ours, until ctx ends.
+func (m *Mesh) reconcile(ctx context.Context, r *replica) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case f := <-r.differing:
+			if f.hashes[0] == r.sum() {
+				continue // equal by now
+			}
+			if err := m.sync(ctx, r, f.holder); err != nil {
+				m.stats.syncsFailed.Add(1)
+				m.log.Debug().Err(err).Str("state", r.name).Str("peer", f.holder).Msg("sync")
+				continue
+			}
+			m.stats.syncs.Add(1)
+			r.hurry()
+		}
+	}
+}
+
+// flush tells what is news: to a few random peers at once when it is urgent, and
+// with the lazy rounds of memberlist until about everybody should have heard.
+func (m *Mesh) flush(r *replica) {
+	eager := r.urgent.Swap(false)
+	for {
+		data, oversized := r.state.Changes(maxChanges)
+		if oversized { // whoever differs fetches it
+			m.spread(frame{eager: eager, holder: m.Addr(), hashes: []hash{r.sum()}}, eager)
+		}
+		if data != nil {
+			m.spread(frame{eager: eager, state: r.name, data: data}, eager)
+		} else if !oversized {
+			return
+		}
+	}
+}
+
+// spread queues f for the lazy rounds, and pushes it too when eager.
+func (m *Mesh) spread(f frame, eager bool) {
+	msg := f.encode()
+	m.lazy.enqueue(msg)
+	if !eager {
+		return
+	}
+	for _, peer := range m.some(eagerFanout(len(m.peers()))) {
+		if !m.bucket.take(time.Now()) {
+			m.stats.pushesHeld.Add(1)
+			return
+		}
+		m.send(peer, msg)
+	}
+}
+
+// eagerFanout is how many peers get news at once: 1 - e^-k of all nodes have it
+// before the first lazy round, 98 % with 4.
+func eagerFanout(peers int) int {
+	if peers > 100 {
+		return 5
+	}
+	return 4
+}
+
+// hear sorts a message of a peer to its replica. It is called by memberlist's
+// one packet handler and must not wait. msg is not kept.
+func (m *Mesh) hear(msg []byte) {
+	f, err := decodeFrame(append([]byte(nil), msg...))
+	if err != nil {
+		m.stats.refused("frame", "malformed")
+		return
+	}
+	if f.data != nil {
+		r, ok := m.replicas[f.state]
+		if !ok {
+			m.stats.refused("frame", "unknown_state")
+			return
+		}
+		m.offer(r.inbox, f)
+	}
+	m.compare(f)
+}
+
+// viewName stands among the hashes for who is alive, which is Serf's to spread
+// and not a State.
+const viewName = "members"
+
+// settled is how long a view must have stood still before one that differs is
+// taken for a miss and not for news under way.
+const settled = 300 * time.Millisecond
+
+// compare looks for copies that differ from ours among the hashes in f.
+func (m *Mesh) compare(f frame) {
+	if f.holder == m.Addr() {
+		return
+	}
+	for _, h := range f.hashes {
+		if h.state == viewName {
+			if v := m.view.Load(); h.sum != v.sum && time.Since(v.since) > settled {
+				select {
+				case m.strangers <- f.holder:
+				default: // one at a time is enough
+				}
+			}
+		} else if r, ok := m.replicas[h.state]; ok && h != r.sum() {
+			m.offer(r.differing, frame{holder: f.holder, hashes: []hash{h}})
+		}
+	}
+}
+
+// regather exchanges members with a peer that sees others than we do, once a
+// second at most, until ctx ends. Serf tells of a change a bounded number of
+// times; when many nodes start together somebody may be missed, and would
+// otherwise wait for a periodic exchange.
+func (m *Mesh) regather(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case addr := <-m.strangers:
+			m.join(ctx, []string{addr})
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func (m *Mesh) offer(queue chan frame, f frame) {
+	select {
+	case queue <- f:
+	default:
+		m.stats.dropped.Add(1)
+	}
+}
+
+// hashes is what this node has, for others to compare with.
+func (m *Mesh) hashes() frame {
+	f := frame{holder: m.Addr(), hashes: []hash{{viewName, m.view.Load().sum}}}
+	for _, r := range m.replicas {
+		f.hashes = append(f.hashes, r.sum())
+	}
+	return f
+}
+
+// repair sends the hashes to one random peer now and then: lost packets, and
+// what was dropped anywhere, is found by it. After a change of members it does so
+// soon and again, then at an interval that costs an idle node little.
+func (m *Mesh) repair(ctx context.Context) {
+	pause := m.pace.repairInterval
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.moved:
+			pause = m.pace.repairInterval / 8
+			continue
+		case <-time.After(jitter(pause)):
+		}
+		pause = min(2*pause, m.pace.repairInterval)
+		for _, peer := range m.some(1) {
+			m.send(peer, m.hashes().encode())
+		}
+	}
+}
+
+const syncTimeout = 30 * time.Second
+
+// sync makes r the same as its copy at addr in one exchange: our digest goes
+// there, what we lack comes back with their digest, and what they lack follows.
+func (m *Mesh) sync(ctx context.Context, r *replica, addr string) error {
+	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
+	defer cancel()
+	s, err := m.dial(ctx, addr)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.conn.Close() }()
+	answer, err := s.call("sync", encodeSync(syncMessage{state: r.name, digest: r.state.Digest()}))
+	if err != nil {
+		return err
+	}
+	theirs, err := decodeSync(answer)
+	if err != nil {
+		return err
+	}
+	if theirs.delta != nil {
+		if err := r.state.Merge(theirs.delta); err != nil {
+			m.stats.refused(r.name, "malformed")
+			return fmt.Errorf("merge: %w", err)
+		}
+	}
+	delta, err := r.state.Delta(theirs.digest)
+	if err != nil || delta == nil {
+		return err
+	}
+	_, err = s.call("deliver", encodeSync(syncMessage{state: r.name, delta: delta}))
+	return err
+}
+
+// serveSync is the other side of sync.
+func (m *Mesh) serveSync(request []byte) ([]byte, error) {
+	ask, err := decodeSync(request)
+	if err != nil {
+		return nil, err
+	}
+	r, ok := m.replicas[ask.state]
+	if !ok {
+		return nil, errors.New("unknown state")
+	}
+	delta, err := r.state.Delta(ask.digest)
+	if err != nil {
+		return nil, err
+	}
+	return encodeSync(syncMessage{digest: r.state.Digest(), delta: delta}), nil
+}
+
+// serveDeliver takes what sync found missing here.
+func (m *Mesh) serveDeliver(request []byte) ([]byte, error) {
+	got, err := decodeSync(request)
+	if err != nil {
+		return nil, err
+	}
+	r, ok := m.replicas[got.state]
+	if !ok {
+		return nil, errors.New("unknown state")
+	}
+	if err := r.state.Merge(got.delta); err != nil {
+		m.stats.refused(r.name, "malformed")
+		return nil, err
+	}
+	m.Push(r.name)
+	return nil, nil
+}
+
+type syncMessage struct {
+	state         string
+	digest, delta []byte
+}
+
+const (
+	fieldSyncState  = 1
+	fieldSyncDigest = 2
+	fieldSyncDelta  = 3
+)
+
+func encodeSync(s syncMessage) []byte {
+	b := protowire.AppendString(protowire.AppendTag(nil, fieldSyncState, protowire.BytesType), s.state)
+	b = protowire.AppendBytes(protowire.AppendTag(b, fieldSyncDigest, protowire.BytesType), s.digest)
+	if s.delta != nil {
+		b = protowire.AppendBytes(protowire.AppendTag(b, fieldSyncDelta, protowire.BytesType), s.delta)
+	}
+	return b
+}
+
+func decodeSync(b []byte) (s syncMessage, err error) {
+	s.digest = []byte{} // absent is empty, not "everything"
+	for f, err := range wireFields(b) {
+		if err != nil {
+			return syncMessage{}, err
+		}
+		switch f.num {
+		case fieldSyncState:
+			s.state = string(f.bytes)
+		case fieldSyncDigest:
+			s.digest = f.bytes
+		case fieldSyncDelta:
+			s.delta = f.bytes
+		}
+	}
+	return s, nil
+}
+
+// jitter returns a time around d, so that nodes do not act in step.
+func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d) }

@@ -1,0 +1,253 @@
+package gossip
+
+import (
+	"context"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+)
+
+// ownStream is the first byte of a stream that is ours and not memberlist's,
+// whose streams begin with 0..13 or 244 (memberlist net.go).
+const ownStream = 0xF1
+
+const (
+	firstByteTimeout = 5 * time.Second
+	streamTimeout    = 10 * time.Second // memberlist sets no write deadline of its own
+	maxStreams       = 256              // at once, from others
+)
+
+// transport carries memberlist's packets and streams, and our own streams
+// besides, over one port. In its first FinalAdvertiseAddr, which memberlist
+// calls before it starts any goroutine, it calls onAdvertise: the one moment at
+// which the delegates that Serf has just set can be wrapped without a race.
+type transport struct {
+	network     Network
+	packets     net.PacketConn
+	listener    net.Listener
+	ip          net.IP
+	port        int
+	own         func(net.Conn)
+	onAdvertise func()
+	stats       *stats
+
+	advertiseOnce sync.Once
+	packetCh      chan *memberlist.Packet
+	streamCh      chan net.Conn
+	slots         chan struct{}
+	done          chan struct{}
+	closeOnce     sync.Once
+	wg            sync.WaitGroup
+
+	mu    sync.Mutex // guards conns
+	conns map[net.Conn]struct{}
+}
+
+func newTransport(network Network, packets net.PacketConn, listener net.Listener, ip net.IP, port int, st *stats) *transport {
+	return &transport{
+		network: network, packets: packets, listener: listener, ip: ip, port: port, stats: st,
+		packetCh: make(chan *memberlist.Packet, 1024),
+		streamCh: make(chan net.Conn),
+		slots:    make(chan struct{}, maxStreams),
+		done:     make(chan struct{}),
+		conns:    map[net.Conn]struct{}{},
+	}
+}
+
+// start begins to receive. It is called from FinalAdvertiseAddr's first call, so
+// that nothing arrives before there is somebody to hand it to.
+func (t *transport) start() {
+	t.wg.Go(t.receive)
+	t.wg.Go(t.accept)
+}
+
+// FinalAdvertiseAddr implements memberlist.Transport.
+func (t *transport) FinalAdvertiseAddr(string, int) (net.IP, int, error) {
+	t.advertiseOnce.Do(func() {
+		t.onAdvertise()
+		t.start()
+	})
+	return t.ip, t.port, nil
+}
+
+// WriteTo implements memberlist.Transport.
+func (t *transport) WriteTo(b []byte, addr string) (time.Time, error) {
+	to, err := net.ResolveUDPAddr("udp", addr) // no look-up: addr is an IP and a port
+	if err != nil {
+		return time.Time{}, err
+	}
+	n, err := t.packets.WriteTo(b, to)
+	t.stats.packetsOut.Add(1)
+	t.stats.packetBytesOut.Add(uint64(n))
+	return time.Now(), err
+}
+
+// WriteToAddress implements memberlist.NodeAwareTransport.
+func (t *transport) WriteToAddress(b []byte, addr memberlist.Address) (time.Time, error) {
+	return t.WriteTo(b, addr.Addr)
+}
+
+// PacketCh implements memberlist.Transport.
+func (t *transport) PacketCh() <-chan *memberlist.Packet { return t.packetCh }
+
+// StreamCh implements memberlist.Transport.
+func (t *transport) StreamCh() <-chan net.Conn { return t.streamCh }
+
+// DialTimeout implements memberlist.Transport.
+func (t *transport) DialTimeout(addr string, timeout time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	c, err := t.network.Dial(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	c = &countedConn{Conn: c, in: &t.stats.streamBytesIn, out: &t.stats.streamBytesOut}
+	return c, c.SetDeadline(time.Now().Add(streamTimeout))
+}
+
+// DialAddressTimeout implements memberlist.NodeAwareTransport.
+func (t *transport) DialAddressTimeout(addr memberlist.Address, timeout time.Duration) (net.Conn, error) {
+	return t.DialTimeout(addr.Addr, timeout)
+}
+
+// Shutdown implements memberlist.Transport.
+func (t *transport) Shutdown() error {
+	t.closeOnce.Do(func() {
+		close(t.done)
+		_ = t.packets.Close()
+		_ = t.listener.Close()
+		t.mu.Lock()
+		for c := range t.conns {
+			_ = c.Close()
+		}
+		t.mu.Unlock()
+	})
+	t.wg.Wait()
+	return nil
+}
+
+func (t *transport) receive() {
+	buf := make([]byte, 64<<10)
+	for {
+		n, from, err := t.packets.ReadFrom(buf)
+		if err != nil {
+			select {
+			case <-t.done:
+				return
+			case <-time.After(10 * time.Millisecond): // an ICMP error of an earlier write: not ours to give up for
+				continue
+			}
+		}
+		t.stats.packetsIn.Add(1)
+		t.stats.packetBytesIn.Add(uint64(n))
+		p := &memberlist.Packet{Buf: append([]byte(nil), buf[:n]...), From: from, Timestamp: time.Now()}
+		select {
+		case t.packetCh <- p:
+		case <-t.done:
+			return
+		}
+	}
+}
+
+func (t *transport) accept() {
+	for {
+		c, err := t.listener.Accept()
+		if err != nil {
+			select {
+			case <-t.done:
+				return
+			case <-time.After(50 * time.Millisecond): // out of descriptors, most likely
+				continue
+			}
+		}
+		select {
+		case t.slots <- struct{}{}:
+			t.wg.Go(func() {
+				defer func() { <-t.slots }()
+				t.route(&countedConn{Conn: c, in: &t.stats.streamBytesIn, out: &t.stats.streamBytesOut})
+			})
+		default:
+			t.stats.streamsRefused.Add(1)
+			_ = c.Close()
+		}
+	}
+}
+
+// route hands a stream to whom its first byte names.
+func (t *transport) route(c net.Conn) {
+	if !t.track(c) {
+		_ = c.Close()
+		return
+	}
+	defer t.untrack(c)
+	first := make([]byte, 1)
+	_ = c.SetReadDeadline(time.Now().Add(firstByteTimeout))
+	if _, err := c.Read(first); err != nil {
+		_ = c.Close()
+		return
+	}
+	_ = c.SetReadDeadline(time.Time{})
+	if first[0] == ownStream {
+		t.own(c)
+		_ = c.Close()
+		return
+	}
+	select {
+	case t.streamCh <- &prefixedConn{Conn: c, prefix: first}: // memberlist closes it
+	case <-t.done:
+		_ = c.Close()
+	}
+}
+
+func (t *transport) track(c net.Conn) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	select {
+	case <-t.done:
+		return false
+	default:
+		t.conns[c] = struct{}{}
+		return true
+	}
+}
+
+func (t *transport) untrack(c net.Conn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.conns, c)
+}
+
+// prefixedConn gives back the byte that was read to tell whose stream it is.
+type prefixedConn struct {
+	net.Conn
+	prefix []byte
+}
+
+func (c *prefixedConn) Read(b []byte) (int, error) {
+	if len(c.prefix) > 0 {
+		n := copy(b, c.prefix)
+		c.prefix = c.prefix[n:]
+		return n, nil
+	}
+	return c.Conn.Read(b)
+}
+
+type countedConn struct {
+	net.Conn
+	in, out *atomic.Uint64
+}
+
+func (c *countedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.in.Add(uint64(n))
+	return n, err
+}
+
+func (c *countedConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	c.out.Add(uint64(n))
+	return n, err
+}
