@@ -1,0 +1,118 @@
+package admin
+
+import (
+	"context"
+	"mime"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"github.com/meshgw/meshgw/api"
+)
+
+// guard lets through who may ask. A bearer token decides alone where one is
+// sent. Without one, only loopback is believed, and there only what no web page
+// and no proxy can have caused: Host a loopback name (against DNS rebinding), no
+// trace of a proxy, Origin absent or the listener's own. With open, anybody is.
+func guard(tokens Tokens, open bool, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		who, p := identify(tokens, open, r)
+		if p == nil {
+			p = mayWrite(who, r)
+		}
+		if p != nil {
+			if p.Status == http.StatusUnauthorized {
+				w.Header().Set("WWW-Authenticate", "Bearer")
+			}
+			refuse(w, p)
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, who.Name)))
+	})
+}
+
+type callerKey struct{}
+
+// caller is the name of the token that r came with, or how else it was let in.
+func caller(r *http.Request) string {
+	name, _ := r.Context().Value(callerKey{}).(string)
+	return name
+}
+
+func identify(tokens Tokens, open bool, r *http.Request) (Token, *api.Problem) {
+	if header := r.Header.Get("Authorization"); header != "" && len(tokens) > 0 {
+		scheme, given, _ := strings.Cut(header, " ")
+		if t, ok := tokens.find(strings.TrimSpace(given)); ok && strings.EqualFold(scheme, "Bearer") {
+			return t, nil
+		}
+		return Token{}, api.NewProblem(http.StatusUnauthorized, "unknown token")
+	}
+	switch {
+	case !ownOrigin(r):
+		return Token{}, api.NewProblem(http.StatusForbidden, "asked by another origin's page")
+	case open:
+		return Token{Name: "anybody", Role: RoleWrite}, nil
+	case onLoopback(r) && straight(r):
+		return Token{Name: "local", Role: RoleWrite}, nil
+	case onLoopback(r):
+		return Token{}, api.NewProblem(http.StatusForbidden, "without a token only this machine may ask, as localhost and through no proxy")
+	case isProbe(r):
+		return Token{Name: "probe", Role: RoleRead}, nil
+	}
+	return Token{}, api.NewProblem(http.StatusUnauthorized, "this listener asks for a token")
+}
+
+// isProbe reports whether r asks for a yes or no that tells nothing else: those
+// who orchestrate hold no token.
+func isProbe(r *http.Request) bool {
+	return r.Method == http.MethodGet && (r.URL.Path == "/healthz" || r.URL.Path == "/readyz")
+}
+
+// onLoopback reports whether r came over this machine's loopback interface.
+func onLoopback(r *http.Request) bool {
+	addr, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	return ok && loopbackHost(addr.String()) && loopbackHost(r.RemoteAddr)
+}
+
+// straight reports whether r is meant for loopback and has met no proxy.
+func straight(r *http.Request) bool {
+	for name := range r.Header {
+		if name == "Via" || name == "Forwarded" || strings.HasPrefix(name, "X-Forwarded-") {
+			return false
+		}
+	}
+	return loopbackHost(r.Host)
+}
+
+// loopbackHost reports whether hostport, the port optional, is a loopback name.
+func loopbackHost(hostport string) bool {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host = strings.Trim(hostport, "[]")
+	}
+	ip, err := netip.ParseAddr(host)
+	return strings.EqualFold(host, "localhost") || err == nil && ip.Unmap().IsLoopback()
+}
+
+// ownOrigin reports whether a browser, if there is one, shows our own page.
+func ownOrigin(r *http.Request) bool {
+	all := r.Header.Values("Origin")
+	return len(all) == 0 || len(all) == 1 && (all[0] == "http://"+r.Host || all[0] == "https://"+r.Host)
+}
+
+// mayWrite refuses a change by who may only read, and one whose content type a
+// web form can send without asking.
+func mayWrite(who Token, r *http.Request) *api.Problem {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		return nil
+	}
+	if who.Role != RoleWrite {
+		return api.NewProblem(http.StatusForbidden, "token %s may only read", who.Name)
+	}
+	switch media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); media {
+	case "application/json", "application/yaml", "application/x-yaml", "text/yaml":
+		return nil
+	}
+	return api.NewProblem(http.StatusUnsupportedMediaType, "want content type application/json or application/yaml")
+}

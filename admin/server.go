@@ -1,0 +1,152 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/rs/zerolog"
+
+	"github.com/meshgw/meshgw/api"
+)
+
+// Node is the node that the server tells of. Its methods may be called from
+// several goroutines at once and must not block.
+type Node interface {
+	Status() api.Status
+	Mesh() api.Mesh
+	Ready() (ok bool, why string) // why not, where it is not
+	Drain()
+	Undrain()
+}
+
+// Routes is the table that the server reads and changes. Its methods may be
+// called from several goroutines at once. What they refuse is an *api.Problem,
+// whose status is answered: 404 for a version that is not known, 412 for a
+// precondition that does not hold, 422 with every mistake of a document.
+type Routes interface {
+	// Document returns the table as a route file, YAML or JSON. version is that
+	// of a changeset, VERSION or VERSION@NODE, or empty for the table of now.
+	Document(version string, asJSON bool) (doc []byte, of api.RoutesVersion, err error)
+	// Validate checks a route file, YAML or JSON.
+	Validate(doc []byte) error
+	// Apply applies one. It heeds IfMatch, Prune, DryRun, Message and By; the
+	// waiting is the server's.
+	Apply(ctx context.Context, doc []byte, o api.ApplyOptions) (api.Applied, error)
+	// Rollback makes the content of a version a new one, with the same options.
+	Rollback(ctx context.Context, version string, o api.ApplyOptions) (api.Applied, error)
+	// History returns the changesets that are remembered, the newest first.
+	History() []api.Changeset
+	// Explain says which route answers a request.
+	Explain(r api.ExplainRequest) (api.Explanation, error)
+}
+
+const (
+	maxHeader      = 64 << 10
+	maxRouteFile   = 16 << 20         // some hundred thousand routes
+	bodyTimeout    = 30 * time.Second // a route file over a slow line
+	headerTimeout  = 5 * time.Second
+	idleTimeout    = 2 * time.Minute
+	defaultWait    = 30 * time.Second // for other nodes to hold a table
+	maxWait        = 10 * time.Minute
+	shutdownWithin = 2 * time.Second // a scrape ends; a waiting apply is told and ends
+)
+
+// Server answers the admin API. Make one with New.
+type Server struct {
+	node    Node
+	routes  Routes
+	handler http.Handler
+	log     zerolog.Logger
+}
+
+// New returns the server of a node and its routes. Without tokens whatever is
+// not loopback is refused, unless open says that anybody may ask.
+func New(node Node, routes Routes, tokens Tokens, open bool, metrics prometheus.Gatherer, log zerolog.Logger) *Server {
+	s := &Server{node: node, routes: routes, log: log}
+	s.handler = harden(guard(tokens, open && len(tokens) == 0, s.mux(metrics)))
+	return s
+}
+
+// ServeHTTP answers one request, guarded.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+// Serve answers what comes in on ln until ctx is done, and closes ln. It
+// returns when every request has been answered or given up.
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	asked, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	server := &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: headerTimeout,
+		WriteTimeout:      maxWait + time.Minute,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		BaseContext:       func(net.Listener) context.Context { return asked },
+		ErrorLog:          log.New(s.log, "", 0),
+	}
+	stopped := make(chan struct{})
+	unwatch := context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		stop()
+		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownWithin)
+		defer cancel()
+		if server.Shutdown(within) != nil {
+			_ = server.Close() // what did not end in time is cut off
+		}
+	})
+	if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		if !unwatch() {
+			<-stopped
+		}
+		_ = server.Close()
+		return fmt.Errorf("serve admin: %w", err)
+	}
+	<-stopped
+	return nil
+}
+
+func (s *Server) mux(metrics prometheus.Gatherer) *http.ServeMux {
+	m := http.NewServeMux()
+	m.HandleFunc("GET /{$}", s.page)
+	m.HandleFunc("GET /healthz", s.healthz)
+	m.HandleFunc("GET /readyz", s.readyz)
+	m.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{EnableOpenMetrics: true}))
+	m.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.node.Status()) })
+	m.HandleFunc("GET /v1/mesh", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.node.Mesh()) })
+	m.HandleFunc("GET /v1/upstreams", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.node.Status().Upstreams) })
+	m.HandleFunc("POST /v1/drain", func(w http.ResponseWriter, _ *http.Request) { s.node.Drain(); answer(w, s.node.Status().Node) })
+	m.HandleFunc("POST /v1/undrain", func(w http.ResponseWriter, _ *http.Request) { s.node.Undrain(); answer(w, s.node.Status().Node) })
+	m.HandleFunc("GET /v1/routes", s.document)
+	m.HandleFunc("POST /v1/routes", s.apply)
+	m.HandleFunc("POST /v1/routes/validate", s.validate)
+	m.HandleFunc("POST /v1/routes/rollback", s.rollback)
+	m.HandleFunc("GET /v1/routes/history", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.routes.History()) })
+	m.HandleFunc("GET /v1/routes/explain", s.explain)
+	m.HandleFunc("GET /debug/pprof/", pprof.Index)
+	m.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	m.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	m.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	m.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	m.HandleFunc("/", unknown(m))
+	return m
+}
+
+func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
+	_, _ = w.Write([]byte("ok\n"))
+}
+
+func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
+	if ok, why := s.node.Ready(); !ok {
+		refuse(w, api.NewProblem(http.StatusServiceUnavailable, "%s", why))
+		return
+	}
+	_, _ = w.Write([]byte("ready\n"))
+}
