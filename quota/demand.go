@@ -7,8 +7,8 @@ import (
 
 // demand estimates the tokens per second asked of a key, admitted or not.
 type demand struct {
-	arrived float64 // since the last estimate
-	rate    float64 // tokens/s
+	arrived float32 // since the last estimate
+	rate    float32 // tokens/s
 	since   time.Duration
 }
 
@@ -28,12 +28,12 @@ func (d *demand) estimate(now time.Duration) {
 		return
 	}
 	el := elapsed.Seconds()
+	arrived, rate := float64(d.arrived), float64(d.rate)
 	gain := 1 - math.Exp(-el/demandTau.Seconds())
-	want := d.rate * el
-	if d.rate == 0 || math.Abs(d.arrived-want) > 4*math.Sqrt(max(d.arrived, want))+1 {
+	if want := rate * el; rate == 0 || math.Abs(arrived-want) > 4*math.Sqrt(max(arrived, want))+1 {
 		gain = 1
 	}
-	d.rate += gain * (d.arrived/el - d.rate)
+	d.rate = float32(rate + gain*(arrived/el-rate))
 	if d.rate < 0.01 {
 		d.rate = 0
 	}
@@ -42,6 +42,6 @@ func (d *demand) estimate(now time.Duration) {
 
 // jumped reports whether more than twice the estimate is arriving.
 func (d *demand) jumped(now time.Duration) bool {
-	el := (now - d.since).Seconds()
+	el := float32((now - d.since).Seconds())
 	return el > 0.02 && d.arrived > 2*d.rate*el+2
 }

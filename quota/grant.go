@@ -11,11 +11,11 @@ func (h *home) lease(now time.Duration, p *party, r *report, s *side, budget, ke
 	period := s.period.Seconds()
 	weight := 1.0
 	if h.demands > 0 {
-		weight = p.demand / h.demands
+		weight = float64(p.demand) / h.demands
 	}
 	fair := weight * max(budget, 0) * (1 - unleased)
-	wantRate := min(fair, p.demand*(1+headroom))
-	if now < h.coldUntil { // someone else's leases may still run
+	wantRate := min(fair, r.Demand*(1+headroom))
+	if now < h.oddly().coldUntil { // someone else's leases may still run
 		wantRate = min(wantRate, max(r.Claim, budget/float64(s.known)))
 	}
 	rate := max(0, min(wantRate, budget-h.rates))

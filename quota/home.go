@@ -7,43 +7,62 @@ import (
 )
 
 // home is a key at its home: the one bucket, and who holds leases on it. It
-// belongs to the control loop.
+// belongs to the control loop. There may be many, so it is kept small.
 type home struct {
-	limit *Limit
-
+	limit   *Limit
 	pool    bucket  // of tokens; limits of requests in flight have none
 	rates   float64 // sum of the rates of live leases
 	demands float64 // sum of the demands of live parties
-	claims  float64 // rates taken over while the true home is believed alive
-	bonus   float64 // rates taken over from the other side of a healing partition
+	live    int32   // parties
+	silent  int32
 	parties []party // by node
+	odd     *oddity // nil in quiet times
 
-	live, silent int
-	silentRates  float64
+	seen    time.Duration // the last report
+	charged int64         // by this home, in all; grows only
+}
 
-	coldUntil time.Duration // leases of a former home may still run
-	sweepAt   time.Duration
-	recallAt  time.Duration
-	seen      time.Duration // the last report
+// oddity is what a home knows only in and after a disturbance.
+type oddity struct {
+	coldUntil   time.Duration // leases of a former home may still run
+	silentRates float64       // of leases that ended without a word
+	claims      float64       // rates taken over while the true home is believed alive
+	bonus       float64       // rates taken over from the other side of a healing partition
+	aside       float64       // of a durable pool: what is for the other sides
+	part        float64       // of a durable pool: this side's, 0..1
+}
 
-	charged int64   // by this home, in all; grows only
-	part    float64 // of the burst that is this side's; durable limits only
-	aside   float64 // of the pool: for the other sides
+// strange gives the oddity for writing.
+func (h *home) strange() *oddity {
+	if h.odd == nil {
+		h.odd = &oddity{part: 1}
+	}
+	return h.odd
+}
+
+// oddly gives it for reading.
+func (h *home) oddly() oddity {
+	if h.odd == nil {
+		return oddity{part: 1}
+	}
+	return *h.odd
 }
 
 // party is a node that uses a key, as the home knows it.
 type party struct {
 	node        NodeID
 	incarnation uint32
-	stable      uint8 // reports since its demand last rose by half
-	live        bool  // it holds a lease
-	silent      bool  // its lease ended without a word
-	seq, born   int64
-	count       int64 // its counter, charged up to here
-	demand      float64
-	tokens      float64 // leased at the last report; what it may have used when silent
-	rate        float64 // leased, tokens/s or slots; of a silent party, what it was
-	at          time.Duration
+	stable      uint8   // reports since its demand last rose by half
+	live        bool    // it holds a lease
+	silent      bool    // its lease ended without a word
+	recalled    bool    // asked to report in this period
+	born        uint32  // of report.Born, enough to tell one from another
+	demand      float32 // tokens/s, or slots
+	seq         int64
+	count       int64         // its counter, charged up to here
+	tokens      float64       // leased at the last report; what it may have used when silent
+	rate        float64       // leased, tokens/s or slots; of a silent party, what it was
+	at          time.Duration // of the last report
 }
 
 // side is what a home knows of the mesh when it judges a report.
@@ -60,9 +79,9 @@ type side struct {
 // newHome starts a key's home. Where another node may just have been it, the pool
 // starts empty, and only what its leases show is taken over for now.
 func newHome(now time.Duration, l *Limit, claim float64, s *side) *home {
-	h := &home{limit: l, sweepAt: now, recallAt: now - time.Second, pool: bucket{l.Burst, now}}
+	h := &home{limit: l, seen: now, pool: bucket{l.Burst, now}}
 	if claim > 0 || !s.settled {
-		h.coldUntil, h.pool.tokens = now+leaseTTL, 0
+		h.strange().coldUntil, h.pool.tokens = now+leaseTTL, 0
 	}
 	return h
 }
@@ -83,19 +102,25 @@ func (h *home) budget(s *side) float64 {
 	if l.Slots > 0 {
 		whole = float64(l.Slots)
 	}
+	odd := h.oddly()
 	r := whole
 	if !l.Open {
-		r = min(whole, whole*factor(s.share, phi)+h.bonus)
+		r = min(whole, whole*factor(s.share, phi)+odd.bonus)
 	}
 	if s.acting { // keep what was granted elsewhere, never more
-		r = min(r, h.claims)
-		if h.live < 2 { // nobody else to be seen: perhaps this node is the lonely one
-			r = min(r, phi*whole/float64(s.known))
+		here := float64(h.live) / float64(s.known)
+		switch {
+		case here > 0.5: // most nodes have come here: the true home, if there is one, has the rest
+			r = min(r, whole*factor(here, phi))
+		case h.live < 2: // nobody else to be seen: perhaps this node is the lonely one
+			r = min(r, odd.claims, phi*whole/float64(s.known))
+		default:
+			r = min(r, odd.claims)
 		}
 	}
 	switch { // what the silent who have not vanished may still use
 	case h.silent > 1: // several at once look like a partition
-		r -= h.silentRates
+		r -= odd.silentRates
 	case h.silent == 1 && l.Slots == 0: // one looks like a crash; its slots went with it
 		r -= phi * whole / float64(s.known)
 	}
@@ -105,22 +130,22 @@ func (h *home) budget(s *side) float64 {
 // advance brings the pool up to now. The leases take more than the budget for a
 // moment when it falls.
 func (h *home) advance(now time.Duration, budget float64) {
-	h.pool.fill(now, budget-h.rates, h.limit.Burst-h.aside)
+	h.pool.fill(now, budget-h.rates, h.full())
 }
+
+// full is the pool's size.
+func (h *home) full() float64 { return h.limit.Burst - h.oddly().aside }
 
 // sweep ends leases that ran out without a word, counting what they held as
 // spent until their holder says otherwise, and forgets those long gone.
 func (h *home) sweep(now time.Duration, s *side) {
-	if now < h.sweepAt {
-		return
-	}
-	h.sweepAt = now + s.period
 	for i := range h.parties {
 		p := &h.parties[i]
+		p.recalled = false
 		if p.live && now > p.at+leaseTTL+graceTTL {
 			h.advance(now, h.budget(s))
 			h.rates -= p.rate
-			h.demands -= p.demand
+			h.demands -= float64(p.demand)
 			p.tokens += p.rate * (leaseTTL + graceTTL).Seconds()
 			p.demand, p.live, p.silent = 0, false, true
 		}
@@ -130,21 +155,28 @@ func (h *home) sweep(now time.Duration, s *side) {
 	}
 	h.parties = slices.DeleteFunc(h.parties, func(p party) bool { return !p.live && now > p.at+forgetParty })
 	h.recount()
+	if odd := h.oddly(); now >= odd.coldUntil && h.silent == 0 && odd.claims == 0 && odd.bonus == 0 && odd.aside == 0 && odd.part == 1 {
+		h.odd = nil
+	}
 }
 
 // recount sums up anew, so that rounding never piles up.
 func (h *home) recount() {
-	h.live, h.silent, h.rates, h.demands, h.silentRates = 0, 0, 0, 0, 0
+	h.live, h.silent, h.rates, h.demands = 0, 0, 0, 0
+	silentRates := 0.0
 	for i := range h.parties {
 		switch p := &h.parties[i]; {
 		case p.live:
 			h.live++
 			h.rates += p.rate
-			h.demands += p.demand
+			h.demands += float64(p.demand)
 		case p.silent:
 			h.silent++
-			h.silentRates += p.rate
+			silentRates += p.rate
 		}
+	}
+	if silentRates != h.oddly().silentRates {
+		h.strange().silentRates = silentRates
 	}
 }
 
@@ -157,27 +189,28 @@ func (h *home) debtMost(budget float64) float64 {
 // late or repeated. recall names a node that should report at once, so that
 // another gets its share; 0 is nobody.
 func (h *home) report(now time.Duration, from NodeID, incarnation uint32, r *report, s *side) (g grant, recall NodeID, answer bool) {
-	h.seen = now
-	if !s.rising {
-		h.bonus = 0
+	if now/s.period != h.seen/s.period {
+		h.sweep(now, s)
 	}
-	h.sweep(now, s)
+	h.seen = now
+	if h.odd != nil && !s.rising {
+		h.odd.bonus = 0
+	}
 	p, fresh := h.find(from)
+	born := uint32(r.Born)
 	switch {
-	case fresh:
-		*p = party{node: from, incarnation: incarnation, count: r.Base, born: r.Born, at: now}
-	case incarnation < p.incarnation || incarnation == p.incarnation && r.Seq <= p.seq:
+	case !fresh && (incarnation < p.incarnation || incarnation == p.incarnation && r.Seq <= p.seq):
 		return g, 0, false
-	case incarnation > p.incarnation || r.Born != 0 && r.Born != p.born:
-		// The node or its entry began anew: what it held is spent, and its
-		// counter starts where it says.
-		*p = party{node: from, incarnation: incarnation, count: r.Base, born: r.Born, at: now}
+	case fresh || incarnation > p.incarnation || r.Born != 0 && born != p.born:
+		// The node or its entry is new: what one before it held is spent, and
+		// the counter starts where it says.
+		*p = party{node: from, incarnation: incarnation, count: r.Base, born: born, at: now}
 		h.recount()
 	}
 	if s.acting && r.Claim > 0 && !p.live {
-		h.claims += r.Claim
-	} else if !s.acting {
-		h.claims = 0
+		h.strange().claims += r.Claim
+	} else if !s.acting && h.odd != nil {
+		h.odd.claims = 0
 	}
 	budget := h.budget(s)
 	h.advance(now, budget)
@@ -187,7 +220,7 @@ func (h *home) report(now time.Duration, from NodeID, incarnation uint32, r *rep
 	if r.Claim > 0 { // a lease of the former home goes on here
 		h.adopt(now, p, r.Claim)
 		if s.rising {
-			h.bonus += r.Claim
+			h.strange().bonus += r.Claim
 			budget = h.budget(s)
 		}
 	}
@@ -223,44 +256,38 @@ func (h *home) settle(now time.Duration, p *party, r *report, budget float64) (b
 	used := max(r.Count-max(p.count, r.Base), 0) // a former home charged everything up to Base
 	h.charged += used
 	back = out - float64(used)
-	h.pool.tokens = max(min(h.pool.tokens+back, h.limit.Burst-h.aside), -h.debtMost(budget))
-	if r.Demand > 1.5*p.demand {
+	h.pool.tokens = max(min(h.pool.tokens+back, h.full()), -h.debtMost(budget))
+	if r.Demand > 1.5*float64(p.demand) {
 		p.stable = 0
 	} else {
 		p.stable = min(p.stable+1, 100)
 	}
-	if p.live {
-		h.rates -= p.rate
-		h.demands -= p.demand
-	} else {
-		h.live++
-	}
-	if p.silent {
-		h.silent--
-		h.silentRates -= p.rate
-	}
-	h.demands += r.Demand
-	p.seq, p.count, p.demand, p.at = r.Seq, r.Count, r.Demand, now
-	p.tokens, p.rate, p.live, p.silent = 0, 0, true, false
+	p.seq, p.count, p.demand, p.at = r.Seq, r.Count, float32(r.Demand), now
+	p.tokens, p.rate, p.live, p.silent, p.recalled = 0, 0, true, false, false
+	h.recount()
 	return max(0, back)
 }
 
-// overfed is the holder furthest above its share, asked at most once a minGap.
-// Its lease counts until it answers.
-func (h *home) overfed(now time.Duration, starving *party, budget float64) (node NodeID) {
-	if now-h.recallAt <= minGap || h.demands <= 0 {
+// overfed is the holder furthest above its share, asked once in a period. Its
+// lease counts until it answers.
+func (h *home) overfed(now time.Duration, starving *party, budget float64) NodeID {
+	if h.demands <= 0 {
 		return 0
 	}
-	h.recallAt = now
-	over := 0.25 * starving.demand / h.demands * budget * (1 - unleased)
+	var most *party
+	over := 0.25 * float64(starving.demand) / h.demands * budget * (1 - unleased)
 	for i := range h.parties {
 		p := &h.parties[i]
-		excess := p.rate - budget*p.demand/h.demands
-		if p.live && p != starving && now-p.at > 5*time.Millisecond && excess > over {
-			node, over = p.node, excess
+		excess := p.rate - budget*float64(p.demand)/h.demands
+		if p.live && p != starving && !p.recalled && now-p.at > 5*time.Millisecond && excess > over {
+			most, over = p, excess
 		}
 	}
-	return node
+	if most == nil {
+		return 0
+	}
+	most.recalled = true
+	return most.node
 }
 
 // rescale follows a change of the limit: what was taken is scaled, not forgotten.
@@ -278,8 +305,11 @@ func (h *home) rescale(now time.Duration, to *Limit, s *side) {
 			h.parties[i].tokens *= to.Burst / from.Burst
 			h.parties[i].rate *= to.Rate / from.Rate
 		}
-		h.claims *= to.Rate / from.Rate
-		h.bonus *= to.Rate / from.Rate
+		if h.odd != nil {
+			h.odd.claims *= to.Rate / from.Rate
+			h.odd.bonus *= to.Rate / from.Rate
+			h.odd.aside *= to.Burst / from.Burst
+		}
 		h.recount()
 	}
 }

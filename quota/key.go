@@ -16,20 +16,20 @@ type Secret [16]byte
 // Key hashes subject, whom l counts, with SipHash-2-4 (Aumasson and Bernstein,
 // 2012). It does not allocate.
 func (s *Secret) Key(l *Limit, subject []byte) Key {
-	h := newSipHash(s)
+	h := startSip(s)
 	h.word(uint64(l.id()))
 	return Key(h.finish(subject, 8))
 }
 
-// sipHash is the state of a SipHash-2-4.
-type sipHash struct{ v0, v1, v2, v3 uint64 }
+// sip is the state of a SipHash-2-4.
+type sip struct{ v0, v1, v2, v3 uint64 }
 
-func newSipHash(s *Secret) sipHash {
+func startSip(s *Secret) sip {
 	k0, k1 := binary.LittleEndian.Uint64(s[:8]), binary.LittleEndian.Uint64(s[8:])
-	return sipHash{k0 ^ 0x736f6d6570736575, k1 ^ 0x646f72616e646f6d, k0 ^ 0x6c7967656e657261, k1 ^ 0x7465646279746573}
+	return sip{k0 ^ 0x736f6d6570736575, k1 ^ 0x646f72616e646f6d, k0 ^ 0x6c7967656e657261, k1 ^ 0x7465646279746573}
 }
 
-func (h *sipHash) round() {
+func (h *sip) round() {
 	h.v0 += h.v1
 	h.v1 = bits.RotateLeft64(h.v1, 13) ^ h.v0
 	h.v0 = bits.RotateLeft64(h.v0, 32)
@@ -42,7 +42,7 @@ func (h *sipHash) round() {
 	h.v2 = bits.RotateLeft64(h.v2, 32)
 }
 
-func (h *sipHash) word(m uint64) {
+func (h *sip) word(m uint64) {
 	h.v3 ^= m
 	h.round()
 	h.round()
@@ -50,7 +50,7 @@ func (h *sipHash) word(m uint64) {
 }
 
 // finish hashes the last bytes; before is how many were hashed already.
-func (h *sipHash) finish(data []byte, before int) uint64 {
+func (h *sip) finish(data []byte, before int) uint64 {
 	total := len(data) + before
 	for ; len(data) >= 8; data = data[8:] {
 		h.word(binary.LittleEndian.Uint64(data))

@@ -6,59 +6,79 @@ import (
 	"time"
 )
 
-// entry is a key as a node uses it: its lease, and what there is to report.
+// entry is a key as a node uses it: its lease, and what there is to report. There
+// may be a hundred thousand, so it is kept small.
 type entry struct {
+	// First what every request touches, to share cache lines.
 	mu    sync.Mutex // guards the rest, but for key
 	key   Key
 	limit *Limit
 	slots *slotLease // for limits of requests in flight, which use no tokens
 
-	count  int64 // admitted since born
-	acked  int64 // up to where a home has charged it
-	credit int64 // charged, but given back by requests that another limit refused
-	demand demand
-
-	leased  bucket        // tokens of the lease
-	rate    float64       // that the lease adds, tokens/s
-	size    float64       // that the lease may hold
-	leaseAt time.Duration // when the report was sent that the lease answers
-	spare   bucket        // what may be admitted without a lease
-	level   float32       // of the home's pool, 0..1, when last told
-
-	seen      time.Duration // the last request
-	lastAsk   time.Duration // the last urgent report
-	sentAt    time.Duration // the last report
-	denyUntil time.Duration // the home has said that there is nothing before then
-	releaseBy time.Duration // a release is repeated until answered, at most so long
-
-	born, seq, ackSeq int64 // in ticks: an entry's creation, its last report, the last one answered
-	home              *peer // that gave the last lease
-	waiters           []*waiter
-	asked             int64 // cost of held requests that the last report asked for
-	unit              int64 // the largest cost of a request since the key woke
-
-	gone, queued                  bool // evicted; in the outbox
+	answered, gone, queued        bool // ackSeq is an answer's; evicted; in the outbox
 	isLeased, saturated, starving bool
 	single                        bool // tokens come one by one, without a rate
 	asking, releasing             bool // a report is due at once; it gives back
 	listed, woken                 bool // on the wheel; in the list of those to be put there
+
+	credit int32   // charged, but given back by requests that another limit refused
+	have   bucket  // tokens of the lease; without one, what may be admitted unasked
+	rate   float32 // that the lease adds, tokens/s
+	size   float32 // that the lease may hold
+	ackSeq int64   // of the last report answered; until there is one, the entry's beginning
+	count  int64   // admitted since the entry was made
+	demand demand
+	seen   time.Duration // the last request
+	level  float32       // of the home's pool, 0..1, when last told
+	unit   int32         // the largest cost of a request since the key woke
+
+	denyUntil time.Duration // the home has said that there is nothing before then
+	seq       int64         // of the last report
+	home      *peer         // that gave the last lease
+	line      *[]*waiter    // those who wait here; nil when nobody does
+	acked     int64         // up to where a home has charged count
+	releaseBy time.Duration // a release is repeated until answered, at most so long
+	spare     float32       // tokens that may be admitted when the lease goes back
+	asked     int32         // cost of held requests that the last report asked for
 }
 
 // newEntry makes the entry of a key that was not in use.
 func newEntry(now time.Duration, k Key, l *Limit, v *view) *entry {
-	e := &entry{key: k, limit: l, seen: now, lastAsk: now - time.Second, sentAt: now - time.Second, born: sequence(now)}
-	e.leased.at, e.spare.at, e.demand.since = now, now, now
+	e := &entry{key: k, limit: l, seen: now, have: bucket{at: now}, seq: sequence(now), ackSeq: sequence(now)}
+	e.demand.since = now
 	switch {
 	case l.Slots > 0:
 		e.slots = &slotLease{}
 	case l.Local:
-		e.leased.tokens = l.Burst
+		e.have.tokens = l.Burst
 	default:
-		e.spare.tokens = unasked(l, v.known)
-		e.level = 1
+		e.have.tokens, e.level = unasked(l, v.known), 1
 	}
 	return e
 }
+
+// waiters are the requests that wait here.
+func (e *entry) waiters() []*waiter {
+	if e.line == nil {
+		return nil
+	}
+	return *e.line
+}
+
+// join adds w to those who wait here.
+func (e *entry) join(w *waiter) {
+	if e.line == nil {
+		e.line = new([]*waiter)
+	}
+	*e.line = append(*e.line, w)
+}
+
+// sent is when the last report was.
+func (e *entry) sent() time.Duration { return sentAt(e.seq) }
+
+// leaseEnds is when the lease ends by itself: it counts from the sending of the
+// report that it answers.
+func (e *entry) leaseEnds() time.Duration { return sentAt(e.ackSeq) + leaseTTL }
 
 // unasked is what a node may admit of a key before its home has answered. A
 // limit too small to be split has nothing to give away where requests can wait.
@@ -73,31 +93,23 @@ func unasked(l *Limit, nodes int) float64 {
 	return 1
 }
 
-// fill brings the buckets up to now, and ends a lease that is over.
+// fill brings the bucket up to now, and ends a lease that is over.
 func (e *entry) fill(now time.Duration, v *view) {
 	l := e.limit
-	if l.Local {
-		e.leased.fill(now, l.Rate, l.Burst)
-		return
+	if e.isLeased && now > e.leaseEnds() {
+		e.have.fill(e.leaseEnds(), float64(e.rate), float64(e.size))
+		e.isLeased = false
+		e.have = bucket{min(float64(e.spare), 0), now}
 	}
-	end := e.leaseAt + leaseTTL
-	if e.slots != nil {
-		e.slots.fill(e, now > end)
-		return
+	switch {
+	case l.Slots > 0:
+	case l.Local || l.Open && !e.isLeased:
+		e.have.fill(now, l.Rate, l.Burst)
+	case e.isLeased:
+		e.have.fill(now, float64(e.rate), float64(e.size))
+	default:
+		e.have.fill(now, l.Isolated*l.Rate/float64(v.known), max(unasked(l, v.known), 1))
 	}
-	if e.isLeased {
-		e.leased.fill(min(now, end), e.rate, e.size)
-		if now > end {
-			e.isLeased = false
-			e.spare.tokens, e.spare.at = min(e.spare.tokens, 0), now
-		}
-		return
-	}
-	if l.Open {
-		e.spare.fill(now, l.Rate, l.Burst)
-		return
-	}
-	e.spare.fill(now, l.Isolated*l.Rate/float64(v.known), max(unasked(l, v.known), 1))
 }
 
 // available reports whether cost could be taken now. The entry is filled.
@@ -105,31 +117,26 @@ func (e *entry) available(now time.Duration, cost int64, v *view) bool {
 	switch {
 	case e.slots != nil:
 		return e.slots.available(e, cost, v)
-	case e.credit >= cost:
+	case int64(e.credit) >= cost:
 		return true
 	case e.isLeased || e.limit.Local:
-		return e.leased.has(float64(cost))
+		return e.have.has(float64(cost))
 	default:
-		return now >= e.denyUntil && e.spare.has(float64(cost))
+		return now >= e.denyUntil && e.have.has(float64(cost))
 	}
 }
 
 // spend takes cost, which is available.
 func (e *entry) spend(cost int64) {
-	if e.slots != nil {
+	switch {
+	case e.slots != nil:
 		e.slots.take(cost)
-		return
+	case int64(e.credit) >= cost:
+		e.credit -= int32(cost)
+	default:
+		e.have.tokens -= float64(cost)
+		e.count += cost
 	}
-	if e.credit >= cost {
-		e.credit -= cost
-		return
-	}
-	if e.isLeased || e.limit.Local {
-		e.leased.tokens -= float64(cost)
-	} else {
-		e.spare.tokens -= float64(cost)
-	}
-	e.count += cost
 }
 
 // refund gives cost back for the next request here: it is charged already.
@@ -138,7 +145,7 @@ func (e *entry) refund(cost int64) {
 		e.slots.used = max(e.slots.used-cost, 0)
 		return
 	}
-	e.credit = min(e.credit+cost, int64(e.limit.Burst))
+	e.credit = clamp32(min(int64(e.credit)+cost, int64(e.limit.Burst)))
 }
 
 // low reports whether so little is left that the home should hear of it.
@@ -151,14 +158,14 @@ func (e *entry) low() bool {
 	case e.slots != nil:
 		return e.slots.low(e)
 	default:
-		return e.leased.tokens < e.size/4
+		return e.have.tokens < float64(e.size)/4
 	}
 }
 
 // holds reports whether a refused request had better wait for the home: what is
 // scarce is then not the token but the question.
 func (e *entry) holds(now time.Duration) bool {
-	return e.limit.Hold != 0 && !e.limit.Local && now >= e.denyUntil && len(e.waiters) < keyWaiters &&
+	return e.limit.Hold != 0 && !e.limit.Local && now >= e.denyUntil && len(e.waiters()) < keyWaiters &&
 		(!e.isLeased || e.single || !e.saturated)
 }
 
@@ -168,22 +175,25 @@ func (e *entry) ask(now, period time.Duration) {
 	if e.saturated && e.isLeased && !e.demand.jumped(now) {
 		gap = period
 	}
-	if now-e.lastAsk >= gap && now >= e.denyUntil {
-		e.lastAsk, e.asking = now, true
+	if (now-e.sent() >= gap || e.fresh()) && now >= e.denyUntil {
+		e.asking = true
 	}
 }
+
+// fresh reports whether nothing has been reported yet.
+func (e *entry) fresh() bool { return !e.answered && e.seq == e.ackSeq }
 
 // askForWaiters asks again where the question under way does not cover those who
 // came since.
 func (e *entry) askForWaiters(now time.Duration) {
-	if !e.saturated && now-e.lastAsk > askGap && e.waiting() > e.asked {
-		e.lastAsk, e.asking, e.starving = now, true, true
+	if !e.saturated && now-e.sent() > askGap && e.waiting() > int64(e.asked) {
+		e.asking, e.starving = true, true
 	}
 }
 
 // waiting is what held requests would take.
 func (e *entry) waiting() (cost int64) {
-	for _, w := range e.waiters {
+	for _, w := range e.waiters() {
 		cost += w.costAt(e.key)
 	}
 	return cost
@@ -196,26 +206,27 @@ func (e *entry) report(now time.Duration, home *peer) report {
 	waiting := e.waiting()
 	r := report{
 		Key: e.key, Limit: e.limit.id(), Seq: e.seq, Count: e.count, Base: e.acked,
-		Demand: e.demand.rate, Want: max(waiting, e.unit, 1), Starving: e.starving, Release: e.releasing,
+		Demand: float64(e.demand.rate), Want: max(waiting, int64(e.unit), 1), Starving: e.starving, Release: e.releasing,
 	}
-	if e.ackSeq == 0 {
-		r.Born = e.born
+	if !e.answered {
+		r.Born = e.ackSeq
 	}
 	if e.slots != nil {
 		e.slots.report(&r, e)
 	}
 	if e.isLeased && e.home != home {
-		r.Claim = e.rate
+		r.Claim = float64(e.rate)
 	}
 	if e.releasing {
 		if e.isLeased {
 			e.releaseBy = now + leaseTTL
+			e.have = bucket{float64(e.spare), now}
 		}
-		e.isLeased, e.rate, e.leased.tokens, e.unit = false, 0, 0, 0
+		e.isLeased, e.rate, e.unit = false, 0, 0
 		e.demand.rate, r.Demand = 0, 0
 	}
-	e.asked = waiting
-	e.sentAt, e.starving, e.asking, e.releasing = now, false, false, false
+	e.asked = clamp32(waiting)
+	e.starving, e.asking, e.releasing = false, false, false
 	return r
 }
 
@@ -230,22 +241,22 @@ func (e *entry) grant(now time.Duration, home *peer, g grant, v *view) bool {
 		}
 		e.acked = g.Count
 	}
-	e.ackSeq, e.releaseBy = g.Seq, 0
-	sent := sentAt(g.Seq)
-	if g.Released || now > sent+leaseTTL {
+	e.ackSeq, e.answered, e.releaseBy = g.Seq, true, 0
+	if g.Released || now > e.leaseEnds() {
 		return true
 	}
 	e.isLeased, e.home = true, home
+	e.saturated, e.level = g.Saturated, float32(g.Level)
+	e.rate, e.denyUntil = float32(g.Rate), 0
 	if e.slots != nil {
-		e.slots.grant(&g, e, sent)
+		e.slots.grant(&g, e)
 		return true
 	}
-	e.leased = bucket{g.Tokens + g.Rate*max(0, now-sent).Seconds() - float64(e.count-g.Count), now}
-	e.rate, e.single, e.leaseAt = g.Rate, g.Rate == 0, sent
-	e.size = max(g.Tokens, float64(e.unit)) + g.Rate*2*v.period.Seconds()
-	e.spare = bucket{math.Floor(unasked(e.limit, v.known)*g.Level + epsilon), now}
-	e.saturated, e.level = g.Saturated, float32(g.Level)
-	e.denyUntil = 0
+	since := max(0, now-sentAt(g.Seq)).Seconds()
+	e.have = bucket{g.Tokens + g.Rate*since - float64(e.count-g.Count), now}
+	e.single = g.Rate == 0
+	e.size = float32(max(g.Tokens, float64(e.unit)) + g.Rate*2*v.period.Seconds())
+	e.spare = float32(math.Floor(unasked(e.limit, v.known)*g.Level + epsilon))
 	if g.Deny > 0 {
 		e.denyUntil = now + g.Deny
 	}
@@ -273,31 +284,34 @@ func (e *entry) visit(now time.Duration, v *view) time.Duration {
 			}
 		default:
 			e.demand.rate = 0
-			if len(e.waiters) == 0 {
+			if e.line == nil {
 				return 0
 			}
 		}
 		return period
 	}
-	age := now - e.leaseAt
+	age := now - sentAt(e.ackSeq)
 	old := age > leaseTTL*6/10
-	t := period.Seconds()
+	t := float32(period.Seconds())
 	rich := e.level > 0.5
-	little := e.rate*t < 1 && e.leased.tokens < 2 || rich && e.demand.rate*t <= 1
+	little := e.rate*t < 1 && e.have.tokens < 2 || rich && e.demand.rate*t <= 1
 	if e.slots != nil {
 		little = e.slots.peak == e.slots.used && e.slots.refused == 0
 	}
 	switch {
-	case idle && len(e.waiters) == 0:
+	case idle && e.line == nil:
 		e.asking, e.releasing = true, true
 	case quiet && !old && little:
 		// Nothing happened and little is held: wait for the release.
 	case old:
 		e.asking = true
-	case e.slots == nil && e.demand.rate*2 < e.rate && e.leased.tokens > e.size/2 && age < slowAfter:
+	case e.slots == nil && e.demand.rate*2 < e.rate && e.have.tokens > float64(e.size)/2 && age < slowAfter:
 		// It has plenty. Should that change, a request will say so.
 	default:
 		e.asking = now >= e.denyUntil
+		if age > 3*period && e.seq > e.ackSeq { // datagrams get lost
+			return period / 2
+		}
 	}
 	return period
 }
@@ -314,10 +328,10 @@ func (e *entry) rescale(to *Limit) {
 	if from.Rate > 0 {
 		rate = to.Rate / from.Rate
 	}
-	e.leased.tokens *= tokens
-	e.spare.tokens *= tokens
-	e.size *= tokens
-	e.rate *= rate
+	e.have.tokens *= tokens
+	e.spare *= float32(tokens)
+	e.size *= float32(tokens)
+	e.rate *= float32(rate)
 	e.denyUntil = 0
 }
 
@@ -325,7 +339,7 @@ func (e *entry) rescale(to *Limit) {
 // all: one that is in use, holds a lease or requests, or has something to report
 // that a home may still hear, stays.
 func (e *entry) weight(now time.Duration, v *view) (float64, bool) {
-	if e.gone || now-e.seen < idleTicks*v.period || len(e.waiters) > 0 || e.queued || e.woken ||
+	if e.gone || now-e.seen < idleTicks*v.period || e.line != nil || e.queued || e.woken ||
 		e.slots != nil && e.slots.used > 0 {
 		return 0, false
 	}
@@ -334,7 +348,7 @@ func (e *entry) weight(now time.Duration, v *view) (float64, bool) {
 		if e.slots != nil {
 			return 0, true
 		}
-		return 1 - e.leased.tokens/e.limit.Burst, true
+		return 1 - e.have.tokens/e.limit.Burst, true
 	}
 	w := float64(e.count - e.acked)
 	if e.isLeased || now < e.releaseBy {
@@ -346,5 +360,8 @@ func (e *entry) weight(now time.Duration, v *view) (float64, bool) {
 // cut reports whether the home has not answered for so long that it looks as if
 // this node were cut off.
 func (e *entry) cut(now time.Duration) bool {
-	return !e.isLeased && e.seq > e.ackSeq && now > sentAt(max(e.ackSeq, e.born))+leaseTTL
+	return !e.isLeased && e.seq > e.ackSeq && now > e.leaseEnds()
 }
+
+// clamp32 holds an amount to what an int32 can carry.
+func clamp32(n int64) int32 { return int32(min(n, math.MaxInt32)) }

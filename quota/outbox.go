@@ -85,7 +85,7 @@ func (o *outbox) report(e *entry) {
 	switch {
 	case e.releasing:
 		u = yielding
-	case len(e.waiters) > 0:
+	case e.line != nil:
 		u = holding
 	case e.starving:
 		u = hungry

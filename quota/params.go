@@ -24,7 +24,7 @@ const (
 	allWaiters = 4096                 // and per node
 	askGap     = 2 * time.Millisecond // between two questions for held requests
 
-	missedMost  = 10               // reports without an answer until another home is tried, for one leaseTTL
+	missedMost  = 16               // reports without an answer until another home is tried, for one leaseTTL
 	silentMost  = 10 * time.Second // so long a silent node's part is held back, if it has not vanished
 	forgetParty = 60 * time.Second // a home forgets a node that long after it fell silent or gave back
 	forgetKey   = 60 * time.Second // a node gives up telling a home that never answers

@@ -28,7 +28,7 @@ func (e *Engine) Poll(now time.Duration, out *Output) (next time.Duration) {
 
 // awake looks at the entries that requests have pointed out.
 func (e *Engine) awake(now time.Duration, v *view) {
-	e.list = e.table.drain(e.list[:0])
+	e.list = e.table.drain(e.list)
 	for _, en := range e.list {
 		en.mu.Lock()
 		en.woken = false
@@ -37,7 +37,7 @@ func (e *Engine) awake(now time.Duration, v *view) {
 				en.listed = true
 				e.wheel.add(en, now+v.period)
 			}
-			if en.slots != nil && len(en.waiters) > 0 {
+			if en.slots != nil && en.line != nil {
 				en.fill(now, v)
 				e.serve(now, en, v)
 			}
@@ -47,12 +47,12 @@ func (e *Engine) awake(now time.Duration, v *view) {
 		}
 		en.mu.Unlock()
 	}
-	clear(e.list)
+	e.list = reuse(e.list)
 }
 
 // turn looks at the entries whose time has come.
 func (e *Engine) turn(now time.Duration, v *view) {
-	e.list = e.wheel.turn(now, e.list[:0])
+	e.list = e.wheel.turn(now, e.list)
 	for _, en := range e.list {
 		en.mu.Lock()
 		en.listed = false
@@ -68,7 +68,7 @@ func (e *Engine) turn(now time.Duration, v *view) {
 		}
 		en.mu.Unlock()
 	}
-	clear(e.list)
+	e.list = reuse(e.list)
 }
 
 // flush makes and packs what is to be sent, the most urgent first, as far as the
@@ -86,14 +86,14 @@ func (e *Engine) flush(now time.Duration, out *Output, v *view) {
 			o.put(out, h, a.to, func(b []byte) []byte { return o.pop(u, a, b) })
 		}
 		o.queued -= n
-		o.replies[u] = append(o.replies[u][:0], o.replies[u][n:]...)
+		o.replies[u] = rest(o.replies[u], n)
 
 		n = 0
 		for ; n < len(o.reports[u]) && o.budget.tokens >= 0; n++ {
 			e.sendReport(now, out, h, o.reports[u][n], v)
 		}
 		o.queued -= n
-		o.reports[u] = append(o.reports[u][:0], o.reports[u][n:]...)
+		o.reports[u] = rest(o.reports[u], n)
 	}
 }
 
@@ -115,14 +115,15 @@ func (e *Engine) sendReport(now time.Duration, out *Output, h header, en *entry,
 		e.outbox.put(out, h, to.id, r.append)
 		return
 	}
-	due := now
-	if tiny { // a round trip late, or the home would win every race for a scarce token
-		due += time.Duration(e.trip.mean.Load())
+	if trip := time.Duration(e.trip.mean.Load()); tiny && trip > 0 {
+		// A round trip late, or the home would win every race for a scarce token.
+		e.own = append(e.own, ownReport{now + trip, r})
+		return
 	}
-	e.own = append(e.own, ownReport{due, r})
+	e.serveOwn(now, &r, v)
 }
 
-// serveSelf answers this node's reports to itself.
+// serveSelf answers those of this node's reports to itself that are due.
 func (e *Engine) serveSelf(now time.Duration, v *view) {
 	kept := e.own[:0]
 	for i := range e.own {
@@ -130,12 +131,15 @@ func (e *Engine) serveSelf(now time.Duration, v *view) {
 			kept = append(kept, e.own[i])
 			continue
 		}
-		r := e.own[i].report
-		if g, ok := e.answer(now, e.self, e.self.incarnation, &r, v); ok {
-			e.granted(now, e.self, g, v)
-		}
+		e.serveOwn(now, &e.own[i].report, v)
 	}
 	e.own = kept
+}
+
+func (e *Engine) serveOwn(now time.Duration, r *report, v *view) {
+	if g, ok := e.answer(now, e.self, e.self.incarnation, r); ok {
+		e.granted(now, e.self, g, v)
+	}
 }
 
 // Receive takes in one datagram. An error means that nothing of it was used.
@@ -163,7 +167,7 @@ func (e *Engine) Receive(now time.Duration, data []byte) error {
 	for i := range msgs {
 		switch m := &msgs[i]; m.kind {
 		case kindReport, kindRelease:
-			if g, ok := e.answer(now, from, h.incarnation, &m.report, v); ok {
+			if g, ok := e.answer(now, from, h.incarnation, &m.report); ok {
 				u := routine
 				if m.report.Starving || g.Released {
 					u = awaited
@@ -180,7 +184,7 @@ func (e *Engine) Receive(now time.Duration, data []byte) error {
 }
 
 // answer takes a report to its key's home, which this node is.
-func (e *Engine) answer(now time.Duration, from *peer, incarnation uint32, r *report, v *view) (grant, bool) {
+func (e *Engine) answer(now time.Duration, from *peer, incarnation uint32, r *report) (grant, bool) {
 	l := e.limits[r.Limit]
 	if l == nil || l.Local {
 		e.stats.UnknownLimit++
@@ -252,7 +256,7 @@ func (e *Engine) recalled(now time.Duration, k Key) {
 	}
 	en.mu.Lock()
 	defer en.mu.Unlock()
-	if en.gone || !en.isLeased || now-en.sentAt <= 10*time.Millisecond {
+	if en.gone || !en.isLeased || now-en.sent() <= 10*time.Millisecond {
 		return
 	}
 	en.asking = true
@@ -262,14 +266,14 @@ func (e *Engine) recalled(now time.Duration, k Key) {
 
 // serve gives those who wait at en, which is locked, what has come, in order.
 func (e *Engine) serve(now time.Duration, en *entry, v *view) {
-	if len(en.waiters) == 0 {
+	if en.line == nil {
 		return
 	}
 	e.lineMu.Lock()
 	defer e.lineMu.Unlock()
-	left := en.waiters[:0]
+	left := en.waiters()[:0]
 	blocked := false
-	for _, w := range en.waiters {
+	for _, w := range en.waiters() {
 		cost := w.costAt(en.key)
 		switch {
 		case w.done:
@@ -290,13 +294,12 @@ func (e *Engine) serve(now time.Duration, en *entry, v *view) {
 			left = append(left, w)
 		}
 	}
-	clear(en.waiters[len(left):])
-	en.waiters = left
-	if len(left) > 0 {
-		en.askForWaiters(now)
-	} else {
-		en.waiters = nil
+	clear(en.waiters()[len(left):])
+	if *en.line = left; len(left) == 0 {
+		en.line = nil
+		return
 	}
+	en.askForWaiters(now)
 }
 
 // settle hands out the answers to those who waited, and takes back what the
@@ -349,7 +352,7 @@ func (e *Engine) tidy(now time.Duration, v *view) {
 func (e *Engine) tidyHomes(now time.Duration) {
 	for k, h := range e.homes {
 		if now-h.seen > 2*leaseTTL {
-			if _, ok := h.weight(now, e.side(now, k)); ok && h.pool.tokens+h.aside >= h.limit.Burst {
+			if _, ok := h.weight(now, e.side(now, k)); ok && h.pool.tokens >= h.full() {
 				delete(e.homes, k)
 			}
 		}
@@ -388,5 +391,5 @@ func (h *home) weight(now time.Duration, s *side) (float64, bool) {
 		return 0, false
 	}
 	h.advance(now, h.budget(s))
-	return 1 - (h.pool.tokens+h.aside)/max(h.limit.Burst, 1), true
+	return 1 - h.pool.tokens/max(h.limit.Burst, 1), true
 }

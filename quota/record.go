@@ -83,7 +83,7 @@ func (e *Engine) News(now time.Duration, wall time.Time, dst []Record) []Record 
 		h.advance(now, h.budget(e.side(now, k)))
 		r := Record{
 			Key: k, Limit: uint64(h.limit.id()), Home: e.self.id, Incarnation: e.self.incarnation,
-			Charged: h.charged, Taken: int64(math.Round(h.limit.Burst - h.pool.tokens - h.aside)), At: wall.Truncate(time.Second),
+			Charged: h.charged, Taken: int64(math.Round(h.limit.Burst - h.pool.tokens - h.oddly().aside)), At: wall.Truncate(time.Second),
 		}
 		if _, ok := e.history.put(r); ok {
 			dst = append(dst, r)
@@ -138,12 +138,11 @@ func (e *Engine) remember(now time.Duration, k Key, h *home, s *side) {
 	if !h.limit.durable() {
 		return
 	}
-	h.coldUntil = now
+	h.odd = nil
 	h.pool.tokens = h.limit.Burst
 	if !e.clock.wall.IsZero() {
 		h.pool.tokens -= min(h.limit.Burst, e.history.missing(k, e.clock.at(now), h.limit))
 	}
-	h.part = 1
 	h.divide(s)
 }
 
@@ -151,21 +150,20 @@ func (e *Engine) remember(now time.Duration, k Key, h *home, s *side) {
 // partition, and takes it back when they return: a burst of hours would else be
 // there once on each side. What they spent comes with their records.
 func (h *home) divide(s *side) {
-	part := 1.0
+	part, odd := 1.0, h.oddly()
 	if !h.limit.Open {
 		part = max(factor(s.share, h.limit.Isolated), epsilon)
 	}
-	switch {
-	case part < h.part && h.pool.tokens > 0:
-		moved := h.pool.tokens * (1 - part/h.part)
-		h.pool.tokens -= moved
-		h.aside += moved
-	case part > h.part:
-		moved := h.aside * (part - h.part) / (1 - h.part)
-		h.pool.tokens += moved
-		h.aside -= moved
+	if part == odd.part {
+		return
 	}
-	h.part = part
+	moved := max(h.pool.tokens, 0) * (1 - part/odd.part)
+	if part > odd.part {
+		moved = -odd.aside * (part - odd.part) / (1 - odd.part)
+	}
+	h.pool.tokens -= moved
+	h.strange().aside += moved
+	h.odd.part = part
 }
 
 // prune drops records that say nothing any more.

@@ -22,13 +22,6 @@ type slotLease struct {
 	floor, floorSeq int64
 }
 
-// fill ends a lease that is over.
-func (s *slotLease) fill(e *entry, over bool) {
-	if over {
-		e.isLeased, s.held = false, 0
-	}
-}
-
 // available reports whether cost more could be in flight. Without a lease, a node
 // has its part of what a lonely node may use.
 func (s *slotLease) available(e *entry, cost int64, v *view) bool {
@@ -66,18 +59,17 @@ func (s *slotLease) report(r *report, e *entry) {
 	if r.Want < s.held {
 		s.held, s.floor, s.floorSeq = r.Want, r.Want, r.Seq
 	}
-	e.rate = float64(s.held)
+	e.rate = float32(s.held)
 	s.peak, s.refused = s.used, 0
 }
 
 // grant takes in the home's answer.
-func (s *slotLease) grant(g *grant, e *entry, sent time.Duration) {
+func (s *slotLease) grant(g *grant, e *entry) {
 	s.held = int64(g.Rate)
 	if g.Seq < s.floorSeq {
 		s.held = min(s.held, s.floor)
 	}
-	e.rate, e.leaseAt, e.saturated, e.level = float64(s.held), sent, g.Saturated, float32(g.Level)
-	e.denyUntil = 0
+	e.rate = float32(s.held)
 }
 
 // reportSlots is report for a limit of requests in flight. The party's count is
@@ -88,16 +80,16 @@ func (h *home) reportSlots(now time.Duration, p *party, r *report, s *side) (g g
 		h.recount()
 		return grant{Key: r.Key, Seq: r.Seq, Released: true}, 0, true
 	}
-	p.seq, p.count, p.demand, p.at = r.Seq, r.Count, float64(r.Want), now
-	p.live, p.silent, p.rate = true, false, 0
+	p.seq, p.count, p.demand, p.at = r.Seq, r.Count, float32(r.Want), now
+	p.live, p.silent, p.recalled, p.rate = true, false, false, 0
 	h.recount()
 	budget := h.budget(s)
 	want := float64(r.Want)
-	if now < h.coldUntil { // slots leased by a former home are still out
+	if now < h.oddly().coldUntil { // slots leased by a former home are still out
 		want = min(want, max(r.Claim, math.Floor(budget/float64(s.known))))
 	}
 	if h.demands > budget { // not enough for all: nobody grows beyond its share
-		want = min(want, math.Ceil(max(budget, 0)*p.demand/h.demands))
+		want = min(want, math.Ceil(max(budget, 0)*want/h.demands))
 	}
 	p.rate = max(min(want, math.Floor(budget-h.rates)), float64(r.Count), 0)
 	h.rates += p.rate

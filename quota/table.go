@@ -124,8 +124,7 @@ func (t *table) drain(list []*entry) []*entry {
 			s := &t.shards[w*64+bits.TrailingZeros64(set)]
 			s.wakeMu.Lock()
 			list = append(list, s.woken...)
-			clear(s.woken)
-			s.woken = s.woken[:0]
+			s.woken = reuse(s.woken)
 			s.wakeMu.Unlock()
 		}
 	}

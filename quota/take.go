@@ -72,7 +72,7 @@ func (e *Engine) Release(asks []Ask) (flush bool) {
 		en.mu.Lock()
 		if en.slots != nil {
 			en.refund(a.cost())
-			if len(en.waiters) > 0 {
+			if en.line != nil {
 				en.asking = true // serves them, and tells
 			}
 			flush = e.notify(en) || flush
@@ -147,8 +147,8 @@ func (e *entry) act(now time.Duration, p *part, verdict Verdict, v *view) {
 		return
 	}
 	e.demand.wake(now, v.period)
-	e.demand.arrived += float64(p.cost)
-	e.unit = max(e.unit, p.cost)
+	e.demand.arrived += float32(p.cost)
+	e.unit = max(e.unit, clamp32(p.cost))
 	if p.verdict == Allow {
 		if e.available(now, p.cost, v) {
 			e.spend(p.cost)
@@ -190,7 +190,7 @@ func (e *Engine) hold(now time.Duration, asks []Ask, parts []part, d *Decision) 
 	for i := range parts {
 		p := &parts[i]
 		if p.verdict == Wait {
-			p.entry.waiters = append(p.entry.waiters, w)
+			p.entry.join(w)
 		} else {
 			w.take(p.key)
 		}
@@ -238,14 +238,11 @@ func (e *entry) remaining() int64 {
 		}
 		return max(0, s.held-s.used, int64(float64(e.level)*float64(e.limit.Slots)))
 	}
-	if e.limit.Local {
-		return max(0, int64(e.leased.tokens))
+	left := e.have.tokens
+	if !e.limit.Local {
+		left = max(left, float64(e.level)*e.limit.Burst)
 	}
-	own := e.spare.tokens
-	if e.isLeased {
-		own = e.leased.tokens
-	}
-	return int64(min(max(0, own, float64(e.level)*e.limit.Burst), e.limit.Burst))
+	return int64(min(max(0, left), e.limit.Burst))
 }
 
 // describe fills in what a client may be told.
@@ -268,7 +265,7 @@ func (e *entry) describe(d *Decision, now time.Duration, cost int64, v *view) {
 	}
 	d.Reset = fromSeconds((l.Burst - float64(d.Remaining)) / l.Rate)
 	if d.Verdict == Deny {
-		missing, rate := float64(cost)-e.leased.tokens, max(e.rate, l.Rate/float64(v.known))
+		missing, rate := float64(cost)-e.have.tokens, max(float64(e.rate), l.Rate/float64(v.known))
 		if l.Local {
 			rate = l.Rate
 		}

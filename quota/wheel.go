@@ -6,6 +6,7 @@ import "time"
 type wheel struct {
 	turned  int64 // the last spoke that was visited
 	spokes  [128][]*entry
+	spent   [][]*entry // for reuse: few spokes have anything on them at a time
 	pending int
 }
 
@@ -15,6 +16,9 @@ func (w *wheel) spoke(at time.Duration) int64 { return int64(at / wheelDiv) }
 func (w *wheel) add(e *entry, at time.Duration) {
 	s := min(max(w.spoke(at), w.turned+1), w.turned+int64(len(w.spokes))-1)
 	i := s % int64(len(w.spokes))
+	if n := len(w.spent); w.spokes[i] == nil && n > 0 {
+		w.spokes[i], w.spent = w.spent[n-1], w.spent[:n-1]
+	}
 	w.spokes[i] = append(w.spokes[i], e)
 	w.pending++
 }
@@ -28,10 +32,15 @@ func (w *wheel) turn(now time.Duration, list []*entry) []*entry {
 	for w.turned < to {
 		w.turned++
 		i := w.turned % int64(len(w.spokes))
+		if w.spokes[i] == nil {
+			continue
+		}
 		list = append(list, w.spokes[i]...)
 		w.pending -= len(w.spokes[i])
-		clear(w.spokes[i])
-		w.spokes[i] = w.spokes[i][:0]
+		if s := reuse(w.spokes[i]); s != nil {
+			w.spent = append(w.spent, s)
+		}
+		w.spokes[i] = nil
 	}
 	return list
 }

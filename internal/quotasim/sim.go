@@ -39,23 +39,23 @@ type limit struct{ rate, burst float64 }
 
 // scenario is one load on one mesh, and what befalls it.
 type scenario struct {
-	name    string
-	nodes   int
-	limit   limit
-	lasts   time.Duration
-	demand  func(node int, t time.Duration) float64 // requests/s
-	cost    int64                                   // of a request; 0 = 1
-	faults  []fault
-	events  []time.Duration // when convergence is measured from
-	skew    time.Duration   // clocks are off by up to this
-	net     network
-	sync    time.Duration
-	absent  map[int]bool // nodes that join later
-	short   time.Duration
-	long    time.Duration
-	noHold  bool
-	seed    uint64
-	budget  int // bytes/s per node; 0 = default
+	name   string
+	nodes  int
+	limit  limit
+	lasts  time.Duration
+	demand func(node int, t time.Duration) float64 // requests/s
+	cost   int64                                   // of a request; 0 = 1
+	faults []fault
+	events []time.Duration // when convergence is measured from
+	skew   time.Duration   // clocks are off by up to this
+	net    network
+	sync   time.Duration
+	absent map[int]bool // nodes that join later
+	short  time.Duration
+	long   time.Duration
+	noHold bool
+	seed   uint64
+	budget int // bytes/s per node; 0 = default
 }
 
 // limiter is an algorithm under test: it holds the states of all nodes.

@@ -1,0 +1,24 @@
+package quota
+
+// scratchMost is how many elements an empty slice may keep room for: a surge
+// should not be remembered for ever.
+const scratchMost = 1 << 12
+
+// reuse empties s, to be filled again.
+func reuse[T any](s []T) []T {
+	if cap(s) > scratchMost {
+		return nil
+	}
+	clear(s)
+	return s[:0]
+}
+
+// rest drops the first n of s.
+func rest[T any](s []T, n int) []T {
+	if n == len(s) {
+		return reuse(s)
+	}
+	left := copy(s, s[n:])
+	clear(s[left:])
+	return s[:left]
+}
