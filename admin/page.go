@@ -11,7 +11,7 @@ import (
 )
 
 //go:embed page.html
-var pageHTML string //nolint:gochecknoglobals // embed knows no other way
+var pageHTML string
 
 func (s *Server) page(w http.ResponseWriter, _ *http.Request) {
 	t, err := template.New("page").Funcs(template.FuncMap{

@@ -143,7 +143,7 @@ func applyOptions(r *http.Request) (api.ApplyOptions, error) {
 		case "message":
 			o.Message = value
 		case "wait":
-			o.Wait, err = value, checkWait(value)
+			o.Wait, err = value, api.CheckWait(value)
 		case "timeout":
 			o.Timeout, err = time.ParseDuration(value)
 			o.Timeout = min(o.Timeout, maxWait)

@@ -50,6 +50,9 @@ func New(base, token string, client *http.Client) (*Client, error) {
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.User != nil {
 		return nil, fmt.Errorf("admin address %q: want http://HOST:PORT", base)
 	}
+	if u.Hostname() == "" { // as a node is told to listen: :9901
+		u.Host = "127.0.0.1" + u.Host
+	}
 	if client == nil {
 		client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 2, IdleConnTimeout: time.Minute}}
 	}

@@ -56,16 +56,6 @@ type Applied struct {
 	Wait    *Wait    `json:"wait,omitempty"`
 }
 
-// Wait is how far an apply had come when it was answered.
-type Wait struct {
-	Wanted int         `json:"wanted"` // nodes that had to hold it
-	Held   int         `json:"held"`
-	Late   []DriftNode `json:"late"`
-}
-
-// Done reports whether as many nodes hold the table as were wanted.
-func (w Wait) Done() bool { return w.Held >= w.Wanted }
-
 // ExplainRequest asks which route would answer a request.
 type ExplainRequest struct {
 	Method  string   `json:"method"`
