@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -55,15 +56,15 @@ type Candidate struct {
 // except an endpoint's own while that one is being probed.
 type Balancer struct {
 	policy     Policy
-	candidates []candidate
-	weights    float64 // sum
+	candidates []candidate // by URL, so that all nodes have them in the same order
+	weights    float64     // sum
 
-	turns    []int32 // RoundRobin: candidates in turn
-	_        [64]byte
-	turn     atomic.Uint64
-	_        [64]byte
-	ring     ring // ConsistentHash
-	inflight estimate
+	turns []int32 // RoundRobin: candidates in turn
+	_     [64]byte
+	turn  atomic.Uint64
+	_     [64]byte
+	ring  ring // ConsistentHash
+	busy  estimate
 }
 
 type candidate struct {
@@ -87,6 +88,7 @@ func NewBalancer(policy Policy, candidates []Candidate) *Balancer {
 			b.weights += float64(c.Weight)
 		}
 	}
+	slices.SortFunc(b.candidates, func(a, b candidate) int { return cmp.Compare(a.endpoint.url, b.endpoint.url) })
 	warm(b.candidates)
 	alias(b.candidates, b.weights)
 	switch policy {

@@ -41,6 +41,8 @@ type CheckConfig struct {
 // the next record. The zero Check is due at once.
 type Check struct {
 	Verdict CheckVerdict
+	Since   time.Time // when the verdict was reached
+	Failure string    // what the latest failure was
 	Run     int       // of equal results against the verdict: successes above 0, failures below
 	Next    time.Time // when to check again
 }
@@ -51,22 +53,25 @@ const checkJitter = 0.1
 // Due reports whether the endpoint should be checked at now.
 func (c Check) Due(now time.Time) bool { return !now.Before(c.Next) }
 
-// Observe takes in the result of a check. As long as results contradict the
+// Observe takes in the result of a check: what failed, empty for success. As long as results contradict the
 // verdict, or there is none, the next follows after a quarter of the interval.
 // jitter, uniform in [0,1), shortens the wait by up to a tenth, so that checkers
 // do not march in step.
-func (c Check) Observe(now time.Time, ok bool, cfg CheckConfig, jitter float64) Check {
-	switch {
-	case ok == (c.Verdict == CheckUp) && c.Verdict != CheckUnknown:
+func (c Check) Observe(now time.Time, failure string, cfg CheckConfig, jitter float64) Check {
+	finding := CheckUp
+	if failure != "" {
+		finding, c.Failure = CheckDown, failure
+	}
+	switch finding {
+	case c.Verdict:
 		c.Run = 0
-	case ok:
-		if c.Run = max(c.Run, 0) + 1; c.Run >= cfg.Rise {
-			c.Verdict, c.Run = CheckUp, 0
-		}
+	case CheckUp:
+		c.Run = max(c.Run, 0) + 1
 	default:
-		if c.Run = min(c.Run, 0) - 1; -c.Run >= cfg.Fall {
-			c.Verdict, c.Run = CheckDown, 0
-		}
+		c.Run = min(c.Run, 0) - 1
+	}
+	if c.Run >= cfg.Rise || -c.Run >= cfg.Fall {
+		c.Verdict, c.Since, c.Run = finding, now, 0
 	}
 	wait := cfg.Interval
 	if c.Run != 0 {

@@ -13,6 +13,13 @@ import (
 
 var pace = failover.CheckConfig{Interval: time.Second, Rise: 2, Fall: 3}
 
+func failure(ok bool) string {
+	if ok {
+		return ""
+	}
+	return "refused"
+}
+
 func TestChecksRiseAndFall(t *testing.T) {
 	tests := []struct {
 		results string // + success, - failure
@@ -34,7 +41,7 @@ func TestChecksRiseAndFall(t *testing.T) {
 	for _, tt := range tests {
 		var c failover.Check
 		for _, r := range tt.results {
-			c = c.Observe(start, r == '+', pace, 0)
+			c = c.Observe(start, failure(r == '+'), pace, 0)
 		}
 		if c.Verdict != tt.want {
 			t.Errorf("%q: %v, want %v", tt.results, c.Verdict, tt.want)
@@ -58,7 +65,7 @@ func TestDoubtfulEndpointsAreCheckedFourTimesAsOften(t *testing.T) {
 		{false, 0, 250 * time.Millisecond},
 		{false, 0, time.Second},
 	} {
-		c = c.Observe(start, tt.ok, pace, tt.jitter)
+		c = c.Observe(start, failure(tt.ok), pace, tt.jitter)
 		if got := c.Next.Sub(start); got != tt.want {
 			t.Fatalf("next after %v, want %v", got, tt.want)
 		}
@@ -186,7 +193,7 @@ func (r *region) step(now time.Time, up bool) {
 		}
 		r.rng = r.rng*6364136223846793005 + 1442695040888963407
 		before := r.checks[id].Verdict
-		r.checks[id] = r.checks[id].Observe(now, up, pace, float64(r.rng>>40)/(1<<24))
+		r.checks[id] = r.checks[id].Observe(now, failure(up), pace, float64(r.rng>>40)/(1<<24))
 		if after := r.checks[id].Verdict; after != before {
 			r.heard[id] = append(r.heard[id], told{now, after})
 		}

@@ -14,7 +14,7 @@ import (
 //
 //	1 incarnation varint, 2 region string, 3 repeated message
 //	Verdict: 1 upstream, 2 url, 3 check, 4 open, 5 since, 6 reason
-//	Load:    1 upstream, 2 headroom, 3 foreign, 4 wanted (fixed32 floats)
+//	Load:    1 upstream, 2 headroom, 3 foreign, 4 demand, 5 wanted (fixed32 floats)
 //
 // Absent fields are zero. Fields that a newer node adds are skipped.
 
@@ -54,7 +54,8 @@ func AppendLoads(b []byte, l Loads) []byte {
 		item = appendText(item[:0], 1, x.Upstream)
 		item = appendRate(item, 2, x.Headroom)
 		item = appendRate(item, 3, x.Foreign)
-		item = appendRate(item, 4, x.Wanted)
+		item = appendRate(item, 4, x.Demand)
+		item = appendRate(item, 5, x.Wanted)
 		b = protowire.AppendBytes(protowire.AppendTag(b, 3, protowire.BytesType), item)
 	}
 	return b
@@ -147,6 +148,8 @@ func decodeLoad(b []byte) (Load, error) {
 		case 3:
 			l.Foreign, err = f.rate()
 		case 4:
+			l.Demand, err = f.rate()
+		case 5:
 			l.Wanted, err = f.rate()
 		}
 		return err

@@ -46,7 +46,7 @@ func TestVerdictsSurviveTheWire(t *testing.T) {
 
 func TestLoadsSurviveTheWire(t *testing.T) {
 	want := failover.Loads{Incarnation: 7, Region: "eu", Loads: []failover.Load{
-		{Upstream: "orders", Headroom: 1500, Foreign: 0.5, Wanted: 3},
+		{Upstream: "orders", Headroom: 1500, Foreign: 0.5, Demand: 20, Wanted: 3},
 		{},
 		{Upstream: "users", Headroom: math.MaxFloat32},
 	}}
@@ -65,13 +65,13 @@ func TestWireBytesAreFixed(t *testing.T) {
 	v := failover.Verdicts{Incarnation: 2, Region: "eu", Verdicts: []failover.Verdict{
 		{Upstream: "a", URL: "http://b", Check: failover.CheckDown, Open: true, Since: 300, Reason: "reset"},
 	}}
-	l := failover.Loads{Incarnation: 2, Region: "eu", Loads: []failover.Load{{Upstream: "a", Headroom: 1, Foreign: 2, Wanted: 0.5}}}
+	l := failover.Loads{Incarnation: 2, Region: "eu", Loads: []failover.Load{{Upstream: "a", Headroom: 1, Foreign: 2, Demand: 4, Wanted: 0.5}}}
 	for name, tt := range map[string]struct {
 		got  []byte
 		want string
 	}{
 		"verdicts": {failover.AppendVerdicts(nil, v), "080212026575" + "1a1b" + "0a0161" + "1208687474703a2f2f62" + "1802" + "2001" + "28ac02" + "32057265736574"},
-		"loads":    {failover.AppendLoads(nil, l), "080212026575" + "1a12" + "0a0161" + "150000803f" + "1d00000040" + "250000003f"},
+		"loads":    {failover.AppendLoads(nil, l), "080212026575" + "1a17" + "0a0161" + "150000803f" + "1d00000040" + "2500008040" + "2d0000003f"},
 	} {
 		if got := hex.EncodeToString(tt.got); got != tt.want {
 			t.Errorf("%s: %s, want %s", name, got, tt.want)
@@ -138,6 +138,13 @@ func TestEndpointTellsItsVerdict(t *testing.T) {
 	if v, ok := e.Verdict("a", failover.Check{Verdict: failover.CheckUp}); !ok || v.Check != failover.CheckUp || v.Open {
 		t.Errorf("checked up: %+v, %v", v, ok)
 	}
+	down := failover.Check{}
+	for range 3 {
+		down = down.Observe(start, "status 500", pace, 0)
+	}
+	if v, _ := e.Verdict("a", down); v.Check != failover.CheckDown || v.Reason != "status 500" || v.Since != start.UnixMilli() {
+		t.Errorf("checked down: %+v", v)
+	}
 	breakOpen(start, e)
 	want := failover.Verdict{Upstream: "a", URL: e.URL(), Open: true, Since: start.UnixMilli(), Reason: "connect_failure"}
 	if v, ok := e.Verdict("a", failover.Check{}); !ok || v != want {
@@ -149,18 +156,19 @@ func TestHeadroom(t *testing.T) {
 	for _, tt := range []struct {
 		rate, cpu float64
 		slots     int
+		used      float64
 		mean      time.Duration
 		want      float64
 	}{
-		{1000, 0.4, 1000, 100 * time.Millisecond, 1000},  // as much again brings the CPU to 80 %
-		{1000, 0.4, 10, 100 * time.Millisecond, 100},     // slots run out first
-		{1000, 0.9, 1000, 100 * time.Millisecond, 0},     // beyond the target
-		{0, 0.01, 512, 0, 5120},                          // nothing measured yet
-		{1000, 0.4, -5, 100 * time.Millisecond, 0},       // more in use than there are
-		{100, 0.001, 100, 10 * time.Millisecond, 10_000}, // too idle to tell by CPU
+		{1000, 0.4, 1000, 100, 100 * time.Millisecond, 1000}, // as much again brings the CPU to 80 %
+		{1000, 0.4, 100, 87, 100 * time.Millisecond, 100},    // slots run out first
+		{1000, 0.9, 1000, 100, 100 * time.Millisecond, 0},    // beyond the target
+		{0, 0.01, 512, 0, 0, 4966.4},                         // nothing measured yet
+		{1000, 0.4, 10, 15, 100 * time.Millisecond, 0},       // more in use than there are
+		{100, 0.001, 100, 0, 10 * time.Millisecond, 9700},    // too idle to tell by CPU
 	} {
-		if got := failover.Headroom(tt.rate, tt.cpu, tt.slots, tt.mean); math.Abs(got-tt.want) > 1e-6*tt.want {
-			t.Errorf("Headroom(%v, %v, %v, %v) = %v, want %v", tt.rate, tt.cpu, tt.slots, tt.mean, got, tt.want)
+		if got := failover.Headroom(tt.rate, tt.cpu, tt.slots, tt.used, tt.mean); math.Abs(got-tt.want) > 1e-6*tt.want {
+			t.Errorf("%+v: %v", tt, got)
 		}
 	}
 }

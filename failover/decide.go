@@ -8,7 +8,7 @@ type Witness struct {
 	Check  CheckVerdict
 	Open   bool   // its breaker is not closed
 	Silent bool   // nothing was heard of it for two intervals of the check
-	Reason string // why its breaker opened or its checks fail
+	Reason string // why its breaker opened, else why its checks fail
 }
 
 // Decision is what the nodes of a region together say of an endpoint.

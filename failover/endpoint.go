@@ -93,6 +93,15 @@ func (e *Endpoint) Latency(now time.Time) time.Duration {
 	return time.Duration(e.peak.at(e.offset(now)))
 }
 
+// Novice reports whether e has given no sign of life to this node yet: then the
+// node takes over what others hold of it, see Decide.
+func (e *Endpoint) Novice() bool { return e.answeredAt.Load() == 0 }
+
+// Stalled reports whether e is suspected to be stalled: tries that wait for its
+// answer should be given up with the outcome Stalled, where they can be repeated
+// elsewhere. It costs one load.
+func (e *Endpoint) Stalled() bool { return e.gate.Load()&gateStalled != 0 }
+
 // Begin tells that a try is sent to e.
 func (e *Endpoint) Begin(now time.Time) {
 	e.inflight.Add(1)
@@ -158,7 +167,6 @@ func (e *Endpoint) setBreaker(now time.Time, next Breaker, reason string) {
 	e.setGate(gateFailing, next.Failures > 0)
 	switch {
 	case opened:
-		e.clear(causeStalled) // the breaker knows worse
 		e.set(causeBreaker, now, reason)
 	case closed:
 		e.clear(causeBreaker)
@@ -177,7 +185,7 @@ func (e *Endpoint) ready(now time.Time, gate uint32) (ok, probe bool) {
 		return true, false
 	case gate&gateShut != 0:
 		return false, false
-	case gate&gateStalled != 0 && e.waiting.Load() > 0:
+	case gate&(gateBreaker|gateStalled) == gateStalled && e.waiting.Load() > 0:
 		return false, false
 	}
 	return e.offset(now) >= e.probeAt.Load(), true
@@ -185,12 +193,15 @@ func (e *Endpoint) ready(now time.Time, gate uint32) (ok, probe bool) {
 
 // claim makes the request that the caller is about to send the probe of e.
 func (e *Endpoint) claim(now time.Time) bool {
+	if e.gate.Load()&gateOut == 0 {
+		return true
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if ok, probe := e.ready(now, e.gate.Load()); !ok || !probe {
 		return ok
 	}
-	if e.gate.Load()&gateStalled != 0 {
+	if e.gate.Load()&gateBreaker == 0 {
 		e.probeAt.Store(e.offset(now.Add(stallFloor)))
 		return true
 	}

@@ -248,3 +248,100 @@ func TestLeastRequestEvensOutLoadByWeight(t *testing.T) {
 		}
 	}
 }
+
+func TestEndpointKeepsToItsSettings(t *testing.T) {
+	all := old(1)
+	all = append(all, failover.NewEndpoint(start, "http://10.0.0.9:1", "us"))
+	if all[1].Region() != "us" || !all[1].Novice() {
+		t.Errorf("region %q, novice %v", all[1].Region(), all[1].Novice())
+	}
+	for _, e := range all {
+		e.Configure(failover.Settings{Breaker: failover.BreakerConfig{Failures: 2, OpenFor: time.Second}, SlowStart: -1})
+	}
+	b := failover.NewBalancer(failover.Random, candidates(all))
+	if got := picked(t, b, start, 10000); got[all[1]] < 4500 {
+		t.Errorf("chosen %d times of 10000 without slow start, want half", got[all[1]])
+	}
+	later := start.Add(time.Second)
+	try(later, all[1], failover.OK, 0)
+	if all[1].Novice() {
+		t.Error("a novice after an answer")
+	}
+	try(later, all[1], failover.Reset, 0)
+	try(later, all[1], failover.Reset, 0)
+	if b := all[1].Breaker(); b.State(later) != failover.BreakerOpen || b.Rest > 1100*time.Millisecond {
+		t.Errorf("%+v after two failures, want it open for a second", b)
+	}
+}
+
+func TestWordsOfTheRouteFile(t *testing.T) {
+	for name, want := range policies() {
+		if got, err := failover.ParsePolicy(name); got != want || err != nil {
+			t.Errorf("ParsePolicy(%q) = %v, %v", name, got, err)
+		}
+	}
+	if got, err := failover.ParsePolicy(""); got != failover.LeastRequest || err != nil {
+		t.Errorf("the default policy is %v, %v", got, err)
+	}
+	if _, err := failover.ParsePolicy("fastest"); err == nil {
+		t.Error("an unknown policy was accepted")
+	}
+	for want := failover.Critical; want <= failover.Low; want++ {
+		if got, err := failover.ParsePriority(want.String()); got != want || err != nil {
+			t.Errorf("ParsePriority(%q) = %v, %v", want, got, err)
+		}
+	}
+	if got, err := failover.ParsePriority(""); got != failover.Normal || err != nil {
+		t.Errorf("the default priority is %v, %v", got, err)
+	}
+	if _, err := failover.ParsePriority("urgent"); err == nil {
+		t.Error("an unknown priority was accepted")
+	}
+}
+
+func TestKindsThatCountAgainstTheEndpoint(t *testing.T) {
+	for kind, want := range map[failover.Kind]string{
+		failover.OK: "", failover.Canceled: "", failover.ConnectFailed: "connect_failure", failover.Reset: "reset",
+		failover.TimedOut: "timeout", failover.Unavailable: "unavailable", failover.Stalled: "stalled",
+	} {
+		e := old(1)[0]
+		for range 5 {
+			try(start, e, kind, 0)
+		}
+		if got := e.State(start); got.Reason != want || (got.Status == failover.Open) != (want != "") {
+			t.Errorf("five times %v: %v, %q; want reason %q", kind, got.Status, got.Reason, want)
+		}
+	}
+}
+
+// BenchmarkRequest is all that a request costs here: choice, counts, statistics.
+func BenchmarkRequest(b *testing.B) {
+	balancer := failover.NewBalancer(failover.LeastRequest, candidates(old(100)))
+	budget := failover.NewRetryBudget(start)
+	key, now := uint64(0), start
+	b.ReportAllocs()
+	for b.Loop() {
+		key += 0x9e3779b97f4a7c15
+		now = now.Add(10 * time.Microsecond)
+		budget.Request(now)
+		e, err := balancer.Pick(now, key, nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		e.Begin(now)
+		e.Answer(now, failover.Outcome{Latency: time.Millisecond})
+		e.End(now, failover.Outcome{Answered: true})
+	}
+}
+
+func BenchmarkNewBalancer(b *testing.B) {
+	for name, policy := range policies() {
+		b.Run("endpoints=100/policy="+name, func(b *testing.B) {
+			all := candidates(old(100), 100, 101, 50)
+			b.ReportAllocs()
+			for b.Loop() {
+				failover.NewBalancer(policy, all)
+			}
+		})
+	}
+}

@@ -42,6 +42,12 @@ func (e *Endpoint) Verdict(upstream string, check Check) (Verdict, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	v := Verdict{Upstream: upstream, URL: e.url, Check: check.Verdict}
+	if v.Check != CheckUnknown {
+		v.Since = check.Since.UnixMilli()
+	}
+	if v.Check == CheckDown {
+		v.Reason = check.Failure
+	}
 	if e.gate.Load()&gateBreaker != 0 {
 		v.Open, v.Reason = true, e.causes[causeBreaker].reason
 		v.Since = e.causes[causeBreaker].since.UnixMilli()
@@ -54,6 +60,7 @@ type Load struct {
 	Upstream string
 	Headroom float64 // what it could take more than now: see Headroom
 	Foreign  float64 // what it takes now for nodes of other regions
+	Demand   float64 // what its own clients want
 	Wanted   float64 // what it wants other regions to take: see Split
 }
 
@@ -82,19 +89,22 @@ func (l Loads) Of(incarnation uint32, upstream string) Load {
 // The bounds of headroom.
 const (
 	targetCPU    = 0.8
+	targetSlots  = 0.97                   // used: with all in use, requests queue
 	measurable   = 0.05                   // of the CPU: below, what a request costs cannot be told
 	assumedSpent = 100 * time.Millisecond // by a request, before one was measured
 )
 
 // Headroom returns what a node could take more of an upstream, in requests/s:
 // as much as brings its CPU from cpu (0..1) to 80 %, rate being all it serves
-// now, and as the upstream's free slots (max_connections times healthy
-// endpoints less those in use) can take when each is held for mean.
-func Headroom(rate, cpu float64, freeSlots int, mean time.Duration) float64 {
+// now, and as the upstream's slots (max_connections times healthy endpoints) can
+// take beside those used, an average over a second, when each request holds one
+// for mean. The CPU is common to a
+// node's upstreams; should several want all of it at once, shedding decides.
+func Headroom(rate, cpu float64, slots int, used float64, mean time.Duration) float64 {
 	if mean <= 0 {
 		mean = assumedSpent
 	}
-	room := max(0, float64(freeSlots)) / mean.Seconds()
+	room := max(0, targetSlots*float64(slots)-used) / mean.Seconds()
 	if cpu >= measurable {
 		room = min(room, max(0, rate*(targetCPU/cpu-1)))
 	}

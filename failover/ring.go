@@ -1,7 +1,6 @@
 package failover
 
 import (
-	"cmp"
 	"math"
 	"math/bits"
 	"slices"
@@ -19,16 +18,12 @@ const (
 // depends on the candidates' URLs and weights alone, so every node that holds
 // the same table walks it in the same order.
 type ring struct {
-	points []point
+	points []uint64 // hash << 32 | candidate, ascending
 	index  []uint32 // of the first point at or after each 1/len(index) of the circle
 	shift  int      // from a hash to its place in index
 }
 
-type point struct {
-	hash      uint32
-	candidate uint32
-}
-
+// newRing places candidates, which are sorted by URL, on a ring.
 func newRing(candidates []candidate) ring {
 	heaviest := 0.0
 	for _, c := range candidates {
@@ -38,20 +33,15 @@ func newRing(candidates []candidate) ring {
 	var r ring
 	for i, c := range candidates {
 		for n := range max(1, int(math.Round(float64(each)*c.weight/heaviest))) {
-			r.points = append(r.points, point{hash: uint32(mix(c.endpoint.hash+uint64(n)) >> 32), candidate: uint32(i)})
+			r.points = append(r.points, mix(c.endpoint.hash+uint64(n))&^(1<<32-1)|uint64(i))
 		}
 	}
-	slices.SortFunc(r.points, func(a, b point) int {
-		return cmp.Or(
-			cmp.Compare(a.hash, b.hash),
-			cmp.Compare(candidates[a.candidate].endpoint.url, candidates[b.candidate].endpoint.url),
-		)
-	})
+	slices.Sort(r.points)
 	r.shift = 32 - bits.Len(uint(len(r.points)))
 	r.index = make([]uint32, 1<<(32-r.shift))
 	next := 0
 	for i := range r.index {
-		for next < len(r.points) && r.points[next].hash < uint32(i)<<r.shift {
+		for next < len(r.points) && r.hash(next) < uint32(i)<<r.shift {
 			next++
 		}
 		r.index[i] = uint32(next)
@@ -59,11 +49,14 @@ func newRing(candidates []candidate) ring {
 	return r
 }
 
+// hash returns where on the circle the i-th point is.
+func (r *ring) hash(i int) uint32 { return uint32(r.points[i] >> 32) }
+
 // start returns the index of the first point at or after the hash of key.
 func (r *ring) start(key uint64) int {
 	hash := uint32(mix(key) >> 32)
 	i := int(r.index[hash>>r.shift])
-	for i < len(r.points) && r.points[i].hash < hash {
+	for i < len(r.points) && r.hash(i) < hash {
 		i++
 	}
 	return i
@@ -78,13 +71,13 @@ func (b *Balancer) byHash(now time.Time, key uint64, tried []*Endpoint) *Endpoin
 		if i >= len(b.ring.points) {
 			i = 0
 		}
-		c := &b.candidates[b.ring.points[i].candidate]
+		c := &b.candidates[uint32(b.ring.points[i])]
 		i++
 		ok, probe := c.endpoint.ready(now, c.endpoint.gate.Load())
 		if !ok || slices.Contains(tried, c.endpoint) || !b.underBound(now, c) || probe && !c.endpoint.claim(now) {
 			continue
 		}
-		b.inflight.sum.Add(1)
+		b.busy.inflight.Add(1)
 		return c.endpoint
 	}
 	return nil
@@ -98,29 +91,35 @@ func (b *Balancer) underBound(now time.Time, c *candidate) bool {
 	if inflight == 0 {
 		return true
 	}
-	all := b.inflight.at(b.candidates, b.candidates[0].endpoint.offset(now))
-	return float64(inflight) < math.Ceil(loadBound*c.weight/b.weights*float64(all+1))
+	all, weights := b.busy.at(b.candidates, b.candidates[0].endpoint.offset(now))
+	return float64(inflight) < math.Ceil(loadBound*c.weight/weights*float64(all+1))
 }
 
-// estimate is the number of requests in flight at a Balancer's endpoints. It is
-// counted once a millisecond; between two counts it only grows, by what Pick
-// chose, so that it is never too low and nobody is passed over for nothing.
+// estimate is what a Balancer's usable endpoints have in flight, and their
+// weight. It is counted once a millisecond; between two counts it only grows, by
+// what Pick chose, so that it is never too low and nobody is passed over for
+// nothing.
 type estimate struct {
-	_   [64]byte
-	sum atomic.Int64
-	due atomic.Int64 // when to count again
-	_   [64]byte
+	_        [64]byte
+	inflight atomic.Int64
+	weights  atomic.Uint64 // sum, as float64
+	due      atomic.Int64  // when to count again
+	_        [64]byte
 }
 
-func (e *estimate) at(candidates []candidate, now int64) int64 {
+func (e *estimate) at(candidates []candidate, now int64) (inflight int64, weights float64) {
 	due := e.due.Load()
 	if now < due || !e.due.CompareAndSwap(due, now+int64(time.Millisecond)) {
-		return e.sum.Load()
+		return e.inflight.Load(), math.Float64frombits(e.weights.Load())
 	}
-	var sum int64
 	for i := range candidates {
-		sum += candidates[i].endpoint.inflight.Load()
+		c := &candidates[i]
+		if c.endpoint.gate.Load()&gateOut == 0 {
+			inflight += c.endpoint.inflight.Load()
+			weights += c.weight
+		}
 	}
-	e.sum.Store(sum)
-	return sum
+	e.inflight.Store(inflight)
+	e.weights.Store(math.Float64bits(weights))
+	return inflight, weights
 }

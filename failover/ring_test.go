@@ -70,6 +70,43 @@ func TestHashedLoadIsBounded(t *testing.T) {
 	}
 }
 
+func TestHashKeepsItsKeysWhenMostEndpointsAreDead(t *testing.T) {
+	all := old(10)
+	b := failover.NewBalancer(failover.ConsistentHash, candidates(all))
+	for _, e := range all[:6] {
+		breakOpen(start, e)
+	}
+	now, home := start, map[uint64]*failover.Endpoint{}
+	var queue []*failover.Endpoint // 40 requests in flight all the time
+	strayed := 0
+	for n := range 20_000 {
+		now = now.Add(50 * time.Microsecond)
+		key := uint64(n) * 7919 % 1000
+		e, err := b.Pick(now, key, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if home[key] == nil {
+			home[key] = e
+		} else if home[key] != e {
+			strayed++
+		}
+		e.Begin(now)
+		if queue = append(queue, e); len(queue) > 40 {
+			queue[0].End(now, failover.Outcome{Latency: time.Millisecond})
+			queue = queue[1:]
+		}
+	}
+	if strayed > 20_000/3 {
+		t.Errorf("%d of 20000 requests did not go where their key went first", strayed)
+	}
+	for _, e := range all[6:] {
+		if e.Inflight() > 14 {
+			t.Errorf("%d of 40 in flight at one of four, bound 13", e.Inflight())
+		}
+	}
+}
+
 func TestRoundRobinInterleaves(t *testing.T) {
 	all := old(3)
 	b := failover.NewBalancer(failover.RoundRobin, candidates(all, 100, 200, 300))

@@ -34,9 +34,15 @@ type Region struct {
 	// the sum of Headroom and Foreign of their Loads. It does not count for the
 	// node's own region.
 	Room float64
-	// Wanted is what other nodes outside the region want to send away, in
-	// requests/s: the sum of Wanted of their Loads.
+	// Wanted is what nodes of third regions, neither this one nor the node's
+	// own, want to send away, in requests/s: the sum of Wanted of their Loads.
 	Wanted float64
+}
+
+// Demand is what clients want of an upstream in a node's region, in requests/s.
+type Demand struct {
+	Own      float64 // of this node
+	Siblings float64 // of the region's other nodes: the sum of Demand of their Loads
 }
 
 // Hold is what is remembered of a region so that traffic returns gently. The
@@ -57,7 +63,7 @@ type Split struct {
 	Held    []bool    // regions that are well but held down: try their endpoints, NeedHeld
 }
 
-// Divide divides demand, in requests/s, among regions: the node's own first,
+// Divide divides the node's demand among regions: the node's own first,
 // then the others in the order of failover. It returns the division and what to
 // remember for the next call, a second later or sooner; holds is nil at first.
 //
@@ -65,10 +71,11 @@ type Split struct {
 // requests, what is left goes to the next, and if all together cannot take
 // everything each takes its part in proportion. Unlike Envoy a node sends no
 // more to a region than its part of the room there, by what all want to send;
-// what then remains is refused. Regions fall at once and return slowly: held
+// what then remains is refused. It takes for granted that its siblings decide as
+// it does, before they tell. Regions fall at once and return slowly: held
 // down for 30 s, then let in over 30 s, provided that another serves meanwhile,
 // and never at the price of refusing what the region could take.
-func Divide(now time.Time, demand float64, regions []Region, holds map[string]Hold) (Split, map[string]Hold) {
+func Divide(now time.Time, demand Demand, regions []Region, holds map[string]Hold) (Split, map[string]Hold) {
 	raw := levels(regions)
 	next := make(map[string]Hold, len(regions))
 	trusted := make([]float64, len(regions))
@@ -139,7 +146,7 @@ func (h Hold) next(now time.Time, raw float64, othersServe bool) Hold {
 
 // spread gives each region its part by Envoy's formula, within its room, and
 // returns what is left.
-func (s *Split) spread(regions []Region, levels []float64, demand float64) (left float64) {
+func (s *Split) spread(regions []Region, levels []float64, demand Demand) (left float64) {
 	norm := 0.0
 	for _, level := range levels {
 		norm += level
@@ -154,7 +161,7 @@ func (s *Split) spread(regions []Region, levels []float64, demand float64) (left
 			s.Shares[i], left = share, left-share
 		}
 		if i == 0 {
-			s.Wanted = left * demand
+			s.Wanted = left * demand.Own
 		}
 	}
 	return left
@@ -162,7 +169,7 @@ func (s *Split) spread(regions []Region, levels []float64, demand float64) (left
 
 // fill offers what is left to regions that could take more than they are
 // trusted to, and returns what is left then.
-func (s *Split) fill(regions []Region, raw []float64, demand, left float64) float64 {
+func (s *Split) fill(regions []Region, raw []float64, demand Demand, left float64) float64 {
 	for i, r := range regions {
 		limit := raw[i]
 		if i > 0 {
@@ -174,12 +181,13 @@ func (s *Split) fill(regions []Region, raw []float64, demand, left float64) floa
 	return left
 }
 
-// part is the share of demand that fits this node's part of a region's room.
-func (s *Split) part(r Region, demand float64) float64 {
-	if demand <= 0 || s.Wanted <= 0 {
+// part is the share of the node's demand that fits its part of a region's room.
+func (s *Split) part(r Region, demand Demand) float64 {
+	if demand.Own <= 0 || s.Wanted <= 0 {
 		return 1
 	}
-	return max(0, r.Room) * s.Wanted / (s.Wanted + max(0, r.Wanted)) / demand
+	siblings := max(0, demand.Siblings) * s.Wanted / demand.Own
+	return max(0, r.Room) * s.Wanted / (s.Wanted + siblings + max(0, r.Wanted)) / demand.Own
 }
 
 // Choose returns the index of the region for an admitted request, by a random

@@ -20,6 +20,8 @@ func well(name string, health float64) failover.Region {
 	return failover.Region{Name: name, Access: failover.FullAccess, Health: health, Unchecked: health, Room: plenty}
 }
 
+func own(demand float64) failover.Demand { return failover.Demand{Own: demand} }
+
 func sum(shares []float64) (total float64) {
 	for _, s := range shares {
 		total += s
@@ -45,7 +47,7 @@ func TestDivideByEnvoysFormula(t *testing.T) {
 		for i, h := range tt.health {
 			regions = append(regions, well(fmt.Sprint(i), h))
 		}
-		got, _ := failover.Divide(start, 100, regions, nil)
+		got, _ := failover.Divide(start, own(100), regions, nil)
 		for i, want := range tt.want {
 			if math.Abs(got.Shares[i]-want) > 0.001 {
 				t.Errorf("health %v: shares %.3f, want %v", tt.health, got.Shares, tt.want)
@@ -61,18 +63,18 @@ func TestDivideByEnvoysFormula(t *testing.T) {
 func TestDivideKeepsToTheRoomElsewhere(t *testing.T) {
 	us, ap := well("us", 1), well("ap", 1)
 	us.Room, ap.Room = 50, 20
-	got, _ := failover.Divide(start, 100, []failover.Region{well("eu", 0), us, ap}, nil)
+	got, _ := failover.Divide(start, own(100), []failover.Region{well("eu", 0), us, ap}, nil)
 	if !near(got.Shares, 0, 0.5, 0.2) || math.Abs(got.Refused-0.3) > 1e-9 || got.Wanted != 100 {
 		t.Errorf("%+v; want what fits, and the rest refused", got)
 	}
 	us.Wanted, ap.Wanted = 300, 100 // others want to send there too
-	got, _ = failover.Divide(start, 100, []failover.Region{well("eu", 0), us, ap}, nil)
+	got, _ = failover.Divide(start, own(100), []failover.Region{well("eu", 0), us, ap}, nil)
 	if !near(got.Shares, 0, 0.125, 0.1) {
 		t.Errorf("shares %v; want this node's part of the room, by what all want", got.Shares)
 	}
 	home := well("eu", 1)
 	home.Room = 0
-	if got, _ = failover.Divide(start, 100, []failover.Region{home, us}, nil); !near(got.Shares, 1, 0) {
+	if got, _ = failover.Divide(start, own(100), []failover.Region{home, us}, nil); !near(got.Shares, 1, 0) {
 		t.Errorf("shares %v; room does not count at home", got.Shares)
 	}
 }
@@ -91,8 +93,12 @@ func TestSendersTogetherKeepToTheRoom(t *testing.T) {
 		sent := 0.0
 		for _, d := range demands {
 			us := well("us", 1)
-			us.Room, us.Wanted = room, sum(demands)-d
-			got, _ := failover.Divide(start, d, []failover.Region{well("eu", 0), us}, nil)
+			demand := own(d)
+			us.Room, us.Wanted, demand.Siblings = room, 0, sum(demands)-d
+			if rapid.Bool().Draw(t, "others are elsewhere") {
+				us.Wanted, demand.Siblings = demand.Siblings, 0
+			}
+			got, _ := failover.Divide(start, demand, []failover.Region{well("eu", 0), us}, nil)
 			sent += got.Shares[1] * d
 		}
 		if want := min(room, sum(demands)); math.Abs(sent-want) > 1e-6*want+1e-9 {
@@ -104,15 +110,15 @@ func TestSendersTogetherKeepToTheRoom(t *testing.T) {
 func TestDivideAvoidsImpairedRegionsWhileAnotherServes(t *testing.T) {
 	tired, gone := well("us", 1), well("sa", 1)
 	tired.Access, gone.Access = failover.LastResort, failover.NoAccess
-	got, _ := failover.Divide(start, 1, []failover.Region{well("eu", 0), tired, gone, well("ap", 0.1)}, nil)
+	got, _ := failover.Divide(start, own(1), []failover.Region{well("eu", 0), tired, gone, well("ap", 0.1)}, nil)
 	if !near(got.Shares, 0, 0, 0, 1) {
 		t.Errorf("shares %v, want all to the one in good order", got.Shares)
 	}
-	got, _ = failover.Divide(start, 1, []failover.Region{well("eu", 0), tired, gone, well("ap", 0)}, nil)
+	got, _ = failover.Divide(start, own(1), []failover.Region{well("eu", 0), tired, gone, well("ap", 0)}, nil)
 	if !near(got.Shares, 0, 1, 0, 0) {
 		t.Errorf("shares %v, want all to the draining one as nothing better is left", got.Shares)
 	}
-	got, _ = failover.Divide(start, 1, []failover.Region{well("eu", 0), gone}, nil)
+	got, _ = failover.Divide(start, own(1), []failover.Region{well("eu", 0), gone}, nil)
 	if !near(got.Shares, 0, 0) || !got.Dark || got.Choose(1) != -1 {
 		t.Errorf("%+v, want nothing to a region with no gateway", got)
 	}
@@ -121,11 +127,11 @@ func TestDivideAvoidsImpairedRegionsWhileAnotherServes(t *testing.T) {
 func TestChecksAloneNeverCloseTheLastRegion(t *testing.T) {
 	eu, us := well("eu", 0), well("us", 0)
 	eu.Unchecked = 1
-	got, _ := failover.Divide(start, 1, []failover.Region{eu, us}, nil)
+	got, _ := failover.Divide(start, own(1), []failover.Region{eu, us}, nil)
 	if !near(got.Shares, 1, 0) || got.Dark {
 		t.Errorf("%+v, want all let through at home", got)
 	}
-	got, _ = failover.Divide(start, 1, []failover.Region{eu, well("us", 1)}, nil)
+	got, _ = failover.Divide(start, own(1), []failover.Region{eu, well("us", 1)}, nil)
 	if !near(got.Shares, 0, 1) {
 		t.Errorf("%+v, want all to the region whose checks pass", got)
 	}
@@ -134,7 +140,7 @@ func TestChecksAloneNeverCloseTheLastRegion(t *testing.T) {
 func TestRegionReturnsGently(t *testing.T) {
 	var holds map[string]failover.Hold
 	divide := func(at time.Duration, regions ...failover.Region) (s failover.Split) {
-		s, holds = failover.Divide(start.Add(at), 100, regions, holds)
+		s, holds = failover.Divide(start.Add(at), own(100), regions, holds)
 		return s
 	}
 	divide(0, well("eu", 1), well("us", 1))
@@ -156,12 +162,12 @@ func TestHoldDownRefusesNobody(t *testing.T) {
 	var holds map[string]failover.Hold
 	us := well("us", 1)
 	us.Room = 40
-	_, holds = failover.Divide(start, 100, []failover.Region{well("eu", 0), us}, holds)
-	got, _ := failover.Divide(start.Add(time.Second), 100, []failover.Region{well("eu", 1), us}, holds)
+	_, holds = failover.Divide(start, own(100), []failover.Region{well("eu", 0), us}, holds)
+	got, _ := failover.Divide(start.Add(time.Second), own(100), []failover.Region{well("eu", 1), us}, holds)
 	if !near(got.Shares, 0.6, 0.4) || got.Refused > 1e-9 {
 		t.Errorf("%+v; want the held region to take what would be refused", got)
 	}
-	got, _ = failover.Divide(start.Add(time.Second), 100, []failover.Region{well("eu", 1), well("us", 0)}, holds)
+	got, _ = failover.Divide(start.Add(time.Second), own(100), []failover.Region{well("eu", 1), well("us", 0)}, holds)
 	if !near(got.Shares, 1, 0) {
 		t.Errorf("%+v; want no hold-down where nobody else serves", got)
 	}
@@ -181,9 +187,9 @@ func TestRandomHistories(t *testing.T) {
 				regions[i] = randomRegion(rng, i)
 			}
 			regions[0].Access = failover.FullAccess
-			demand := rng.Float64() * 1000
+			demand := failover.Demand{Own: rng.Float64() * 1000, Siblings: float64(rng.IntN(3)) * 500}
 			s, next := failover.Divide(now, demand, regions, holds)
-			if err := lawful(s, regions, demand); err != nil {
+			if err := lawful(s, regions, demand.Own); err != nil {
 				t.Fatalf("history %d: %v\n%+v\n%+v", history, err, regions, s)
 			}
 			if err := monotone(rng, now, s, regions, demand, holds); err != nil {
@@ -233,7 +239,7 @@ func lawful(s failover.Split, regions []failover.Region, demand float64) error {
 }
 
 // monotone raises the health of one region, which must not lower its share.
-func monotone(rng *rand.Rand, now time.Time, before failover.Split, regions []failover.Region, demand float64, holds map[string]failover.Hold) error {
+func monotone(rng *rand.Rand, now time.Time, before failover.Split, regions []failover.Region, demand failover.Demand, holds map[string]failover.Hold) error {
 	i := rng.IntN(len(regions))
 	better := slices.Clone(regions)
 	better[i].Health = min(1, better[i].Health+rng.Float64())

@@ -22,7 +22,7 @@ func (b *Balancer) Suspect(now time.Time) []*Endpoint {
 	var found []*Endpoint
 	for i := range b.candidates {
 		e := b.candidates[i].endpoint
-		if e.gate.Load()&(gateBreaker|gateStalled) != 0 || e.silence(now) < patience {
+		if e.Stalled() || e.silence(now) < patience {
 			continue
 		}
 		answersSince := func(c candidate) bool {
@@ -62,8 +62,8 @@ func (e *Endpoint) sinceAnswer(now time.Time) time.Duration {
 func (e *Endpoint) suspect(now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.gate.Load()&gateBreaker == 0 {
+	if e.gate.Load()&gateBreaker == 0 { // else the breaker says when to probe
 		e.probeAt.Store(e.offset(now))
-		e.set(causeStalled, now, "silent while others answer")
 	}
+	e.set(causeStalled, now, "silent while others answer")
 }

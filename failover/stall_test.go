@@ -63,6 +63,44 @@ func TestSuspectWhoStaysSilentOpens(t *testing.T) {
 		all[0].End(now, failover.Outcome{Kind: failover.Stalled, Latency: 600 * time.Millisecond})
 	}
 	status(t, all[0], now, failover.Open)
+	if !all[0].Stalled() {
+		t.Error("no longer stalled once open: tries that hang there would not be given up")
+	}
+}
+
+func TestFrozenProbeIsGivenUp(t *testing.T) {
+	all := old(2)
+	b := failover.NewBalancer(failover.Random, candidates(all))
+	breakOpen(start, all[0])
+	now := drive(start, 34*time.Second, all[1])
+	if e, err := b.Pick(now, 1, all[1:]); e != all[0] || err != nil {
+		t.Fatalf("Pick = %v, %v; want the probe", e, err)
+	}
+	all[0].Begin(now)
+	now = drive(now, 600*time.Millisecond, all[1])
+	if got := b.Suspect(now); len(got) != 1 || !all[0].Stalled() {
+		t.Fatalf("suspected %v, want the endpoint whose probe hangs", got)
+	}
+	all[0].End(now, failover.Outcome{Kind: failover.Stalled, Latency: 600 * time.Millisecond})
+	status(t, all[0], now, failover.Open)
+	all[0].Tried(now, failover.OK)
+	status(t, all[0], now, failover.Closed)
+}
+
+func TestIdleSuspectIsTriedInTheBackground(t *testing.T) {
+	all := old(2)
+	b := failover.NewBalancer(failover.Random, candidates(all))
+	now := drive(start, time.Second, all...)
+	all[0].Begin(now)
+	now = drive(now, 600*time.Millisecond, all[1])
+	b.Suspect(now)
+	all[0].End(now, failover.Outcome{Kind: failover.Canceled})
+	status(t, all[0], now, failover.Suspect)
+	if !all[0].TryDue(now, failover.NeedNone) {
+		t.Fatal("not due")
+	}
+	all[0].Tried(now, failover.TimedOut)
+	status(t, all[0], now, failover.Open)
 }
 
 func TestNobodyIsSuspectedWhereAllAreSilentOrSlow(t *testing.T) {

@@ -8,7 +8,7 @@ type Need uint8
 
 // The needs, the most urgent last.
 const (
-	NeedNone   Need = iota // its region gets requests: only a half-open breaker is tried
+	NeedNone   Need = iota // its region gets requests: only what is half-open or stalled is tried
 	NeedHeld               // its region is well again but held down: it must prove itself
 	NeedUrgent             // no region can serve the upstream
 )
@@ -30,7 +30,7 @@ func (e *Endpoint) TryDue(now time.Time, need Need) bool {
 		if e.offset(now) < e.probeAt.Load() {
 			return false // rests
 		}
-	case need == NeedNone:
+	case need == NeedNone && gate&gateStalled == 0:
 		return false
 	}
 	due, at := e.tryAt.Load(), e.offset(now)
@@ -38,9 +38,10 @@ func (e *Endpoint) TryDue(now time.Time, need Need) bool {
 	return at >= due && e.tryAt.CompareAndSwap(due, at+int64(spread))
 }
 
-// Tried tells how a try in the background went. A success closes the breaker at
-// once. A failure opens it, whatever went before: who has to be tried has no
-// credit.
+// Tried tells how a try in the background went: an exchange, not a connection
+// alone, since a frozen process still gets connections. A success closes the
+// breaker at once. A failure opens it, whatever went before: who has to be tried
+// has no credit.
 func (e *Endpoint) Tried(now time.Time, kind Kind) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
