@@ -58,6 +58,11 @@ type entry struct {
 	version uint64
 	gone    bool
 	value   []byte // never written to again
+	sum     uint32 // of value; tells apart two values that came with one version
+}
+
+func newEntry(version uint64, value []byte) entry {
+	return entry{version: version, value: value, sum: uint32(xxhash.Sum64(value))} //nolint:gosec // the lower half will do
 }
 
 // beats reports whether e replaces o; a total order, so that merging is a join.
@@ -87,7 +92,7 @@ func (m *Map) Put(key string, floor uint64, value []byte) (changed bool) {
 	if ok && !old.gone && old.version > floor && bytes.Equal(old.value, value) {
 		return false
 	}
-	m.set(key, entry{version: max(floor, old.version) + 1, value: value})
+	m.set(key, newEntry(max(floor, old.version)+1, value))
 	return true
 }
 
@@ -200,7 +205,7 @@ func (m *Map) Digest() []byte {
 		b := []byte{}
 		for _, key := range slices.Sorted(maps.Keys(m.entries)) {
 			e := m.entries[key]
-			b = appendRecord(b, record{key: key, version: e.version, gone: e.gone, sum: e.sum()})
+			b = appendRecord(b, record{key: key, version: e.version, gone: e.gone, sum: e.sum})
 		}
 		m.digest = b
 	}
@@ -223,7 +228,7 @@ func (m *Map) Delta(digest []byte) ([]byte, error) {
 	for _, key := range slices.Sorted(maps.Keys(m.entries)) {
 		e := m.entries[key]
 		t, ok := theirs[key]
-		same := t.version == e.version && t.gone == e.gone && t.sum == e.sum()
+		same := t.version == e.version && t.gone == e.gone && t.sum == e.sum
 		if !ok || e.version >= t.version && !same {
 			b = appendRecord(b, e.record(key))
 		}
@@ -273,11 +278,12 @@ func (m *Map) decode(data []byte) (map[string]entry, error) {
 		case len(incoming) >= m.bounds.Entries+m.bounds.Graves:
 			return nil, ErrTooMany
 		}
-		e := entry{version: r.version, gone: r.gone, value: bytes.Clone(r.value)}
-		if e.gone {
-			e.value = nil
-		} else if err := m.check(r.key, e.value); err != nil {
-			return nil, fmt.Errorf("value of %q: %w", r.key, err)
+		e := entry{version: r.version, gone: true}
+		if !r.gone {
+			e = newEntry(r.version, bytes.Clone(r.value))
+			if err := m.check(r.key, e.value); err != nil {
+				return nil, fmt.Errorf("value of %q: %w", r.key, err)
+			}
 		}
 		if old, ok := incoming[r.key]; !ok || e.beats(old) {
 			incoming[r.key] = e
@@ -289,9 +295,6 @@ func (m *Map) decode(data []byte) (map[string]entry, error) {
 func (e entry) record(key string) record {
 	return record{key: key, version: e.version, gone: e.gone, value: e.value}
 }
-
-// sum tells apart two values that came with one version.
-func (e entry) sum() uint32 { return uint32(xxhash.Sum64(e.value)) }
 
 // A record is an entry on the wire: with its value in changes and deltas, with
 // the sum of its value in digests. A message is a sequence of records, each a

@@ -147,7 +147,7 @@ func (s *sockets) close() {
 }
 
 // Listen opens this node's ports and reads its keyring, so that what cannot work
-// fails before anything runs. Run must follow; it closes them.
+// fails before anything runs. Run closes them in the end, or Close.
 func (m *Mesh) Listen() error {
 	if m.cfg.KeyringFile != "" {
 		keys, err := loadKeyring(m.cfg.KeyringFile)
@@ -171,6 +171,13 @@ func (m *Mesh) Listen() error {
 	}
 	m.first = s
 	return nil
+}
+
+// Close closes the ports that Listen opened, when Run is not to follow.
+func (m *Mesh) Close() {
+	if m.first != nil {
+		m.first.close()
+	}
 }
 
 func (m *Mesh) open(bind, rpc string) (*sockets, error) {
@@ -279,6 +286,7 @@ var errDone = errors.New("done")
 // vote over its name, and is made anew.
 func (m *Mesh) live(ctx, inner context.Context) error {
 	socks := m.first
+	m.first = nil
 	for {
 		s, err := m.begin(socks)
 		if err != nil {
