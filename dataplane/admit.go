@@ -1,0 +1,23 @@
+package dataplane
+
+// admit decides whether the request may go on: capacity, what the rule can do,
+// who may use it, how large the body is.
+func (s *Server) admit(x *Exchange) bool {
+	r := x.rule
+	switch {
+	case s.cfg.MaxInflight > 0 && s.inflight.Load() > int64(s.cfg.MaxInflight):
+		return x.fail(refusal{code: Overloaded, detail: "The gateway has too many requests in flight."})
+	case r.refused != nil:
+		x.refused = r.refused
+		return false
+	case contains(r.Deny, x.Client), len(r.Allow) > 0 && !contains(r.Allow, x.Client):
+		return x.fail(refusal{code: Denied, detail: "The client's address is not admitted."})
+	case r.MaxBody > 0 && x.Length > r.MaxBody:
+		return x.fail(tooLarge())
+	}
+	return true
+}
+
+func tooLarge() refusal {
+	return refusal{code: TooLarge, detail: "The body is larger than the route allows.", close: true}
+}

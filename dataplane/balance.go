@@ -1,0 +1,210 @@
+package dataplane
+
+import (
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/meshgw/meshgw/failover"
+	"github.com/meshgw/meshgw/routetable"
+)
+
+// forward gets an answer: from the rule itself, or from an endpoint of its
+// upstream, trying others as the upstream's retries allow.
+func (s *Server) forward(x *Exchange) bool {
+	if x.rule.Respond != nil || x.rule.Redirect != nil {
+		return true
+	}
+	x.target = x.rule.choose()
+	u := x.target.upstream
+	x.deadline = within(x.Start, x.target.timeouts.Request)
+	u.shared.budget.request()
+	e, err := x.pick()
+	if err != nil {
+		return x.fail(u.nobody())
+	}
+	for {
+		f := s.attempt(x, e)
+		if f == nil {
+			next := s.second(x, badStatus(x.answer.status))
+			if next == nil {
+				return true
+			}
+			s.abandon(x)
+			e = next
+			continue
+		}
+		next := s.second(x, f)
+		if next == nil {
+			x.refused = &f.refusal
+			return false
+		}
+		e = next
+	}
+}
+
+// failure is a try that brought no answer, or none worth keeping.
+type failure struct {
+	refusal
+	reason routetable.RetryOn // 0 = never tried again
+	sent   bool               // bytes of the request may have reached the endpoint
+}
+
+// badStatus returns the failure that an answer's status means; nil for none.
+func badStatus(status int) *failure {
+	switch status {
+	case 502:
+		return &failure{reason: routetable.Retry502, sent: true}
+	case 503:
+		return &failure{reason: routetable.Retry503, sent: true}
+	case 504:
+		return &failure{reason: routetable.Retry504, sent: true}
+	}
+	return nil
+}
+
+// second returns the endpoint for another try after f, nil if there is none:
+// another endpoint, within attempts and budget, of a request that may be
+// repeated, before its deadline.
+func (s *Server) second(x *Exchange, f *failure) *endpoint {
+	u := x.target.upstream
+	switch {
+	case f == nil, f.reason == 0, x.attempts >= u.Attempts, !u.RetryOn.Has(f.reason),
+		f.sent && !x.idempotent(), x.upload != nil:
+		return nil
+	}
+	e, err := x.pick()
+	if err != nil || !u.shared.budget.spend(time.Now()) {
+		return nil
+	}
+	pause := backOff(x.attempts)
+	if !x.deadline.IsZero() && time.Until(x.deadline) <= pause {
+		return nil
+	}
+	time.Sleep(pause)
+	s.metrics.retries.Inc()
+	return e
+}
+
+// backOff returns how long to wait before try n+1: a random time up to 25 ms,
+// doubled with each try, 250 ms at most (full jitter).
+func backOff(n int) time.Duration {
+	return rand.N(min(25*time.Millisecond<<(n-1), 250*time.Millisecond))
+}
+
+// pick chooses an endpoint that was not tried.
+func (x *Exchange) pick() (*endpoint, error) {
+	u, now, key := x.target.upstream, time.Now(), x.key()
+	state, err := u.near.Pick(now, key, x.scratch.tried)
+	if err != nil && u.far != nil {
+		state, err = u.far.Pick(now, key, x.scratch.tried)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return u.byState[state], nil
+}
+
+// key returns what consistent_hash keeps together, hashed; else a random word.
+func (x *Exchange) key() uint64 {
+	u := x.target.upstream
+	if u.Balance != routetable.ConsistentHash {
+		return rand.Uint64()
+	}
+	var value []byte
+	switch h := &u.Hash; {
+	case h.Header != "":
+		value, _ = x.header(h.Header)
+	case h.Cookie != "":
+		value = x.cookie(h.Cookie)
+	case h.ClientIP:
+		ip := x.Client.As16()
+		return xxhash.Sum64(ip[:])
+	case h.Path:
+		value = x.Path
+	}
+	if len(value) == 0 {
+		return rand.Uint64()
+	}
+	return xxhash.Sum64(value)
+}
+
+// cookie returns the value of the cookie named name.
+func (x *Exchange) cookie(name string) []byte {
+	for i := range x.Fields {
+		if !equalFold(x.Fields[i].Name, "cookie") {
+			continue
+		}
+		for rest := x.Fields[i].Value; len(rest) > 0; {
+			var pair []byte
+			pair, rest = cutByte(rest, ';')
+			for len(pair) > 0 && pair[0] == ' ' {
+				pair = pair[1:]
+			}
+			if key, value := cutByte(pair, '='); string(key) == name {
+				return value
+			}
+		}
+	}
+	return nil
+}
+
+// nobody is the refusal when no endpoint can take a request.
+func (u *upstream) nobody() refusal {
+	for _, e := range u.endpoints {
+		if e.state.State(time.Now()).Status == failover.Open {
+			return refusal{code: CircuitOpen, detail: "The circuit breakers of the upstream are open."}
+		}
+	}
+	return refusal{code: NoHealthyUpstream, detail: "The upstream has no endpoint that can be used."}
+}
+
+// attempt makes one try at e. On success x.answer is the answer, whose head has
+// come; x then holds a slot and a connection until finish or abandon.
+func (s *Server) attempt(x *Exchange, e *endpoint) *failure {
+	x.attempts++
+	x.scratch.tried = append(x.scratch.tried, e.state)
+	u := x.target.upstream
+	switch err := e.pool.acquire(u.MaxPending, x.deadline); {
+	case errors.Is(err, errPendingFull):
+		return &failure{refusal: refusal{code: PendingFull, detail: "Too many requests wait for the upstream."}}
+	case err != nil:
+		return &failure{refusal: refusal{code: UpstreamTimeout, detail: "No connection to the upstream came free in time."}}
+	}
+	begun := time.Now()
+	x.endpoint = e
+	e.state.Begin(begun)
+	f, kind := s.try(x, e, begun)
+	now := time.Now()
+	x.upstream = now.Sub(begun)
+	if f != nil {
+		s.drop(x)
+		e.state.End(now, failover.Outcome{Kind: kind, Latency: x.upstream})
+		e.pool.release()
+		return f
+	}
+	x.outcome = failover.Outcome{Kind: kind, Latency: x.upstream, Answered: true}
+	e.state.Answer(now, x.outcome)
+	return nil
+}
+
+// abandon lets an answer go, unread, for another try.
+func (s *Server) abandon(x *Exchange) {
+	s.drop(x)
+	x.endpoint.state.End(time.Now(), failover.Outcome{Kind: failover.OK, Answered: true})
+	x.endpoint.pool.release()
+}
+
+// drop closes the connection of a try and ends its upload.
+func (s *Server) drop(x *Exchange) {
+	if x.conn != nil {
+		_ = x.conn.Close()
+	}
+	x.stopUpload()
+	if x.conn != nil {
+		x.conn.end(&s.buffers)
+		x.conn = nil
+	}
+}

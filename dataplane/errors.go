@@ -1,0 +1,134 @@
+package dataplane
+
+import (
+	"net/http"
+	"strconv"
+)
+
+// Code is the reason of an error that the gateway itself answers with: the
+// value of x-meshgw-error and of the log field error.
+type Code uint8
+
+// The codes. They are a closed list that users rely on.
+const (
+	NoError Code = iota
+	NoRoute
+	BadRequest
+	TooLarge
+	Denied
+	Unauthenticated
+	QuotaExceeded
+	ConcurrencyExceeded
+	Overloaded
+	NoHealthyUpstream
+	CircuitOpen
+	PendingFull
+	ConnectFailure
+	UpstreamTimeout
+	UpstreamReset
+	ForwardLoop
+)
+
+// String gives the code as users see it; empty for NoError.
+func (c Code) String() string {
+	switch c {
+	case NoRoute:
+		return "no_route"
+	case BadRequest:
+		return "bad_request"
+	case TooLarge:
+		return "too_large"
+	case Denied:
+		return "denied"
+	case Unauthenticated:
+		return "unauthenticated"
+	case QuotaExceeded:
+		return "quota_exceeded"
+	case ConcurrencyExceeded:
+		return "concurrency_exceeded"
+	case Overloaded:
+		return "overloaded"
+	case NoHealthyUpstream:
+		return "no_healthy_upstream"
+	case CircuitOpen:
+		return "circuit_open"
+	case PendingFull:
+		return "pending_full"
+	case ConnectFailure:
+		return "connect_failure"
+	case UpstreamTimeout:
+		return "upstream_timeout"
+	case UpstreamReset:
+		return "upstream_reset"
+	case ForwardLoop:
+		return "forward_loop"
+	}
+	return ""
+}
+
+// Status returns the HTTP status that goes with c where the cause names no
+// other, as 405 and 505 do for BadRequest.
+func (c Code) Status() int {
+	switch c {
+	case NoError:
+		return 200
+	case NoRoute:
+		return 404
+	case BadRequest:
+		return 400
+	case TooLarge:
+		return 413
+	case Denied:
+		return 403
+	case Unauthenticated:
+		return 401
+	case QuotaExceeded, ConcurrencyExceeded:
+		return 429
+	case Overloaded, NoHealthyUpstream, CircuitOpen, PendingFull:
+		return 503
+	case UpstreamTimeout:
+		return 504
+	case ForwardLoop:
+		return 508
+	}
+	return 502
+}
+
+// retryAfter reports whether a client does well to come again soon.
+func (c Code) retryAfter() bool { return c.Status() == 503 }
+
+// refusal is an error answer of the gateway's own.
+type refusal struct {
+	code   Code
+	status int    // 0 = the code's
+	detail string // a sentence for people; constant text, never of the request
+	close  bool   // the connection cannot be used further
+}
+
+func (r refusal) statusCode() int {
+	if r.status != 0 {
+		return r.status
+	}
+	return r.code.Status()
+}
+
+// malformed refuses a request that nobody should try to understand.
+func malformed(status int, detail string) *refusal {
+	return &refusal{code: BadRequest, status: status, detail: detail, close: true}
+}
+
+// appendProblem appends the body of the answer (RFC 9457).
+func (r refusal) appendProblem(dst []byte, requestID []byte) []byte {
+	status := r.statusCode()
+	dst = append(dst, `{"type":"about:blank","title":"`...)
+	dst = append(dst, http.StatusText(status)...)
+	dst = append(dst, `","status":`...)
+	dst = strconv.AppendInt(dst, int64(status), 10)
+	dst = append(dst, `,"detail":`...)
+	dst = strconv.AppendQuoteToASCII(dst, r.detail)
+	dst = append(dst, `,"error":"`...)
+	dst = append(dst, r.code.String()...)
+	dst = append(dst, `","request_id":"`...)
+	dst = append(dst, requestID...)
+	return append(dst, "\"}\n"...)
+}

@@ -1,0 +1,189 @@
+package dataplane
+
+import (
+	"io"
+	"net/netip"
+	"time"
+
+	"github.com/meshgw/meshgw/failover"
+	"github.com/meshgw/meshgw/routetable"
+)
+
+// Exchange is one request and its answer: what a front read, what the steps
+// decide, what is told of it. Its bytes are read only and die with it.
+type Exchange struct {
+	// Set by the front.
+	Front     Front
+	Protocol  string // HTTP/1.1, HTTP/1.0
+	Listener  string // name of the listener
+	Secure    bool   // the client speaks TLS to this node
+	Method    []byte
+	Authority []byte // as the client wrote it, checked; empty in HTTP/1.0 without Host
+	Host      []byte // canonical, without port
+	Path      []byte // canonical
+	Query     []byte // raw, without "?"
+	HasQuery  bool
+	Fields    []Field
+	Length    int64     // of the body: bytes, or chunked; 0 = none
+	Buffered  []byte    // the whole body, where it is small; then Body is nil
+	Body      io.Reader // the body, where it is streamed; ends with io.EOF only when it is whole
+	Upgrade   []byte    // protocol asked for, where it may be tunnelled; else nil
+	Peer      netip.Addr
+	Start     time.Time
+
+	// Set by the steps.
+	Client    netip.Addr // the peer, or who trusted proxies say stands behind it
+	trusted   bool       // the peer is a trusted proxy
+	RequestID []byte
+	trace     trace
+	rule      *liveRule
+	prefix    int
+	target    *liveTarget
+	endpoint  *endpoint
+	deadline  time.Time // for the answer's header; zero = none
+	attempts  int
+	conn      *upstreamConn
+	upload    *upload
+	answer    answer
+	outcome   failover.Outcome
+	refused   *refusal
+	status    int
+	in, out   int64         // bytes of body
+	upstream  time.Duration // of the last try, to its header
+
+	scratch scratch
+}
+
+// scratch is memory that exchanges keep from one request to the next.
+type scratch struct {
+	head      []byte // what is sent to the endpoint
+	path      []byte // canonical path
+	host      []byte
+	id        [128]byte
+	small     []byte // values made for fields
+	body      []byte // a small body
+	tokens    [][]byte
+	fields    []Field
+	upstream  []Field
+	reply     []Field
+	tried     []*failover.Endpoint
+	trailers  []Field
+	match     routetable.Request
+	view      matchFields // what match asks
+	problem   []byte
+	query     []byte
+	location  []byte
+	trailText []byte
+}
+
+// Front is what one protocol does for an exchange.
+type Front interface {
+	// Inform sends an interim answer (1xx), if the protocol and the client can
+	// take it.
+	Inform(status int, fields []Field)
+
+	// Send sends the answer: status, fields and body. It calls x.finish once,
+	// after the last byte or with what stopped it.
+	Send(x *Exchange, r *reply)
+
+	// Trailers returns the fields that came after the request's body, once
+	// that has ended.
+	Trailers(dst []Field) ([]Field, error)
+
+	// StopBody makes a Read of Body that is under way return, for good.
+	StopBody()
+}
+
+// reply is an answer on its way to the client.
+type reply struct {
+	status int
+	fields []Field // without framing
+	length int64   // of the body: bytes, chunked or untilClose (unknown)
+	body   []byte  // the whole body, if stream is nil
+	stream *answer // the body as it comes
+	tunnel bool    // after the head, bytes go both ways until one side ends
+	close  bool    // the client's connection ends with this answer
+}
+
+// header returns the first field named name, which is in lower case.
+func (x *Exchange) header(name string) ([]byte, bool) {
+	for i := range x.Fields {
+		if equalFold(x.Fields[i].Name, name) {
+			return x.Fields[i].Value, true
+		}
+	}
+	return nil, false
+}
+
+// queryValue returns the first query parameter named name, decoded as forms are.
+func (x *Exchange) queryValue(name string) ([]byte, bool) {
+	rest := x.Query
+	for len(rest) > 0 {
+		var pair []byte
+		pair, rest = cutByte(rest, '&')
+		key, value := cutByte(pair, '=')
+		x.scratch.query = appendUnescaped(x.scratch.query[:0], key)
+		if string(x.scratch.query) == name {
+			x.scratch.query = appendUnescaped(x.scratch.query[:0], value)
+			return x.scratch.query, true
+		}
+	}
+	return nil, false
+}
+
+// matchFields shows an Exchange to the table.
+type matchFields struct{ x *Exchange }
+
+// Header implements routetable.Fields.
+func (f *matchFields) Header(name string) ([]byte, bool) { return f.x.header(name) }
+
+// Query implements routetable.Fields.
+func (f *matchFields) Query(name string) ([]byte, bool) { return f.x.queryValue(name) }
+
+func cutByte(b []byte, sep byte) (before, after []byte) {
+	for i, c := range b {
+		if c == sep {
+			return b[:i], b[i+1:]
+		}
+	}
+	return b, nil
+}
+
+// appendUnescaped appends b with "+" as space and escapes decoded; what is no
+// escape stays.
+func appendUnescaped(dst, b []byte) []byte {
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case c == '+':
+			dst = append(dst, ' ')
+		case c == '%' && i+2 < len(b) && unhex(b[i+1]) >= 0 && unhex(b[i+2]) >= 0:
+			dst = append(dst, byte(unhex(b[i+1])<<4|unhex(b[i+2])))
+			i += 2
+		default:
+			dst = append(dst, c)
+		}
+	}
+	return dst
+}
+
+// reset makes x ready for another request, keeping its memory.
+func (x *Exchange) reset() {
+	kept := x.scratch
+	clear(kept.tried[:cap(kept.tried)])
+	*x = Exchange{scratch: kept}
+	x.scratch.view.x = x
+	x.scratch.tried = x.scratch.tried[:0]
+}
+
+// isHead reports whether the method is HEAD, whose answers have no body.
+func (x *Exchange) isHead() bool { return string(x.Method) == "HEAD" }
+
+// idempotent reports whether the method may be repeated (RFC 9110, section
+// 9.2.2).
+func (x *Exchange) idempotent() bool {
+	switch string(x.Method) {
+	case "GET", "HEAD", "OPTIONS", "PUT", "DELETE":
+		return true
+	}
+	return false
+}

@@ -1,0 +1,156 @@
+package dataplane
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/meshgw/meshgw/failover"
+	"github.com/meshgw/meshgw/routetable"
+)
+
+// try sends the request to e and reads the head of its answer. A connection
+// that the endpoint closed while it was idle is no failure of the endpoint's:
+// where nothing came back and the request may be repeated, a new one is opened.
+func (s *Server) try(x *Exchange, e *endpoint, begun time.Time) (*failure, failover.Kind) {
+	x.conn = e.pool.get(begun)
+	deadline := earlier(within(begun, x.target.timeouts.Response), x.deadline)
+	s.buildHead(x, e)
+	for {
+		if x.conn == nil {
+			c, err := s.connect(e, deadline)
+			if err != nil {
+				return &failure{
+					refusal: refusal{code: ConnectFailure, detail: "The upstream could not be reached."},
+					reason:  routetable.RetryConnectFailure,
+				}, failover.ConnectFailed
+			}
+			x.conn = c
+		}
+		x.conn.begin(&s.buffers)
+		err := s.send(x, deadline)
+		if err == nil {
+			err = s.receive(x)
+		}
+		if err == nil {
+			return nil, kindOf(x.answer.status)
+		}
+		if x.conn.used && !x.conn.received && broken(err) && x.idempotent() && x.upload == nil {
+			s.drop(x)
+			continue
+		}
+		return s.failed(x, err)
+	}
+}
+
+// connect opens a connection to e, by deadline.
+func (s *Server) connect(e *endpoint, deadline time.Time) (*upstreamConn, error) {
+	ctx, cancel := context.Background(), func() {}
+	if !deadline.IsZero() {
+		ctx, cancel = context.WithDeadline(ctx, deadline)
+	}
+	defer cancel()
+	c, err := e.pool.dial(ctx)
+	if err != nil {
+		s.log.Debug().Err(err).Str("endpoint", e.address.URL).Msg("connect failed")
+		return nil, err
+	}
+	return newUpstreamConn(c, lifetime(time.Now())), nil
+}
+
+// send writes head and body: a small body with the head, a streamed one beside
+// the answer, which may come early.
+func (s *Server) send(x *Exchange, deadline time.Time) error {
+	if x.Body != nil {
+		deadline = time.Time{} // while the body is sent, its pace decides
+	}
+	if err := x.conn.SetDeadline(deadline); err != nil {
+		return err
+	}
+	if _, err := x.conn.Write(x.scratch.head); err != nil {
+		return err
+	}
+	if x.Body != nil {
+		s.startUpload(x)
+	}
+	return nil
+}
+
+// receive reads interim answers, passing them on, and the head of the answer.
+func (s *Server) receive(x *Exchange) error {
+	a := &x.answer
+	*a = answer{
+		conn: x.conn, idle: x.target.timeouts.Idle,
+		fields: x.scratch.upstream, trailers: x.scratch.trailers, text: x.scratch.trailText,
+	}
+	for interim := 0; ; interim++ {
+		err := a.readHead(x.isHead())
+		x.scratch.upstream = a.fields[:0]
+		switch {
+		case err != nil:
+			return err
+		case a.status == 101:
+			return x.checkUpgrade()
+		case a.status >= 200:
+			if x.upload != nil {
+				x.upload.headCame()
+			}
+			return nil
+		case interim == 16:
+			return errAnswerSyntax
+		case a.status != 100: // the client's Expect was answered here
+			x.Front.Inform(a.status, a.fields)
+		}
+	}
+}
+
+// broken reports whether a connection was found closed rather than silent.
+func broken(err error) bool {
+	return !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, errAnswerSyntax) && !errors.Is(err, errFieldSyntax)
+}
+
+// failed says what err means for the client, for another try and for the
+// endpoint.
+func (s *Server) failed(x *Exchange, err error) (*failure, failover.Kind) {
+	if r := x.uploadRefusal(); r != nil {
+		return &failure{refusal: *r, sent: true}, failover.Canceled
+	}
+	_, network := errors.AsType[net.Error](err)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &failure{
+			refusal: refusal{code: UpstreamTimeout, detail: "The upstream did not answer in time."},
+			reason:  routetable.RetryStalled, sent: true,
+		}, failover.TimedOut
+	case errors.Is(err, errUnasked):
+		return &failure{
+			refusal: refusal{code: UpstreamReset, detail: "The upstream switched to a protocol that was not asked for."},
+			sent:    true,
+		}, failover.Reset
+	case network || errors.Is(err, syscall.EPIPE) || isEOF(err):
+		return &failure{
+			refusal: refusal{code: UpstreamReset, detail: "The upstream broke the connection before it answered."},
+			reason:  routetable.RetryReset, sent: true,
+		}, failover.Reset
+	}
+	s.log.Warn().Err(err).Str("endpoint", x.endpoint.address.URL).Msg("answer refused")
+	return &failure{
+		refusal: refusal{code: UpstreamReset, detail: "The upstream's answer is not valid HTTP."}, sent: true,
+	}, failover.Reset
+}
+
+func isEOF(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+func kindOf(status int) failover.Kind {
+	switch status {
+	case 502, 503, 504:
+		return failover.Unavailable
+	}
+	return failover.OK
+}

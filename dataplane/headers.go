@@ -1,0 +1,296 @@
+package dataplane
+
+import (
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/meshgw/meshgw/routetable"
+)
+
+// buildHead makes the head of the request as e shall see it, with the body
+// behind it where that is small. Everything in it was checked before.
+func (s *Server) buildHead(x *Exchange, e *endpoint) {
+	b := append(x.scratch.head[:0], x.Method...)
+	b = append(b, ' ')
+	b = append(b, e.address.BasePath...)
+	b = x.rule.RewritePath(b, x.Path, x.prefix)
+	if x.HasQuery {
+		b = append(b, '?')
+		b = append(b, x.Query...)
+	}
+	b = append(b, " HTTP/1.1\r\nhost: "...)
+	switch {
+	case x.rule.RewriteHost != "":
+		b = append(b, x.rule.RewriteHost...)
+	case len(x.Authority) > 0:
+		b = append(b, x.Authority...)
+	default:
+		b = append(b, e.address.HostPort...)
+	}
+	b = append(b, "\r\n"...)
+	b = s.appendClientFields(b, x)
+	b = s.appendForwarded(b, x)
+	b = appendEdits(b, &x.rule.RequestHeaders)
+	b = appendFraming(b, x)
+	b = append(b, "\r\n"...)
+	x.scratch.head = append(b, x.Buffered...)
+}
+
+// appendClientFields appends what passes of the client's fields.
+func (s *Server) appendClientFields(b []byte, x *Exchange) []byte {
+	x.scratch.tokens = connectionOptions(x.scratch.tokens[:0], x.Fields)
+	for i := range x.Fields {
+		f := &x.Fields[i]
+		switch f.id {
+		case otherField, fieldContentType, fieldDate, fieldVia:
+		case fieldTracestate:
+			if !x.trace.continued {
+				continue
+			}
+		case fieldTrailer:
+			if x.Length != chunked {
+				continue
+			}
+		case fieldMaxForwards:
+			if string(x.Method) == "OPTIONS" {
+				b = appendMaxForwards(b, f.Value)
+				continue
+			}
+		case fieldTE:
+			if acceptsTrailers(f.Value) {
+				b = append(b, "te: trailers\r\n"...)
+			}
+			continue
+		default:
+			continue
+		}
+		if !isListed(x.scratch.tokens, f.Name) && !edited(&x.rule.RequestHeaders, f.Name) {
+			b = appendField(b, f.Name, f.Value)
+		}
+	}
+	return b
+}
+
+// appendMaxForwards counts one down, as RFC 9110, section 7.6.2, asks for.
+func appendMaxForwards(b, value []byte) []byte {
+	n, err := parseLength(value)
+	if err != nil || n == 0 {
+		return b
+	}
+	b = append(b, "max-forwards: "...)
+	return append(strconv.AppendInt(b, n-1, 10), "\r\n"...)
+}
+
+func acceptsTrailers(te []byte) bool {
+	for coding := range listed(te) {
+		if equalFold(coding, "trailers") {
+			return true
+		}
+	}
+	return false
+}
+
+// appendForwarded appends the fields that tell of the way so far. What an
+// untrusted client says of it is replaced; to what a trusted proxy says is
+// appended.
+func (s *Server) appendForwarded(b []byte, x *Exchange) []byte {
+	b = append(b, "via: "...)
+	b = append(b, s.via...)
+	b = append(b, "\r\nx-forwarded-for: "...)
+	proto, host := []byte(nil), []byte(nil)
+	if x.trusted {
+		for i := range x.Fields {
+			if x.Fields[i].id == fieldXForwardedFor && len(x.Fields[i].Value) > 0 {
+				b = append(append(b, x.Fields[i].Value...), ", "...)
+			}
+		}
+		proto, _ = find(x.Fields, fieldXForwardedProto)
+		host, _ = find(x.Fields, fieldXForwardedHost)
+	}
+	b = x.Peer.AppendTo(b)
+	b = append(b, "\r\nx-forwarded-proto: "...)
+	switch {
+	case len(proto) > 0:
+		b = append(b, proto...)
+	case x.Secure:
+		b = append(b, "https"...)
+	default:
+		b = append(b, "http"...)
+	}
+	if len(host) == 0 {
+		host = x.Authority
+	}
+	if len(host) > 0 {
+		b = append(append(b, "\r\nx-forwarded-host: "...), host...)
+	}
+	b = append(append(b, "\r\nx-request-id: "...), x.RequestID...)
+	b = append(b, "\r\ntraceparent: "...)
+	b = x.trace.appendTraceparent(b)
+	return append(b, "\r\n"...)
+}
+
+// appendFraming appends how the body is framed, and Connection.
+func appendFraming(b []byte, x *Exchange) []byte {
+	switch {
+	case x.Length == chunked:
+		b = append(b, "transfer-encoding: chunked\r\n"...)
+	case x.Length > 0 || !bodyless(x.Method):
+		b = append(b, "content-length: "...)
+		b = strconv.AppendInt(b, x.Length, 10)
+		b = append(b, "\r\n"...)
+	}
+	te, _ := find(x.Fields, fieldTE)
+	switch {
+	case x.Upgrade != nil:
+		b = append(b, "connection: upgrade\r\nupgrade: "...)
+		b = append(append(b, x.Upgrade...), "\r\n"...)
+	case acceptsTrailers(te):
+		b = append(b, "connection: te\r\n"...)
+	}
+	return b
+}
+
+// bodyless reports whether a method goes without Content-Length where there is
+// no body (RFC 9110, section 8.6).
+func bodyless(method []byte) bool {
+	switch string(method) {
+	case "GET", "HEAD", "DELETE", "OPTIONS":
+		return true
+	}
+	return false
+}
+
+func appendField(b, name, value []byte) []byte {
+	b = append(append(b, name...), ": "...)
+	return append(append(b, value...), "\r\n"...)
+}
+
+// connectionOptions appends the names that Connection lists.
+func connectionOptions(tokens [][]byte, fields []Field) [][]byte {
+	for i := range fields {
+		if fields[i].id == fieldConnection {
+			for option := range listed(fields[i].Value) {
+				tokens = append(tokens, option)
+			}
+		}
+	}
+	return tokens
+}
+
+func isListed(tokens [][]byte, name []byte) bool {
+	for _, t := range tokens {
+		if len(t) == len(name) && equalFoldBytes(t, name) {
+			return true
+		}
+	}
+	return false
+}
+
+func equalFoldBytes(a, b []byte) bool {
+	for i, c := range a {
+		d := b[i]
+		if 'A' <= c && c <= 'Z' {
+			c |= 0x20
+		}
+		if 'A' <= d && d <= 'Z' {
+			d |= 0x20
+		}
+		if c != d {
+			return false
+		}
+	}
+	return true
+}
+
+// edited reports whether edit removes or replaces the field called name.
+func edited(edit *routetable.HeaderEdit, name []byte) bool {
+	for _, removed := range edit.Remove {
+		if equalFold(name, removed) {
+			return true
+		}
+	}
+	for i := range edit.Set {
+		if equalFold(name, edit.Set[i].Name) {
+			return true
+		}
+	}
+	return false
+}
+
+func appendEdits(b []byte, edit *routetable.HeaderEdit) []byte {
+	for _, fields := range [2][]routetable.Field{edit.Set, edit.Add} {
+		for i := range fields {
+			b = append(append(b, fields[i].Name...), ": "...)
+			b = append(append(b, fields[i].Value...), "\r\n"...)
+		}
+	}
+	return b
+}
+
+// appendTrailers appends the trailer fields that may be sent on: none that
+// frame, route or authenticate (RFC 9110, section 6.5.1).
+func appendTrailers(b []byte, trailers []Field) []byte {
+	for i := range trailers {
+		if trailers[i].mayTrail() {
+			b = appendField(b, trailers[i].Name, trailers[i].Value)
+		}
+	}
+	return b
+}
+
+func (f *Field) mayTrail() bool {
+	if f.id != otherField {
+		return false
+	}
+	for _, bad := range []string{
+		"authorization", "set-cookie", "cookie", "content-encoding", "content-range", "cache-control", "location",
+		"www-authenticate", "range",
+	} {
+		if equalFold(f.Name, bad) {
+			return false
+		}
+	}
+	return true
+}
+
+// own appends a field of the gateway's own making.
+func own(fields []Field, name string, value []byte) []Field {
+	return append(fields, Field{Name: []byte(name), Value: value, id: identify([]byte(name))})
+}
+
+// replyFields makes the fields of an answer as the client shall see them.
+func (s *Server) replyFields(x *Exchange, from []Field) []Field {
+	fields := x.scratch.reply[:0]
+	x.scratch.tokens = connectionOptions(x.scratch.tokens[:0], from)
+	edit := &routetable.HeaderEdit{}
+	if x.rule != nil {
+		edit = &x.rule.ResponseHeaders
+	}
+	dated := false
+	for i := range from {
+		f := &from[i]
+		switch f.id {
+		case hopByHop, internalField, fieldConnection, fieldContentLength, fieldTransferEncoding, fieldUpgrade,
+			fieldTrailer, fieldTE, fieldRequestID:
+			continue
+		case fieldDate:
+			dated = true
+		}
+		if !isListed(x.scratch.tokens, f.Name) && !edited(edit, f.Name) {
+			fields = append(fields, *f)
+		}
+	}
+	if !dated {
+		fields = append(fields, Field{Name: s.names.date, Value: s.date(time.Now()), id: fieldDate})
+	}
+	fields = append(fields, Field{Name: s.names.requestID, Value: x.RequestID})
+	fields = append(fields, s.names.node...)
+	for _, added := range [2][]routetable.Field{edit.Set, edit.Add} {
+		for i := range added {
+			fields = own(fields, added[i].Name, []byte(added[i].Value))
+		}
+	}
+	x.scratch.reply = fields
+	return slices.Clip(fields)
+}

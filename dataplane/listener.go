@@ -1,0 +1,188 @@
+package dataplane
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Listener is where clients connect.
+type Listener struct {
+	Name         string      // http, https or a name of the node's own, as routes say it
+	net.Listener             // accepts the connections; Serve closes it
+	TLS          *tls.Config // nil = plain
+}
+
+const (
+	handshakeTimeout = 10 * time.Second
+	sweepEvery       = 5 * time.Second
+)
+
+// Serve serves clients of lns until ctx ends. Then it stops accepting, lets
+// what is in flight end within Config.DrainFinish, and closes the rest. It
+// returns when every goroutine it started has ended.
+func (s *Server) Serve(ctx context.Context, lns ...Listener) error {
+	var accepting sync.WaitGroup
+	failed := make(chan error, len(lns))
+	for _, ln := range lns {
+		accepting.Go(func() { failed <- s.accept(ln) })
+	}
+	stopSweeping := make(chan struct{})
+	s.spawn(func() { s.sweep(stopSweeping) })
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed: // a listener that breaks ends all: half a gateway helps nobody
+	}
+	s.SetDraining(true)
+	for _, ln := range lns {
+		_ = ln.Close()
+	}
+	accepting.Wait()
+	s.clients.drain(s.cfg.DrainFinish)
+	close(stopSweeping)
+	for _, u := range s.plan.Load().upstreams {
+		for _, e := range u.endpoints {
+			e.pool.retire()
+		}
+	}
+	s.background.Wait()
+	return err
+}
+
+// sweep closes connections to endpoints that were idle too long.
+func (s *Server) sweep(stop <-chan struct{}) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case now := <-tick.C:
+			for _, u := range s.plan.Load().upstreams {
+				for _, e := range u.endpoints {
+					e.pool.sweep(now)
+				}
+			}
+		}
+	}
+}
+
+// accept takes connections in until ln is closed, which is no error.
+func (s *Server) accept(ln Listener) error {
+	for pause := time.Duration(0); ; {
+		c, err := ln.Accept()
+		switch {
+		case err == nil:
+			pause = 0
+		case errors.Is(err, net.ErrClosed):
+			return nil
+		case temporary(err):
+			// Out of descriptors, most likely: wait for some to be closed.
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			s.log.Warn().Err(err).Str("listener", ln.Name).Msg("accept failed")
+			time.Sleep(pause)
+			continue
+		default:
+			return err
+		}
+		client := &clientConn{Conn: c, server: s, listener: ln.Name, peer: peerOf(c)}
+		if !s.clients.add(client) {
+			_ = c.Close()
+			continue
+		}
+		go func() {
+			defer s.clients.remove(client)
+			client.serve(ln.TLS)
+		}()
+	}
+}
+
+func temporary(err error) bool {
+	t, ok := errors.AsType[net.Error](err)
+	return ok && (t.Timeout() || t.Temporary()) //nolint:staticcheck // deprecated, but just this is meant: accept may be called again
+}
+
+func peerOf(c net.Conn) netip.Addr {
+	if at, err := netip.ParseAddrPort(c.RemoteAddr().String()); err == nil {
+		return at.Addr().Unmap().WithZone("")
+	}
+	return netip.IPv6Unspecified() // a listener in memory
+}
+
+// clients are the connections of clients that are open.
+type clients struct {
+	mu       sync.Mutex // guards the rest
+	open     map[*clientConn]struct{}
+	perIP    map[netip.Addr]int // nil = not counted
+	max, ip  int
+	draining bool
+	empty    chan struct{} // closed when draining and open is empty
+}
+
+func (c *clients) init(limit, perIP int) {
+	c.open, c.max, c.ip = map[*clientConn]struct{}{}, limit, perIP
+	c.empty = make(chan struct{})
+	if perIP > 0 {
+		c.perIP = map[netip.Addr]int{}
+	}
+}
+
+// add admits a connection, unless there are too many.
+func (c *clients) add(conn *clientConn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.open) >= c.max || c.ip > 0 && c.perIP[conn.peer] >= c.ip {
+		return false
+	}
+	c.open[conn] = struct{}{}
+	if c.ip > 0 {
+		c.perIP[conn.peer]++
+	}
+	return true
+}
+
+func (c *clients) remove(conn *clientConn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.open, conn)
+	if c.ip > 0 {
+		if c.perIP[conn.peer]--; c.perIP[conn.peer] == 0 {
+			delete(c.perIP, conn.peer)
+		}
+	}
+	if c.draining && len(c.open) == 0 {
+		close(c.empty)
+	}
+}
+
+// drain closes idle connections, waits for the others, and closes those that
+// are left when the time is over.
+func (c *clients) drain(within time.Duration) {
+	c.mu.Lock()
+	c.draining = true
+	if len(c.open) == 0 {
+		close(c.empty)
+	}
+	for conn := range c.open {
+		conn.closeIfIdle()
+	}
+	c.mu.Unlock()
+	timer := time.NewTimer(within)
+	defer timer.Stop()
+	select {
+	case <-c.empty:
+		return
+	case <-timer.C:
+	}
+	c.mu.Lock()
+	for conn := range c.open {
+		conn.abort()
+	}
+	c.mu.Unlock()
+	<-c.empty
+}

@@ -1,0 +1,126 @@
+package dataplane
+
+import (
+	"bytes"
+	"net/netip"
+	"time"
+
+	"github.com/meshgw/meshgw/routetable"
+)
+
+// identify finds out who asks and gives the request its ids.
+func (s *Server) identify(x *Exchange) bool {
+	x.trusted = s.trusts(x.Peer)
+	x.Client = x.Peer
+	if x.trusted {
+		x.Client = s.behind(x)
+	}
+	x.RequestID, _ = find(x.Fields, fieldRequestID)
+	if !validRequestID(x.RequestID) {
+		x.RequestID = appendRequestID(x.scratch.id[:0], x.Start)
+	}
+	parent, count := find(x.Fields, fieldTraceparent)
+	if count > 1 {
+		parent = nil
+	}
+	x.trace = readTrace(parent)
+	if s.seen(x) {
+		return x.fail(refusal{code: ForwardLoop, detail: "The request has passed this node before."})
+	}
+	return true
+}
+
+// seen reports whether Via lists this node.
+func (s *Server) seen(x *Exchange) bool {
+	for i := range x.Fields {
+		if x.Fields[i].id == fieldVia {
+			for hop := range listed(x.Fields[i].Value) {
+				if bytes.Equal(hop, s.via) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+func (s *Server) trusts(ip netip.Addr) bool { return contains(s.cfg.TrustedProxies, ip) }
+
+func contains(networks []netip.Prefix, ip netip.Addr) bool {
+	for _, n := range networks {
+		if n.Contains(ip) {
+			return true
+		}
+	}
+	return false
+}
+
+// behind walks X-Forwarded-For from right to left, over trusted proxies, to the
+// first address that is none of them.
+func (s *Server) behind(x *Exchange) netip.Addr {
+	client := x.Peer
+	for i := len(x.Fields) - 1; i >= 0; i-- {
+		if x.Fields[i].id != fieldXForwardedFor {
+			continue
+		}
+		for rest := x.Fields[i].Value; len(rest) > 0; {
+			comma := bytes.LastIndexByte(rest, ',')
+			hop := bytes.Trim(rest[comma+1:], " \t")
+			rest = rest[:max(comma, 0)]
+			ip, ok := forwardedAddr(hop)
+			if !ok {
+				return client // nothing to its left can be believed
+			}
+			if client = ip; !s.trusts(ip) {
+				return client
+			}
+		}
+	}
+	return client
+}
+
+// forwardedAddr reads an address, with or without port and brackets.
+func forwardedAddr(hop []byte) (netip.Addr, bool) {
+	if ip, err := netip.ParseAddr(string(bytes.Trim(hop, "[]"))); err == nil {
+		return ip.Unmap(), true
+	}
+	if at, err := netip.ParseAddrPort(string(hop)); err == nil {
+		return at.Addr().Unmap(), true
+	}
+	return netip.Addr{}, false
+}
+
+// match finds the rule.
+func (s *Server) match(x *Exchange) bool {
+	p := s.plan.Load()
+	m := &x.scratch.match
+	*m = routetable.Request{Listener: x.Listener, Method: x.Method, Host: x.Host, Path: x.Path, Fields: &x.scratch.view}
+	hit, ok := p.table.Match(m)
+	if !ok {
+		return x.fail(refusal{code: NoRoute, detail: "No route matches the request."})
+	}
+	x.rule, x.prefix = p.rules[hit.Rule.Index], hit.Prefix
+	return true
+}
+
+// fail sets what the request is refused with.
+func (x *Exchange) fail(r refusal) bool {
+	x.refused = &r
+	return false
+}
+
+// within returns the moment d after from, zero where there is no bound.
+func within(from time.Time, d time.Duration) time.Time {
+	if d <= 0 {
+		return time.Time{}
+	}
+	return from.Add(d)
+}
+
+// earlier returns the earlier of two moments, of which zero is none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}

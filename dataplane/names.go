@@ -1,0 +1,40 @@
+package dataplane
+
+import (
+	"net/http"
+	"sync/atomic"
+	"time"
+)
+
+// names are the fields that every answer gets, made once.
+type names struct {
+	date, requestID []byte
+	node            []Field // x-meshgw-node and -region
+
+	stamp atomic.Pointer[dateStamp]
+}
+
+// dateStamp is the value of Date for one second.
+type dateStamp struct {
+	second int64
+	text   []byte
+}
+
+func (n *names) init(node, region string) {
+	n.date, n.requestID = []byte("date"), []byte("x-request-id")
+	n.node = []Field{
+		{Name: []byte("x-meshgw-node"), Value: []byte(token(node))},
+		{Name: []byte("x-meshgw-region"), Value: []byte(token(region))},
+	}
+}
+
+// date returns the value of Date, made anew once a second.
+func (s *Server) date(now time.Time) []byte {
+	second := now.Unix()
+	if d := s.names.stamp.Load(); d != nil && d.second == second {
+		return d.text
+	}
+	d := &dateStamp{second: second, text: now.UTC().AppendFormat(nil, http.TimeFormat)}
+	s.names.stamp.Store(d)
+	return d.text
+}

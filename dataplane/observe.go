@@ -1,0 +1,224 @@
+package dataplane
+
+import (
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"github.com/meshgw/meshgw/failover"
+)
+
+// AccessLog says which requests get a line in the log. The zero value logs all.
+type AccessLog struct {
+	Off        bool    // none
+	ErrorsOnly bool    // those with a status of 500 and above, an error of the gateway's, or cut short
+	Ratio      float64 // of the others, besides errors and slow ones; 0 = all of them
+}
+
+// slow is from when a request is logged whatever the ratio.
+const slow = time.Second
+
+func (a AccessLog) wants(failed bool, took time.Duration) bool {
+	switch {
+	case a.Off:
+		return false
+	case failed:
+		return true
+	case a.ErrorsOnly:
+		return false
+	}
+	return a.Ratio == 0 || took >= slow || rand.Float64() < a.Ratio
+}
+
+// observe tells of a request that has ended: it counts it and writes its line.
+func (s *Server) observe(x *Exchange, err error) {
+	took := time.Since(x.Start)
+	series := s.metrics.unrouted
+	if x.rule != nil {
+		series = x.rule.own
+	}
+	if x.target != nil {
+		series = x.target.series
+	}
+	series.count(x.status)
+	series.duration.Observe(took.Seconds())
+	if x.upstream > 0 {
+		series.upstreamDuration.Observe(x.upstream.Seconds())
+	}
+	failed := err != nil || x.refused != nil || x.status >= 500
+	if s.cfg.AccessLog.wants(failed, took) {
+		s.writeLine(x, err, took)
+	}
+}
+
+func (s *Server) writeLine(x *Exchange, err error, took time.Duration) {
+	line := s.log.Info().
+		Bytes("request_id", x.RequestID).Bytes("trace_id", x.trace.id[:]).
+		Str("node", s.cfg.Node).Str("region", s.cfg.Region)
+	if x.rule != nil {
+		line.Str("route", x.rule.Name)
+	}
+	if x.target != nil {
+		line.Str("upstream", x.target.upstream.Name)
+	}
+	if x.endpoint != nil {
+		line.Str("endpoint", x.endpoint.address.URL).Str("served_region", x.endpoint.state.Region())
+	}
+	line.Bytes("method", x.Method).Bytes("host", x.Host).Bytes("path", x.Path).Int("status", x.status)
+	appendError(line, x, err)
+	line.Str("protocol", x.Protocol).Int("attempts", x.attempts).
+		Float64("duration_ms", milliseconds(took)).Float64("upstream_ms", milliseconds(x.upstream)).
+		Int64("bytes_in", x.in).Int64("bytes_out", x.out).Stringer("client_ip", x.Client).
+		Msg("request")
+}
+
+func appendError(line *zerolog.Event, x *Exchange, err error) {
+	_, cut := isCut(err)
+	switch {
+	case x.refused != nil:
+		line.Stringer("error", x.refused.code)
+	case cut:
+		line.Stringer("error", UpstreamReset)
+	case err != nil:
+		line.Str("error", "client_gone")
+	}
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// cutError says that an endpoint's answer broke off after its head was sent on.
+type cutError struct {
+	kind failover.Kind
+	err  error
+}
+
+// Error implements error.
+func (e *cutError) Error() string { return "answer cut short: " + e.err.Error() }
+
+// Unwrap gives the cause.
+func (e *cutError) Unwrap() error { return e.err }
+
+// isCut returns what a cut answer says of its endpoint.
+func isCut(err error) (failover.Kind, bool) {
+	if c, ok := errors.AsType[*cutError](err); ok {
+		return c.kind, true
+	}
+	return failover.OK, false
+}
+
+// metrics are those of requests. What a request counts is resolved before it
+// comes: see series.
+type metrics struct {
+	requests         *prometheus.CounterVec
+	duration         *prometheus.HistogramVec
+	upstreamDuration *prometheus.HistogramVec
+	retries          prometheus.Counter
+	unrouted         *series
+}
+
+func newMetrics(s *Server, reg prometheus.Registerer) *metrics {
+	buckets := []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "meshgw_requests_total", Help: "Requests answered to clients.",
+		}, []string{"route", "upstream", "code", "region_served"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "meshgw_request_duration_seconds", Help: "Time from a request's first byte to its answer's last.", Buckets: buckets,
+		}, []string{"route"}),
+		upstreamDuration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "meshgw_upstream_duration_seconds", Help: "Time of the last try until the answer's header.", Buckets: buckets,
+		}, []string{"upstream"}),
+		retries: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "meshgw_retries_total", Help: "Tries after the first of a request.",
+		}),
+	}
+	m.unrouted = m.series("", "", s.cfg.Region)
+	reg.MustRegister(m.requests, m.duration, m.upstreamDuration, m.retries,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "meshgw_inflight_requests", Help: "Requests in flight.",
+		}, func() float64 { return float64(s.inflight.Load()) }),
+		&collector{server: s})
+	return m
+}
+
+// series is what requests of one route to one upstream count.
+type series struct {
+	counters         [600]atomic.Pointer[counter] // by status; made at first use
+	requests         *prometheus.CounterVec
+	labels           [3]string // route, upstream, region
+	duration         prometheus.Observer
+	upstreamDuration prometheus.Observer
+}
+
+type counter struct{ prometheus.Counter }
+
+func (m *metrics) series(route, upstream, region string) *series {
+	return &series{
+		requests: m.requests, labels: [3]string{route, upstream, region},
+		duration:         m.duration.WithLabelValues(route),
+		upstreamDuration: m.upstreamDuration.WithLabelValues(upstream),
+	}
+}
+
+// count adds a request answered with status; one that the registry of statuses
+// does not know counts as its class.
+func (s *series) count(status int) {
+	if status < 100 || status >= len(s.counters) {
+		return // no answer was begun
+	}
+	c := s.counters[status].Load()
+	if c == nil {
+		code := strconv.Itoa(status)
+		if http.StatusText(status) == "" {
+			code = code[:1] + "xx"
+		}
+		c = &counter{s.requests.WithLabelValues(s.labels[0], s.labels[1], code, s.labels[2])}
+		s.counters[status].Store(c)
+	}
+	c.Inc()
+}
+
+// collector reads the state of upstreams when it is asked for.
+type collector struct{ server *Server }
+
+func (c *collector) descriptions() (pending, endpoints, open *prometheus.Desc) {
+	return prometheus.NewDesc("meshgw_upstream_pending", "Requests that wait for a connection.", []string{"upstream"}, nil),
+		prometheus.NewDesc("meshgw_upstream_endpoints", "Endpoints by state.", []string{"upstream", "region", "state"}, nil),
+		prometheus.NewDesc("meshgw_circuit_open", "Whether the circuit breaker of an endpoint is open.", []string{"upstream", "endpoint"}, nil)
+}
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	pending, endpoints, open := c.descriptions()
+	ch <- pending
+	ch <- endpoints
+	ch <- open
+}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	pending, endpoints, open := c.descriptions()
+	type key struct{ upstream, region, state string }
+	counts, waiting := map[key]int{}, map[string]int{}
+	for _, e := range c.server.Upstreams() {
+		counts[key{e.Upstream, e.Region, e.State}]++
+		waiting[e.Upstream] = e.Pending
+		value := 0.0
+		if e.State == failover.Open.String() {
+			value = 1
+		}
+		ch <- prometheus.MustNewConstMetric(open, prometheus.GaugeValue, value, e.Upstream, e.Endpoint)
+	}
+	for k, n := range counts {
+		ch <- prometheus.MustNewConstMetric(endpoints, prometheus.GaugeValue, float64(n), k.upstream, k.region, k.state)
+	}
+	for upstream, n := range waiting {
+		ch <- prometheus.MustNewConstMetric(pending, prometheus.GaugeValue, float64(n), upstream)
+	}
+}

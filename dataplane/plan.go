@@ -1,0 +1,288 @@
+package dataplane
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/meshgw/meshgw/failover"
+	"github.com/meshgw/meshgw/routetable"
+)
+
+// plan is a table with the live state that its requests need. It is made once
+// per table and swapped whole.
+type plan struct {
+	table     *routetable.Table
+	rules     []*liveRule // by Rule.Index
+	upstreams []*upstream // by Service.Index
+}
+
+// liveRule is a rule and where it leads.
+type liveRule struct {
+	*routetable.Rule
+	refused *refusal // what the rule needs and cannot have; else nil
+	targets []*liveTarget
+	own     *series // for answers without an upstream
+}
+
+// liveTarget is one of a rule's targets.
+type liveTarget struct {
+	upstream *upstream
+	timeouts routetable.ServiceTimeouts
+	weight   int
+	series   *series
+}
+
+// upstream is a service and the live state of its endpoints.
+type upstream struct {
+	*routetable.Service
+	endpoints []*endpoint
+	byState   map[*failover.Endpoint]*endpoint
+	near      *failover.Balancer // over this region's endpoints
+	far       *failover.Balancer // over the others', where they may be used directly; else nil
+	shared    *upstreamState
+}
+
+// upstreamState is what an upstream keeps from table to table.
+type upstreamState struct {
+	pending atomic.Int64 // requests that wait for a connection
+	budget  retryBudget
+}
+
+// endpoint is an address of an upstream and what belongs to it from table to
+// table: counters, breaker, connections.
+type endpoint struct {
+	state   *failover.Endpoint
+	pool    *pool
+	address routetable.Address
+	tls     routetable.UpstreamTLS // as dialled
+	connect *atomic.Int64          // time to connect, ns
+	broken  string                 // why it cannot be dialled; else empty
+}
+
+// Publish makes t the table of all requests that begin from now on. Endpoints
+// that stay keep their connections, breakers and counts; the connections of
+// those that go are closed as they come free. It may be called at any time.
+func (s *Server) Publish(t *routetable.Table) {
+	s.publishing.Lock()
+	defer s.publishing.Unlock()
+	old := s.plan.Load()
+	p := &plan{table: t}
+	kept := map[*pool]bool{}
+	for _, service := range t.Services() {
+		u := s.upstream(service, old)
+		p.upstreams = append(p.upstreams, u)
+		for _, e := range u.endpoints {
+			kept[e.pool] = true
+		}
+	}
+	for _, r := range t.Rules() {
+		p.rules = append(p.rules, s.liveRule(r, p))
+	}
+	s.plan.Store(p)
+	if old == nil {
+		return
+	}
+	for _, u := range old.upstreams {
+		for _, e := range u.endpoints {
+			if !kept[e.pool] {
+				e.pool.retire()
+			}
+		}
+	}
+}
+
+func (s *Server) liveRule(r *routetable.Rule, p *plan) *liveRule {
+	live := &liveRule{Rule: r, own: s.metrics.series(r.Name, "", s.cfg.Region)}
+	switch missing := Unsupported(r); {
+	case r.Broken != "":
+		live.refused = &refusal{code: NoHealthyUpstream, detail: "The route cannot be served: " + r.Broken + "."}
+	case len(missing) > 0:
+		live.refused = &refusal{code: NoHealthyUpstream, detail: "The route needs what this gateway cannot do: " + strings.Join(missing, ", ") + "."}
+	}
+	for _, target := range r.Targets {
+		u := p.upstreams[target.Upstream.Index]
+		live.targets = append(live.targets, &liveTarget{
+			upstream: u, timeouts: target.Timeouts, weight: target.Weight,
+			series: s.metrics.series(r.Name, u.Name, s.cfg.Region),
+		})
+	}
+	return live
+}
+
+// Unsupported names the settings of r that the data plane cannot honour, as the
+// route file has them. A route with any is answered with 503, since a route
+// without its checks would be worse than none.
+func Unsupported(r *routetable.Rule) []string {
+	var missing []string
+	for _, setting := range []struct {
+		name string
+		used bool
+	}{
+		{"auth", len(r.Auth) > 0},
+		{"limits", len(r.Limits) > 0},
+		{"cors", r.CORS != nil},
+		{"compress", r.Compress != nil},
+		{"mirror", r.Mirror != nil},
+	} {
+		if setting.used {
+			missing = append(missing, setting.name)
+		}
+	}
+	return missing
+}
+
+// upstream makes service live, with what old has of it.
+func (s *Server) upstream(service *routetable.Service, old *plan) *upstream {
+	u := &upstream{Service: service, byState: map[*failover.Endpoint]*endpoint{}, shared: &upstreamState{}}
+	before := map[string]*endpoint{}
+	if old != nil {
+		if was := old.table.Service(service.Name); was != nil {
+			live := old.upstreams[was.Index]
+			u.shared = live.shared
+			for _, e := range live.endpoints {
+				before[e.address.URL] = e
+			}
+		}
+	}
+	u.shared.budget.percent.Store(int64(service.RetryBudget))
+	var near, far []failover.Candidate
+	for _, address := range service.Endpoints {
+		e := before[address.URL]
+		if e == nil || e.tls != service.TLS || e.address.Region != address.Region {
+			e = s.newEndpoint(u, address)
+		} else if e.address != address {
+			e = e.at(address)
+		}
+		e.configure(service)
+		u.endpoints = append(u.endpoints, e)
+		u.byState[e.state] = e
+		candidate := failover.Candidate{Endpoint: e.state, Weight: address.Weight}
+		switch {
+		case e.broken != "":
+		case address.Region == "" || address.Region == s.cfg.Region:
+			near = append(near, candidate)
+		case service.Failover && service.Direct:
+			far = append(far, candidate)
+		}
+	}
+	u.near = failover.NewBalancer(policy(service.Balance), near)
+	if len(far) > 0 {
+		u.far = failover.NewBalancer(policy(service.Balance), far)
+	}
+	return u
+}
+
+// at returns e under an address that differs in what leaves its state alone.
+func (e *endpoint) at(address routetable.Address) *endpoint {
+	moved := *e
+	moved.address = address
+	return &moved
+}
+
+func (e *endpoint) configure(service *routetable.Service) {
+	e.pool.resize(service.MaxConnections)
+	e.connect.Store(int64(service.Timeouts.Connect))
+	e.state.Configure(failover.Settings{Breaker: failover.BreakerConfig{
+		Off: !service.Breaker, Failures: service.ConsecutiveFailures, OpenFor: service.OpenFor,
+	}})
+}
+
+func policy(p routetable.BalancePolicy) failover.Policy {
+	switch p {
+	case routetable.RoundRobin:
+		return failover.RoundRobin
+	case routetable.Random:
+		return failover.Random
+	case routetable.ConsistentHash:
+		return failover.ConsistentHash
+	case routetable.EWMA:
+		return failover.EWMA
+	case routetable.LeastRequest:
+	}
+	return failover.LeastRequest
+}
+
+func (s *Server) newEndpoint(u *upstream, address routetable.Address) *endpoint {
+	e := &endpoint{
+		state:   failover.NewEndpoint(time.Now(), address.URL, cmp.Or(address.Region, s.cfg.Region)),
+		address: address,
+		tls:     u.Service.TLS,
+		connect: new(atomic.Int64),
+	}
+	names := &resolver{host: address.Host, port: uint16(address.Port), look: s.cfg.Resolve, spawn: s.spawn}
+	var secure *tls.Config
+	if address.TLS {
+		var err error
+		if secure, err = upstreamTLS(u.Service.TLS, address.Host); err != nil {
+			e.broken = err.Error()
+			s.log.Error().Err(err).Str("upstream", u.Name).Str("endpoint", address.URL).Msg("endpoint left out")
+		}
+	}
+	e.pool = &pool{pending: &u.shared.pending}
+	e.pool.dial = func(ctx context.Context) (net.Conn, error) {
+		ctx, cancel := withTimeout(ctx, time.Duration(e.connect.Load()))
+		defer cancel()
+		return s.dial(ctx, names, secure)
+	}
+	return e
+}
+
+func withTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	if d <= 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, d)
+}
+
+// dial connects to the first address of names that answers.
+func (s *Server) dial(ctx context.Context, names *resolver, secure *tls.Config) (net.Conn, error) {
+	addresses, err := names.addrs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, to := range addresses {
+		if err = s.guard(to); err != nil {
+			continue
+		}
+		var c net.Conn
+		if c, err = s.cfg.Dial(ctx, "tcp", to.String()); err != nil {
+			continue
+		}
+		if secure == nil {
+			return c, nil
+		}
+		t := tls.Client(c, secure)
+		if err = t.HandshakeContext(ctx); err != nil {
+			_ = c.Close()
+			continue
+		}
+		return t, nil
+	}
+	return nil, fmt.Errorf("dial: %w", err)
+}
+
+// lifetime returns when a connection made at now is used no more.
+func lifetime(now time.Time) time.Time {
+	return now.Add(connLifetime + rand.N(connLifetime/10))
+}
+
+// choose picks one of the rule's targets by weight.
+func (r *liveRule) choose() *liveTarget {
+	if len(r.targets) == 1 {
+		return r.targets[0]
+	}
+	n := rand.IntN(r.Weight)
+	for _, t := range r.targets {
+		if n -= t.weight; n < 0 {
+			return t
+		}
+	}
+	return r.targets[len(r.targets)-1]
+}

@@ -1,0 +1,161 @@
+package dataplane
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+var (
+	errPendingFull = errors.New("too many requests wait for a connection")
+	errWaited      = errors.New("no connection came free in time")
+)
+
+// pool holds the connections to one endpoint. A slot is the right to one
+// exchange with it; those who find none wait in turn.
+type pool struct {
+	dial    func(ctx context.Context) (net.Conn, error)
+	pending *atomic.Int64 // of the upstream, over all its endpoints
+
+	mu      sync.Mutex // guards the rest
+	idle    []*upstreamConn
+	slots   int // in use
+	limit   int
+	waiters []chan struct{} // each gets a slot by a send
+	retired bool            // the endpoint has left the table
+}
+
+// acquire takes a slot, waiting for one until deadline (zero = at once or
+// never) if fewer than maxPending wait already.
+func (p *pool) acquire(maxPending int, deadline time.Time) error {
+	p.mu.Lock()
+	if p.slots < p.limit {
+		p.slots++
+		p.mu.Unlock()
+		return nil
+	}
+	if p.pending.Add(1) > int64(maxPending) {
+		p.pending.Add(-1)
+		p.mu.Unlock()
+		return errPendingFull
+	}
+	turn := make(chan struct{}, 1)
+	p.waiters = append(p.waiters, turn)
+	p.mu.Unlock()
+	defer p.pending.Add(-1)
+	return p.wait(turn, deadline)
+}
+
+func (p *pool) wait(turn chan struct{}, deadline time.Time) error {
+	if deadline.IsZero() {
+		<-turn
+		return nil
+	}
+	timer := time.NewTimer(time.Until(deadline))
+	defer timer.Stop()
+	select {
+	case <-turn:
+		return nil
+	case <-timer.C:
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, w := range p.waiters {
+		if w == turn {
+			p.waiters = append(p.waiters[:i], p.waiters[i+1:]...)
+			return errWaited
+		}
+	}
+	return nil // the slot came at the same moment
+}
+
+// release gives a slot to the next in turn, or back.
+func (p *pool) release() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.slots--
+	p.admit()
+}
+
+// admit gives free slots to those who wait, p.mu held.
+func (p *pool) admit() {
+	for p.slots < p.limit && len(p.waiters) > 0 {
+		p.slots++
+		p.waiters[0] <- struct{}{}
+		p.waiters = p.waiters[1:]
+	}
+}
+
+// resize changes how many exchanges there may be at once.
+func (p *pool) resize(limit int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.limit, p.retired = limit, false
+	p.admit()
+}
+
+// get returns the idle connection used last that is still good, or nil.
+func (p *pool) get(now time.Time) *upstreamConn {
+	for {
+		p.mu.Lock()
+		n := len(p.idle)
+		if n == 0 {
+			p.mu.Unlock()
+			return nil
+		}
+		c := p.idle[n-1]
+		p.idle[n-1] = nil
+		p.idle = p.idle[:n-1]
+		p.mu.Unlock()
+		if c.fresh(now) {
+			return c
+		}
+		_ = c.Close()
+	}
+}
+
+// put keeps c for another exchange.
+func (p *pool) put(c *upstreamConn, now time.Time) {
+	c.idleSince = now
+	p.mu.Lock()
+	keep := !p.retired && len(p.idle) < p.limit
+	if keep {
+		p.idle = append(p.idle, c)
+	}
+	p.mu.Unlock()
+	if !keep {
+		_ = c.Close()
+	}
+}
+
+// sweep closes what has been idle too long.
+func (p *pool) sweep(now time.Time) {
+	p.mu.Lock()
+	n := 0
+	for n < len(p.idle) && now.Sub(p.idle[n].idleSince) > connIdle {
+		n++ // the oldest come first
+	}
+	old := append([]*upstreamConn(nil), p.idle[:n]...)
+	p.idle = append(p.idle[:0], p.idle[n:]...)
+	p.mu.Unlock()
+	closeAll(old)
+}
+
+// retire closes what is idle and keeps nothing more.
+func (p *pool) retire() {
+	p.mu.Lock()
+	p.retired = true
+	old := p.idle
+	p.idle = nil
+	p.mu.Unlock()
+	closeAll(old)
+}
+
+func closeAll(conns []*upstreamConn) {
+	for _, c := range conns {
+		_ = c.Close()
+	}
+}

@@ -1,0 +1,168 @@
+package dataplane
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/meshgw/meshgw/failover"
+	"github.com/meshgw/meshgw/routetable"
+)
+
+// answer sends what forward got.
+func (s *Server) answer(x *Exchange) {
+	switch {
+	case x.rule.Respond != nil:
+		s.respond(x, x.rule.Respond)
+	case x.rule.Redirect != nil:
+		s.redirect(x)
+	default:
+		s.relay(x)
+	}
+}
+
+// respond sends a rule's own answer.
+func (s *Server) respond(x *Exchange, from *routetable.Response) {
+	fields := make([]Field, 0, len(from.Headers))
+	for _, f := range from.Headers {
+		fields = own(fields, f.Name, []byte(f.Value))
+	}
+	s.send200(x, from.Status, fields, from.Body)
+}
+
+// redirect sends a rule's redirect.
+func (s *Server) redirect(x *Exchange) {
+	origin := routetable.Origin{
+		Scheme: "http", Host: x.Host, Port: x.port(), Path: x.Path, Query: x.Query, Prefix: x.prefix,
+	}
+	if x.Secure {
+		origin.Scheme = "https"
+	}
+	location := x.rule.AppendLocation(x.scratch.location[:0], &origin)
+	x.scratch.location = location
+	s.send200(x, x.rule.Redirect.Status, own(nil, "location", location), nil)
+}
+
+// port returns the port that the client used, as its Host names it.
+func (x *Exchange) port() int {
+	if _, port, err := routetable.ParseHost(x.scratch.small[:0], x.Authority); err == nil && port != 0 {
+		return port
+	}
+	if x.Secure {
+		return 443
+	}
+	return 80
+}
+
+// relay sends the endpoint's answer.
+func (s *Server) relay(x *Exchange) {
+	a := &x.answer
+	x.status = a.status
+	r := reply{status: a.status, fields: s.replyFields(x, a.fields), length: a.length}
+	if a.status == 101 {
+		r.tunnel = true
+		r.fields = own(own(r.fields, "connection", []byte("upgrade")), "upgrade", x.Upgrade)
+		x.Front.Send(x, &r)
+		return
+	}
+	if x.isHead() || a.status == 304 {
+		r.length = s.announced(a)
+	}
+	if body, ok := a.whole(); ok {
+		r.body = body
+		x.out = int64(len(body))
+	} else {
+		r.stream = a
+	}
+	r.close = s.draining.Load() || x.uploading()
+	x.Front.Send(x, &r)
+}
+
+// announced returns the length that an answer without a body tells of the body
+// there would be, untilClose if none.
+func (s *Server) announced(a *answer) int64 {
+	length, declared, err := framing(a.fields, false)
+	if err != nil || !declared {
+		return untilClose
+	}
+	return length
+}
+
+// refuse sends an error of the gateway's own.
+func (s *Server) refuse(x *Exchange) {
+	r := x.refused
+	x.status = r.statusCode()
+	fields := own(nil, "content-type", []byte("application/problem+json"))
+	fields = own(fields, "x-meshgw-error", []byte(r.code.String()))
+	if r.code.retryAfter() {
+		fields = own(fields, "retry-after", []byte("1"))
+	}
+	if r.status == 405 {
+		fields = own(fields, "allow", []byte("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"))
+	}
+	x.scratch.problem = r.appendProblem(x.scratch.problem[:0], x.RequestID)
+	out := s.replyFields(x, nil)
+	s.sendOwn(x, append(fields, out...), x.scratch.problem, r.close)
+}
+
+// send200 sends an answer made here that is no error.
+func (s *Server) send200(x *Exchange, status int, fields []Field, body []byte) {
+	x.status = status
+	s.sendOwn(x, s.replyFields(x, fields), body, false)
+}
+
+func (s *Server) sendOwn(x *Exchange, fields []Field, body []byte, last bool) {
+	if !x.isHead() {
+		x.out = int64(len(body))
+	}
+	x.Front.Send(x, &reply{
+		status: x.status, fields: fields, length: int64(len(body)), body: body,
+		close: last || s.draining.Load() || x.Length != 0 && x.Body != nil,
+	})
+}
+
+// finish ends the exchange after the last byte of the answer, or with the error
+// that stopped it. The front calls it once.
+func (s *Server) finish(x *Exchange, err error) {
+	if x.conn != nil {
+		s.giveBack(x, err)
+	} else {
+		x.stopUpload()
+	}
+	s.observe(x, err)
+	s.inflight.Add(-1)
+}
+
+// giveBack returns the connection and the slot, and tells the endpoint's state
+// how it went.
+func (s *Server) giveBack(x *Exchange, err error) {
+	now := time.Now()
+	clean := err == nil && x.answer.reusable() && !x.uploading()
+	x.scratch.trailers, x.scratch.trailText = x.answer.trailers[:0], x.answer.text[:0]
+	if clean && now.Before(x.conn.expires) {
+		c := x.conn
+		x.conn = nil
+		c.end(&s.buffers)
+		x.endpoint.pool.put(c, now)
+	} else {
+		s.drop(x)
+	}
+	outcome := x.outcome
+	if cut, ok := isCut(err); ok {
+		outcome.Kind = cut
+	} else if err != nil {
+		outcome.Kind = failover.Canceled
+	}
+	x.endpoint.state.End(now, outcome)
+	x.endpoint.pool.release()
+}
+
+// appendHead appends an answer's head with the framing as it is given.
+func appendHead(dst []byte, status int, reason string, fields []Field) []byte {
+	dst = append(dst, "HTTP/1.1 "...)
+	dst = strconv.AppendInt(dst, int64(status), 10)
+	dst = append(append(append(dst, ' '), reason...), "\r\n"...)
+	for i := range fields {
+		dst = appendField(dst, fields[i].Name, fields[i].Value)
+	}
+	return append(dst, "\r\n"...)
+}

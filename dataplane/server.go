@@ -1,0 +1,168 @@
+package dataplane
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+	"github.com/valyala/fasthttp"
+
+	"github.com/meshgw/meshgw/routetable"
+)
+
+// Config is what a Server is told of its node. Zero fields get the defaults
+// named beside them.
+type Config struct {
+	Node, Region   string
+	TrustedProxies []netip.Prefix // whose forwarded fields are believed
+	MaxInflight    int            // requests at once; beyond it 503. 0 = no bound
+	MaxConns       int            // client connections; 0 = 50,000
+	MaxConnsPerIP  int            // 0 = no bound
+	AccessLog      AccessLog
+
+	// Control reports whether an address is one of the node's own control
+	// addresses, which are never dialled. nil = none is.
+	Control func(netip.AddrPort) bool
+
+	// DrainFinish is how long requests in flight may take to end when Serve's
+	// context has ended; 0 = 30 s.
+	DrainFinish time.Duration
+
+	// Dial connects to endpoints; nil = net.Dialer.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Resolve looks up names of endpoints; nil = the system's resolver.
+	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
+}
+
+// Server is the data plane of one node. All its methods may be called from
+// several goroutines at once; Serve once.
+type Server struct {
+	cfg     Config
+	log     zerolog.Logger
+	metrics *metrics
+	plan    atomic.Pointer[plan]
+	via     []byte // this node's entry in Via
+	names   names
+
+	front      *fasthttp.Server
+	buffers    sync.Pool // *[]byte of readBuffer
+	fronts     sync.Pool // *h1
+	inflight   atomic.Int64
+	requests   atomic.Uint64
+	draining   atomic.Bool
+	publishing sync.Mutex
+	background sync.WaitGroup
+	clients    clients
+}
+
+// New returns a Server with an empty table. It starts nothing. reg gets the
+// metrics of requests and endpoints.
+func New(cfg Config, log zerolog.Logger, reg prometheus.Registerer) *Server {
+	if cfg.DrainFinish == 0 {
+		cfg.DrainFinish = 30 * time.Second
+	}
+	if cfg.MaxConns == 0 {
+		cfg.MaxConns = 50_000
+	}
+	if cfg.Dial == nil {
+		cfg.Dial = new(net.Dialer).DialContext
+	}
+	if cfg.Resolve == nil {
+		cfg.Resolve = lookup
+	}
+	s := &Server{cfg: cfg, log: log, via: []byte("1.1 meshgw-" + token(cfg.Node))}
+	s.names.init(cfg.Node, cfg.Region)
+	s.metrics = newMetrics(s, reg)
+	s.buffers.New = func() any { return new(make([]byte, readBuffer)) }
+	s.fronts.New = func() any { return newH1(s) }
+	s.front = s.newFront()
+	s.clients.init(cfg.MaxConns, cfg.MaxConnsPerIP)
+	empty, _ := routetable.Compile(&routetable.Spec{}) // nothing in it to be wrong
+	s.Publish(empty)
+	return s
+}
+
+// token makes name fit for a field value where tokens are asked for.
+func token(name string) string {
+	b := []byte(name)
+	for i, c := range b {
+		if !isTokenByte(c) {
+			b[i] = '-'
+		}
+	}
+	return string(b)
+}
+
+// SetDraining makes every answer the last of its connection, so that clients
+// go elsewhere. Used before Serve's context ends, it loses no request.
+func (s *Server) SetDraining(on bool) { s.draining.Store(on) }
+
+// Load is what a Server has to do.
+type Load struct {
+	Inflight int    // requests
+	Requests uint64 // begun since the start
+}
+
+// Load returns the present load.
+func (s *Server) Load() Load {
+	return Load{Inflight: int(s.inflight.Load()), Requests: s.requests.Load()}
+}
+
+// UpstreamStatus is the state of one endpoint of an upstream.
+type UpstreamStatus struct {
+	Upstream string
+	Endpoint string // URL
+	Region   string // empty = every region's own
+	State    string // closed, stalled, ejected, unhealthy, half_open or open
+	Since    time.Time
+	Reason   string // why it is not closed, or why it cannot be dialled
+	Inflight int
+	Pending  int // requests that wait, of the whole upstream
+	Latency  time.Duration
+}
+
+// Upstreams returns the state of every endpoint of the table.
+func (s *Server) Upstreams() []UpstreamStatus {
+	now := time.Now()
+	var all []UpstreamStatus
+	for _, u := range s.plan.Load().upstreams {
+		for _, e := range u.endpoints {
+			state := e.state.State(now)
+			status := UpstreamStatus{
+				Upstream: u.Name, Endpoint: e.address.URL, Region: e.address.Region,
+				State: state.Status.String(), Since: state.Since, Reason: state.Reason,
+				Inflight: e.state.Inflight(), Pending: int(u.shared.pending.Load()), Latency: e.state.Latency(now),
+			}
+			if e.broken != "" {
+				status.State, status.Reason = "unhealthy", e.broken
+			}
+			all = append(all, status)
+		}
+	}
+	return all
+}
+
+// handle is the pipeline. Every step that returns false has set what the answer
+// is; the front's Send ends in finish.
+func (s *Server) handle(x *Exchange) {
+	s.begin()
+	if s.identify(x) && s.match(x) && s.admit(x) && s.forward(x) {
+		s.answer(x)
+		return
+	}
+	s.refuse(x)
+}
+
+// begin counts a request that finish will end.
+func (s *Server) begin() {
+	s.inflight.Add(1)
+	s.requests.Add(1)
+}
+
+// spawn runs f in the background; Serve waits for it.
+func (s *Server) spawn(f func()) { s.background.Go(f) }

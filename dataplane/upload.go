@@ -1,0 +1,180 @@
+package dataplane
+
+import (
+	"errors"
+	"io"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// upload carries a streamed request body to the endpoint while its answer is
+// waited for and sent.
+type upload struct {
+	done    chan struct{} // closed when it has ended
+	refused *refusal      // what was wrong with the body; valid when done
+	whole   bool          // the body was sent to its end; valid when done
+
+	mu       sync.Mutex // guards the rest
+	answered bool       // the answer's head has come
+}
+
+var errBodyTooLarge = errors.New("body larger than the route allows")
+
+// startUpload begins to carry x.Body over x.conn. From now on, the request
+// cannot be sent again.
+func (s *Server) startUpload(x *Exchange) {
+	u, to := &upload{done: make(chan struct{})}, x.conn
+	x.upload = u
+	s.spawn(func() {
+		err := s.copyBody(x, to)
+		u.whole = err == nil
+		u.refused = bodyRefusal(err)
+		if u.whole {
+			u.awaitAnswer(to, x.target.timeouts.Response)
+		}
+		close(u.done)
+		if u.refused != nil {
+			_ = to.Close() // what was sent must not be taken for a whole request
+		}
+	})
+}
+
+// awaitAnswer bounds the wait for an answer that has not come with the upload.
+func (u *upload) awaitAnswer(to *upstreamConn, timeout time.Duration) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if !u.answered {
+		_ = to.SetReadDeadline(within(time.Now(), timeout))
+	}
+}
+
+// headCame says that the answer's head has come.
+func (u *upload) headCame() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.answered = true
+}
+
+// bodyRefusal says what a failed upload means for the client; nil where the
+// endpoint reads no more, for it may have answered.
+func bodyRefusal(err error) *refusal {
+	switch {
+	case errors.Is(err, errBodyTooLarge):
+		return new(tooLarge())
+	case errors.Is(err, errClientBody) && errors.Is(err, os.ErrDeadlineExceeded):
+		return malformed(408, "The request's body did not come in time.")
+	case errors.Is(err, errClientBody):
+		return malformed(400, "The request's body is malformed or cut short.")
+	}
+	return nil
+}
+
+var errClientBody = errors.New("read body")
+
+const (
+	chunkHead = 8                  // room for a chunk's size and CRLF
+	copySize  = readBuffer - 2 - 8 // room for its CRLF behind
+)
+
+// copyBody writes the body as it was framed. Chunks are made anew from what is
+// there at a time, so that bytes do not wait.
+func (s *Server) copyBody(x *Exchange, to *upstreamConn) error {
+	buf := s.buffers.Get().(*[]byte)
+	defer s.buffers.Put(buf)
+	b := *buf
+	for {
+		n, err := x.Body.Read(b[chunkHead : chunkHead+copySize])
+		x.in += int64(n)
+		if limit := x.rule.MaxBody; limit > 0 && x.in > limit {
+			return errBodyTooLarge
+		}
+		if n > 0 {
+			if err := to.writePiece(b, n, x.Length == chunked, x.target.timeouts.Idle); err != nil {
+				return err
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return s.endBody(x, to)
+		case err != nil:
+			return errors.Join(errClientBody, err)
+		}
+	}
+}
+
+// writePiece writes the n bytes at b[chunkHead:], as a chunk if asked to.
+func (c *upstreamConn) writePiece(b []byte, n int, chunk bool, idle time.Duration) error {
+	piece := b[chunkHead : chunkHead+n]
+	if chunk {
+		var size [chunkHead]byte
+		head := append(strconv.AppendInt(size[:0], int64(n), 16), "\r\n"...)
+		start := chunkHead - len(head)
+		copy(b[start:], head)
+		piece = append(b[start:chunkHead+n], "\r\n"...)
+	}
+	if err := c.SetWriteDeadline(within(time.Now(), idle)); err != nil {
+		return err
+	}
+	_, err := c.Write(piece)
+	return err
+}
+
+// endBody writes what ends the body.
+func (s *Server) endBody(x *Exchange, to *upstreamConn) error {
+	if x.Length != chunked {
+		if x.in != x.Length {
+			return errors.Join(errClientBody, io.ErrUnexpectedEOF)
+		}
+		return nil
+	}
+	trailers, err := x.Front.Trailers(nil)
+	if err != nil {
+		return errors.Join(errClientBody, err)
+	}
+	end := appendTrailers([]byte("0\r\n"), trailers)
+	_, err = to.Write(append(end, "\r\n"...))
+	return err
+}
+
+// stopUpload ends an upload and waits for it. The client's connection cannot be
+// used further if the body was not read to its end.
+func (x *Exchange) stopUpload() {
+	if x.upload == nil {
+		return
+	}
+	select {
+	case <-x.upload.done:
+	default:
+		x.Front.StopBody()
+		<-x.upload.done
+	}
+}
+
+// uploadRefusal returns what was wrong with the body, if the upload has ended
+// for that.
+func (x *Exchange) uploadRefusal() *refusal {
+	if x.upload == nil {
+		return nil
+	}
+	select {
+	case <-x.upload.done:
+		return x.upload.refused
+	default:
+		return nil
+	}
+}
+
+// uploading reports whether the body is still being sent.
+func (x *Exchange) uploading() bool {
+	if x.upload == nil {
+		return false
+	}
+	select {
+	case <-x.upload.done:
+		return !x.upload.whole
+	default:
+		return true
+	}
+}
