@@ -75,10 +75,12 @@ type LogConfig struct {
 	Access AccessLog
 }
 
-// AccessLog says of which requests a line is written.
+// AccessLog says of which requests a line is written. The zero AccessLog logs
+// all of them.
 type AccessLog struct {
-	Errors bool    // those that failed or were slow, always
-	Ratio  float64 // share of all others, 0..1
+	Off        bool    // none
+	ErrorsOnly bool    // those that failed
+	Ratio      float64 // share of the others, besides those that failed or were slow; 0 = all of them
 }
 
 // Secret is a text that is never printed.

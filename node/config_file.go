@@ -17,8 +17,8 @@ import (
 // maxConfigFile is far above any real one, and keeps a wrong path harmless.
 const maxConfigFile = 1 << 20
 
-// certificates is the one list of mappings in the file.
-const certificates = "listen.https.certificates"
+// certificateList is the one list of mappings in the file.
+const certificateList = "listen.https.certificates"
 
 // file puts what the settings file at path says.
 func (d *draft) file(path string) {
@@ -112,10 +112,10 @@ func (f *settingsFile) entry(section string, entry *ast.MappingValueNode) {
 }
 
 func (f *settingsFile) sequence(key string, n *ast.SequenceNode) {
-	if key == certificates {
+	if key == certificateList {
 		f.Listen.Certificates = make([]Certificate, len(n.Values))
 		for i, v := range n.Values {
-			f.node(certificates+"["+strconv.Itoa(i)+"]", v)
+			f.node(certificateList+"["+strconv.Itoa(i)+"]", v)
 		}
 		return
 	}
@@ -183,7 +183,7 @@ func lookUp(key string) (keyKind, Setting) {
 		key += ".address"
 	}
 	if i, field, ok := certificateKey(key); ok && i >= 0 {
-		key = strings.TrimSuffix(certificates+"[]."+field, ".")
+		key = strings.TrimSuffix(certificateList+"[]."+field, ".")
 	}
 	kind := unknownKey
 	for _, s := range settings() {
@@ -199,7 +199,7 @@ func lookUp(key string) (keyKind, Setting) {
 
 // certificateKey takes listen.https.certificates[2].cert apart into 2 and cert.
 func certificateKey(key string) (index int, field string, ok bool) {
-	rest, ok := strings.CutPrefix(key, certificates+"[")
+	rest, ok := strings.CutPrefix(key, certificateList+"[")
 	if !ok {
 		return 0, "", false
 	}

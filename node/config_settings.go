@@ -280,17 +280,17 @@ func logLevel(d *draft, values []string) error {
 func accessLog(d *draft, values []string) error {
 	switch v := values[0]; v {
 	case "all":
-		d.Log.Access = AccessLog{Errors: true, Ratio: 1}
-	case "errors":
-		d.Log.Access = AccessLog{Errors: true}
-	case "off":
 		d.Log.Access = AccessLog{}
+	case "errors":
+		d.Log.Access = AccessLog{ErrorsOnly: true}
+	case "off":
+		d.Log.Access = AccessLog{Off: true}
 	default:
 		ratio, err := strconv.ParseFloat(v, 64)
 		if err != nil || !(ratio >= 0 && ratio <= 1) { // so that NaN is out
 			return fmt.Errorf("%q: want all, errors, off or a ratio from 0 to 1", v)
 		}
-		d.Log.Access = AccessLog{Errors: true, Ratio: ratio}
+		d.Log.Access = AccessLog{ErrorsOnly: ratio == 0, Ratio: ratio}
 	}
 	return nil
 }

@@ -57,7 +57,7 @@ func TestLoadReadsEveryKeyOfTheFile(t *testing.T) {
 			Join: []string{"10.0.0.2", "10.0.0.3:7947", "dnssrv+mesh.example.com"}, KeyringFile: "testdata/keyring.json", Profile: "wan",
 		},
 		Drain:          DrainConfig{AcceptFor: time.Second, FinishIn: time.Minute},
-		Log:            LogConfig{Level: zerolog.WarnLevel, Format: "json", Access: AccessLog{Errors: true, Ratio: 0.01}},
+		Log:            LogConfig{Level: zerolog.WarnLevel, Format: "json", Access: AccessLog{Ratio: 0.01}},
 		DataDir:        "/var/lib/meshgw",
 		RoutesFile:     "/etc/meshgw/routes.yaml",
 		ReadyFile:      "/run/meshgw/ready.json",
@@ -113,7 +113,7 @@ func TestEverySettingCanBeGivenByFlagAndEnvironment(t *testing.T) {
 		t.Errorf("by flag %+v\nby environment %+v", byFlag, byEnv)
 	}
 	for _, field := range zeroFields(reflect.ValueOf(byFlag), "Config") {
-		if field != "Config.Log.Access.Errors" && field != "Config.Log.Access.Ratio" { // off
+		if field != "Config.Log.Access.ErrorsOnly" && field != "Config.Log.Access.Ratio" { // off
 			t.Errorf("%s: still zero", field)
 		}
 	}
