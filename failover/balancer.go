@@ -112,10 +112,10 @@ func (b *Balancer) Pick(now time.Time, key uint64, tried []*Endpoint) (*Endpoint
 	if e := b.pick(now, key, tried); e != nil {
 		return e, nil
 	}
-	// A probe may be taken by another request between look and claim: then
-	// look again.
+	// Other random words than those by which pick found nobody. A probe may be
+	// taken by another request between look and claim: then look again.
 	for range 3 {
-		i := b.scan(now, key, tried)
+		i := b.scan(now, ^key, tried)
 		if i < 0 {
 			break
 		}

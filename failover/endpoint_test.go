@@ -141,6 +141,10 @@ func TestAnswerCountsBeforeTheEnd(t *testing.T) {
 		e.End(start, failover.Outcome{Kind: failover.Reset, Answered: true})
 	}
 	status(t, e, start, failover.Closed) // a header between two cut bodies is a success
+	for range 4 {
+		try(start, e, failover.ConnectFailed, 0)
+	}
+	status(t, e, start, failover.Open) // the last cut body was the first of five
 }
 
 func TestNewEndpointStartsSlowlyBesideOldOnes(t *testing.T) {
@@ -177,6 +181,22 @@ func TestRecoveredEndpointStartsSlowly(t *testing.T) {
 	got := picked(t, b, now, 10000)
 	if share := float64(got[all[0]]) / 10000; math.Abs(share-0.1/1.1) > 0.02 {
 		t.Errorf("share %.3f just recovered, want a tenth of the other's", share)
+	}
+}
+
+func TestSlowStartOutlivesTableChangesAndDeadSiblings(t *testing.T) {
+	all := old(30)
+	for _, e := range all {
+		e.Heed(start, failover.Decision{Checks: true, Peers: true})
+	}
+	all[0].Heed(start, failover.Decision{})
+	now := start.Add(29999 * time.Millisecond) // the first is still in slow start, by a hair
+	all[1].Heed(now, failover.Decision{})
+	for name, cs := range map[string][]failover.Candidate{"two": candidates(all[:2]), "most dead": candidates(all)} {
+		got := picked(t, failover.NewBalancer(failover.Random, cs), now, 10000)
+		if share := float64(got[all[1]]) / 10000; math.Abs(share-0.1/1.1) > 0.02 {
+			t.Errorf("%s: share %.3f just recovered, want a tenth of the other's", name, share)
+		}
 	}
 }
 

@@ -82,4 +82,14 @@ func TestEjectionEndsAndGrowsWithRepetition(t *testing.T) {
 		b.EjectOutliers(now, 50)
 		status(t, all[0], now, failover.Closed)
 	}
+	now = now.Add(91 * time.Second) // longer than the last ejection: forgiven
+	for _, e := range all {
+		interval(now, e, 200, 0, 0)
+	}
+	interval(now, all[0], 200, 100, 0)
+	b.EjectOutliers(now, 50)
+	status(t, all[0], now, failover.Ejected)
+	now = now.Add(30 * time.Second)
+	b.EjectOutliers(now, 50)
+	status(t, all[0], now, failover.Closed)
 }

@@ -118,6 +118,29 @@ func TestNobodyIsSuspectedWhereAllAreSilentOrSlow(t *testing.T) {
 			}
 		}
 	})
+	t.Run("all silent, one after the other", func(t *testing.T) {
+		all := old(2)
+		b := failover.NewBalancer(failover.LeastRequest, candidates(all))
+		now := drive(start, time.Second, all...)
+		all[0].Begin(now)
+		now = drive(now, 150*time.Millisecond, all[1])
+		all[1].Begin(now)
+		for range 50 {
+			now = now.Add(100 * time.Millisecond)
+			if got := b.Suspect(now); len(got) != 0 {
+				t.Fatalf("suspected %v", got)
+			}
+		}
+	})
+	t.Run("the others are idle", func(t *testing.T) {
+		all := old(2)
+		b := failover.NewBalancer(failover.LeastRequest, candidates(all))
+		now := drive(start, time.Second, all...)
+		all[0].Begin(now)
+		if got := b.Suspect(now.Add(time.Second)); len(got) != 0 {
+			t.Fatalf("suspected %v though nobody has answered since", got)
+		}
+	})
 	t.Run("slow by nature", func(t *testing.T) {
 		all := old(2)
 		b := failover.NewBalancer(failover.LeastRequest, candidates(all))
