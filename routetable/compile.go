@@ -41,8 +41,9 @@ const (
 // are those of Validate. spec must not change afterwards.
 func Compile(spec *Spec) (*Table, Problems) {
 	problems := Validate(spec)
-	t := compile(spec, func(string, string) crdt.Stamp { return crdt.Stamp{} }, faulty(problems))
-	t.digest = contentDigest(spec)
+	bad := faulty(problems)
+	t := compile(spec, func(string, string) crdt.Stamp { return crdt.Stamp{} }, bad)
+	t.digest = contentDigest(spec, bad)
 	return t, problems
 }
 
@@ -114,9 +115,12 @@ func faulty(problems Problems) map[string]bool {
 	return bad
 }
 
-func contentDigest(spec *Spec) string {
+func contentDigest(spec *Spec, bad map[string]bool) string {
 	h := sha256.New()
 	for o := range spec.objects() {
+		if bad[o.kind()+"/"+o.name()] {
+			continue
+		}
 		data, err := json.Marshal(o)
 		if err != nil {
 			panic("routetable: " + err.Error()) // plain data, always written

@@ -1,0 +1,128 @@
+package routetable
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/json"
+	"time"
+
+	"github.com/meshgw/meshgw/crdt"
+)
+
+// changeset is what one apply wrote. It never changes.
+type changeset struct {
+	stamp    crdt.Stamp
+	after    map[string]uint64 // what its author had seen, by node
+	author   string
+	message  string
+	at       time.Time // the author's wall clock; decides nothing
+	rollback string    // the version it goes back to; empty for none
+	writes   []write
+	raw      []byte // as encoded by its author, passed on as it came
+	sum      [sha256.Size]byte
+}
+
+// write is one entry of a changeset and the content that it replaced.
+type write struct {
+	*entry
+	before []byte // nil where there was none
+}
+
+// compare orders changesets by stamp.
+func (c *changeset) compare(o *changeset) int {
+	return cmp.Or(c.stamp.Compare(o.stamp), bytes.Compare(c.sum[:], o.sum[:]))
+}
+
+// Change is what became of one object.
+type Change struct {
+	Kind     string          `json:"kind"`
+	Name     string          `json:"name"`
+	Action   string          `json:"action"`           // added, changed, deleted
+	Before   json.RawMessage `json:"before,omitempty"` // absent for added
+	After    json.RawMessage `json:"after,omitempty"`  // absent for deleted
+	Replaced crdt.Stamp      `json:"-"`                // the write that it replaced; zero for none
+}
+
+// Revision is one changeset of the history.
+type Revision struct {
+	Stamp    crdt.Stamp
+	Author   string
+	Message  string
+	At       time.Time // by the clock of the node that wrote it
+	Rollback string    // the version it went back to; empty for none
+	Changes  []Change  // sorted by kind and name
+}
+
+// Conflict tells of two different writes that replaced the same one.
+type Conflict struct {
+	Kind, Name    string
+	Winner, Loser crdt.Stamp
+	WinnerData    json.RawMessage // nil = deleted
+	LoserData     json.RawMessage // nil = deleted
+}
+
+func (c *changeset) revision() Revision {
+	r := Revision{Stamp: c.stamp, Author: c.author, Message: c.message, At: c.at, Rollback: c.rollback}
+	for _, w := range c.writes {
+		r.Changes = append(r.Changes, w.change())
+	}
+	return r
+}
+
+func (w *write) change() Change {
+	return change(w.key, w.before, w.data, w.replaced)
+}
+
+func change(k key, before, after []byte, replaced crdt.Stamp) Change {
+	c := Change{Kind: k.kind, Name: k.name, Action: "changed", Before: before, After: after, Replaced: replaced}
+	switch {
+	case after == nil:
+		c.Action = "deleted"
+	case before == nil:
+		c.Action = "added"
+	}
+	return c
+}
+
+// conflicts finds, in the history, writes of one object that replaced the same
+// one and differ. It says the same on all nodes, whatever they saw first.
+func (s *state) conflicts() []Conflict {
+	type fork struct {
+		key
+		replaced crdt.Stamp
+	}
+	newest := map[fork]write{}
+	var out []Conflict
+	for _, c := range s.history { // oldest first, so a later one wins
+		for _, w := range c.writes {
+			f := fork{w.key, w.replaced}
+			if old, taken := newest[f]; taken && !bytes.Equal(old.data, w.data) {
+				out = append(out, Conflict{
+					Kind: w.kind, Name: w.name, Winner: w.stamp, Loser: old.stamp,
+					WinnerData: w.data, LoserData: old.data,
+				})
+			}
+			newest[f] = w
+		}
+	}
+	return out
+}
+
+// at returns the content of every object touched since stamp as it was then;
+// nil for those that were not there.
+func (s *state) at(stamp crdt.Stamp) map[key][]byte {
+	then := map[key][]byte{}
+	decided := map[key]bool{}
+	for _, c := range s.history {
+		for _, w := range c.writes {
+			if c.stamp.Compare(stamp) <= 0 {
+				then[w.key] = w.data
+			} else if _, known := then[w.key]; !known && !decided[w.key] {
+				then[w.key] = w.before
+			}
+			decided[w.key] = true
+		}
+	}
+	return then
+}

@@ -1,0 +1,504 @@
+package routetable
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/meshgw/meshgw/crdt"
+)
+
+// The wire format: protobuf messages without a schema file, so that a newer
+// version can add fields. The numbers below are for ever.
+//
+//	message  1 format  2 changeset*  3 state
+//	state    1 entry*  2 seen*  3 floor  4 changeset*  5 base*  6 whole
+//	entry    1 kind  2 name  3 stamp  4 replaced  5 source  6 data (absent = deleted)
+//	stamp    1 version  2 node        (seen and base are stamps too)
+//	changeset 1 stamp  2 after*  3 author  4 message  5 at (ns since 1970)  6 rollback  7 write*
+//	write    1 entry  2 before
+//	digest   1 format  2 seen*  3 sum  4 floor
+const wireFormat = 1
+
+// Bounds of what is read from the wire.
+const (
+	maxWire     = 256 << 20 // bytes of a whole message
+	maxObjects  = 100_000
+	maxObject   = 256 << 10 // bytes of one object
+	maxNote     = 4 << 10   // bytes of an author, message or source
+	maxJump     = 1 << 32   // versions ahead of the newest seen
+	maxFirst    = 1 << 48   // versions, for a node that has seen none
+	maxWaiting  = 256       // changesets whose predecessors are missing
+	maxNews     = 256       // changesets to pass on
+	shortSum    = 16        // bytes of a digest's sum
+	maxNodeName = 256
+)
+
+// WireError says why bytes of another node or of a snapshot were refused whole.
+// Reason is one of a few words, fit for a metric's label.
+type WireError struct {
+	Reason string // truncated, utf8, too_big, too_far_ahead, format, checksum, invalid
+	Detail string
+}
+
+// Error gives reason and detail.
+func (e *WireError) Error() string {
+	return "route table message refused: " + e.Reason + ": " + e.Detail
+}
+
+var errUnknownKind = errors.New("unknown kind of object")
+
+func refuse(reason, format string, args ...any) error {
+	return &WireError{Reason: reason, Detail: fmt.Sprintf(format, args...)}
+}
+
+// walk calls field for every field of a message. Only the values of the two
+// wire types in use are read; others are for newer versions and passed over.
+func walk(data []byte, field func(num protowire.Number, value []byte, n uint64, raw []byte) error) error {
+	for len(data) > 0 {
+		num, typ, n := protowire.ConsumeTag(data)
+		if n < 0 {
+			return refuse("truncated", "%v", protowire.ParseError(n))
+		}
+		size := protowire.ConsumeFieldValue(num, typ, data[n:])
+		if size < 0 {
+			return refuse("truncated", "%v", protowire.ParseError(size))
+		}
+		raw := data[:n+size]
+		var value []byte
+		var number uint64
+		switch typ {
+		case protowire.BytesType:
+			value, _ = protowire.ConsumeBytes(data[n:])
+		case protowire.VarintType:
+			number, _ = protowire.ConsumeVarint(data[n:])
+		}
+		if err := field(num, value, number, raw); err != nil {
+			return err
+		}
+		data = data[n+size:]
+	}
+	return nil
+}
+
+func readText(dst *string, value []byte, limit int) error {
+	if len(value) > limit {
+		return refuse("too_big", "text of %d bytes", len(value))
+	}
+	if !utf8.Valid(value) {
+		return refuse("utf8", "%q", value)
+	}
+	*dst = string(value)
+	return nil
+}
+
+func appendMessage(b []byte, num protowire.Number, body []byte) []byte {
+	return protowire.AppendBytes(protowire.AppendTag(b, num, protowire.BytesType), body)
+}
+
+func appendText(b []byte, num protowire.Number, s string) []byte {
+	if s == "" {
+		return b
+	}
+	return protowire.AppendString(protowire.AppendTag(b, num, protowire.BytesType), s)
+}
+
+func appendNumber(b []byte, num protowire.Number, n uint64) []byte {
+	if n == 0 {
+		return b
+	}
+	return protowire.AppendVarint(protowire.AppendTag(b, num, protowire.VarintType), n)
+}
+
+func appendStamp(b []byte, num protowire.Number, s crdt.Stamp) []byte {
+	if s.IsZero() {
+		return b
+	}
+	return appendMessage(b, num, appendText(appendNumber(nil, 1, s.Version), 2, s.Node))
+}
+
+func readStamp(s *crdt.Stamp, data []byte) error {
+	err := walk(data, func(num protowire.Number, value []byte, n uint64, _ []byte) error {
+		switch num {
+		case 1:
+			s.Version = n
+		case 2:
+			return readText(&s.Node, value, maxNodeName)
+		}
+		return nil
+	})
+	if err == nil && (s.Version == 0 || s.Node == "") {
+		err = refuse("invalid", "stamp %s", s)
+	}
+	return err
+}
+
+func appendSeen(b []byte, num protowire.Number, seen map[string]uint64) []byte {
+	for _, node := range slices.Sorted(maps.Keys(seen)) {
+		b = appendStamp(b, num, crdt.Stamp{Version: seen[node], Node: node})
+	}
+	return b
+}
+
+func readSeen(seen map[string]uint64, data []byte) error {
+	var s crdt.Stamp
+	if err := readStamp(&s, data); err != nil {
+		return err
+	}
+	if seen[s.Node] = max(seen[s.Node], s.Version); len(seen) > maxAuthors {
+		return refuse("too_big", "more than %d authors", maxAuthors)
+	}
+	return nil
+}
+
+func appendEntry(b []byte, num protowire.Number, e *entry) []byte {
+	body := appendText(nil, 1, e.kind)
+	body = appendText(body, 2, e.name)
+	body = appendStamp(body, 3, e.stamp)
+	body = appendStamp(body, 4, e.replaced)
+	body = appendText(body, 5, e.source)
+	if !e.deleted() {
+		body = appendMessage(body, 6, e.data)
+	}
+	return appendMessage(b, num, append(body, e.unknown...))
+}
+
+func readEntry(data []byte) (*entry, error) {
+	e := new(entry)
+	err := walk(data, func(num protowire.Number, value []byte, _ uint64, raw []byte) error {
+		switch num {
+		case 1:
+			return readText(&e.kind, value, maxName)
+		case 2:
+			return readText(&e.name, value, maxName)
+		case 3:
+			return readStamp(&e.stamp, value)
+		case 4:
+			return readStamp(&e.replaced, value)
+		case 5:
+			return readText(&e.source, value, maxNote)
+		case 6:
+			var err error
+			e.data, err = readObject(value)
+			return err
+		}
+		e.unknown = append(e.unknown, raw...)
+		return nil
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case e.kind == "" || !isName(e.name) || e.stamp.IsZero() || len(e.unknown) > maxObject:
+		return nil, refuse("invalid", "object %q", e.key)
+	}
+	return e.ready(), nil
+}
+
+func readObject(value []byte) ([]byte, error) {
+	switch {
+	case len(value) > maxObject:
+		return nil, refuse("too_big", "object of %d bytes", len(value))
+	case !utf8.Valid(value):
+		return nil, refuse("utf8", "in an object")
+	case !json.Valid(value):
+		return nil, refuse("invalid", "object is not JSON")
+	}
+	return bytes.Clone(value), nil
+}
+
+// encode sets raw and sum.
+func (c *changeset) encode() {
+	b := appendStamp(nil, 1, c.stamp)
+	b = appendSeen(b, 2, c.after)
+	b = appendText(b, 3, c.author)
+	b = appendText(b, 4, c.message)
+	if !c.at.IsZero() {
+		b = appendNumber(b, 5, uint64(c.at.UnixNano()))
+	}
+	b = appendText(b, 6, c.rollback)
+	for _, w := range c.writes {
+		body := appendEntry(nil, 1, w.entry)
+		if w.before != nil {
+			body = appendMessage(body, 2, w.before)
+		}
+		b = appendMessage(b, 7, body)
+	}
+	c.raw, c.sum = b, sha256.Sum256(b)
+}
+
+func readChangeset(data []byte) (*changeset, error) {
+	c := &changeset{after: map[string]uint64{}, raw: bytes.Clone(data), sum: sha256.Sum256(data)}
+	err := walk(data, func(num protowire.Number, value []byte, n uint64, _ []byte) error {
+		switch num {
+		case 1:
+			return readStamp(&c.stamp, value)
+		case 2:
+			return readSeen(c.after, value)
+		case 3:
+			return readText(&c.author, value, maxNote)
+		case 4:
+			return readText(&c.message, value, maxNote)
+		case 5:
+			c.at = time.Unix(0, int64(n)).UTC()
+		case 6:
+			return readText(&c.rollback, value, maxNote)
+		case 7:
+			w, err := readWrite(value)
+			c.writes = append(c.writes, w)
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return c, c.check()
+}
+
+// check refuses a changeset that no author could have made.
+func (c *changeset) check() error {
+	if c.stamp.IsZero() || len(c.writes) == 0 || len(c.writes) > maxObjects {
+		return refuse("invalid", "changeset %s of %d writes", c.stamp, len(c.writes))
+	}
+	for _, version := range c.after {
+		if version >= c.stamp.Version {
+			return refuse("invalid", "changeset %s after version %d", c.stamp, version)
+		}
+	}
+	for i, w := range c.writes {
+		if w.stamp != c.stamp || !w.replaced.Less(w.stamp) {
+			return refuse("invalid", "changeset %s writes %s as %s", c.stamp, w.key, w.stamp)
+		}
+		if i > 0 && compareKeys(c.writes[i-1].key, w.key) >= 0 {
+			return refuse("invalid", "changeset %s writes %s out of order", c.stamp, w.key)
+		}
+	}
+	return nil
+}
+
+func readWrite(data []byte) (w write, err error) {
+	err = walk(data, func(num protowire.Number, value []byte, _ uint64, _ []byte) (err error) {
+		switch num {
+		case 1:
+			w.entry, err = readEntry(value)
+		case 2:
+			w.before, err = readObject(value)
+		}
+		return err
+	})
+	if err == nil && w.entry == nil {
+		err = refuse("invalid", "write of nothing")
+	}
+	return w, err
+}
+
+// part is a state on the wire: all of it, or what a peer that has seen base
+// lacks.
+type part struct {
+	*state
+	base  map[string]uint64
+	whole bool
+}
+
+func (s *state) appendWhole(b []byte) []byte {
+	return s.appendPart(b, func(crdt.Stamp) bool { return true }, nil, true)
+}
+
+func (s *state) appendPart(b []byte, wanted func(crdt.Stamp) bool, base map[string]uint64, whole bool) []byte {
+	var body []byte
+	for _, e := range s.sorted() {
+		if wanted(e.stamp) {
+			body = appendEntry(body, 1, e)
+		}
+	}
+	body = appendSeen(body, 2, s.seen)
+	if whole {
+		body = appendStamp(body, 3, s.floor)
+	}
+	for _, c := range s.history {
+		if wanted(c.stamp) {
+			body = appendMessage(body, 4, c.raw)
+		}
+	}
+	body = appendSeen(body, 5, base)
+	if whole {
+		body = appendNumber(body, 6, 1)
+	}
+	return appendMessage(b, 3, body)
+}
+
+func readPart(data []byte) (*part, error) {
+	p := &part{state: newState(), base: map[string]uint64{}}
+	err := walk(data, func(num protowire.Number, value []byte, n uint64, _ []byte) error {
+		switch num {
+		case 1:
+			e, err := readEntry(value)
+			if err != nil {
+				return err
+			}
+			if p.entries[e.key] != nil || len(p.entries) == 2*maxObjects {
+				return refuse("invalid", "object %s twice, or too many", e.key)
+			}
+			p.entries[e.key] = e
+		case 2:
+			return readSeen(p.seen, value)
+		case 3:
+			return readStamp(&p.floor, value)
+		case 4:
+			c, err := readChangeset(value)
+			if err != nil {
+				return err
+			}
+			p.remember(c)
+		case 5:
+			return readSeen(p.base, value)
+		case 6:
+			p.whole = n == 1
+		}
+		return nil
+	})
+	return p, err
+}
+
+// message is what Merge takes.
+type message struct {
+	changesets []*changeset
+	part       *part
+}
+
+func messageHeader() []byte { return appendNumber(nil, 1, wireFormat) }
+
+func readMessage(data []byte) (m message, err error) {
+	if len(data) > maxWire {
+		return m, refuse("too_big", "%d bytes", len(data))
+	}
+	format := uint64(0)
+	err = walk(data, func(num protowire.Number, value []byte, n uint64, _ []byte) (err error) {
+		switch num {
+		case 1:
+			format = n
+		case 2:
+			var c *changeset
+			c, err = readChangeset(value)
+			m.changesets = append(m.changesets, c)
+		case 3:
+			m.part, err = readPart(value)
+		}
+		return err
+	})
+	if err == nil && format != wireFormat {
+		err = refuse("format", "%d, this version reads %d", format, wireFormat)
+	}
+	return m, err
+}
+
+// newest is the highest version anywhere in m.
+func (m *message) newest() (newest uint64) {
+	for _, c := range m.changesets {
+		newest = max(newest, c.stamp.Version)
+	}
+	if m.part == nil {
+		return newest
+	}
+	newest = max(newest, m.part.floor.Version)
+	for _, e := range m.part.entries {
+		newest = max(newest, e.stamp.Version)
+	}
+	for _, c := range m.part.history {
+		newest = max(newest, c.stamp.Version)
+	}
+	for _, version := range m.part.seen {
+		newest = max(newest, version)
+	}
+	return newest
+}
+
+type digest struct {
+	seen  map[string]uint64
+	sum   []byte
+	floor crdt.Stamp
+}
+
+func (s *state) digest() []byte {
+	sum := s.sum()
+	b := appendSeen(messageHeader(), 2, s.seen)
+	b = appendMessage(b, 3, sum[:shortSum])
+	return appendStamp(b, 4, s.floor)
+}
+
+func readDigest(data []byte) (digest, error) {
+	d := digest{seen: map[string]uint64{}}
+	format := uint64(0)
+	err := walk(data, func(num protowire.Number, value []byte, n uint64, _ []byte) error {
+		switch num {
+		case 1:
+			format = n
+		case 2:
+			return readSeen(d.seen, value)
+		case 3:
+			d.sum = value
+		case 4:
+			return readStamp(&d.floor, value)
+		}
+		return nil
+	})
+	if err == nil && (format != wireFormat || len(d.sum) != shortSum) {
+		err = refuse("format", "digest of format %d", format)
+	}
+	return d, err
+}
+
+// contentDigest is Table.Digest of what is in here, in the order of
+// Spec.objects; kinds of a newer version come last.
+func (s *state) contentDigest() string {
+	rank := func(kind string) int {
+		if i := slices.Index([]string{kindUpstream, kindRoute, kindLimit, kindTenant}, kind); i >= 0 {
+			return i
+		}
+		return 4
+	}
+	live := s.sorted()
+	live = slices.DeleteFunc(live, (*entry).deleted)
+	slices.SortStableFunc(live, func(a, b *entry) int { return cmp.Compare(rank(a.kind), rank(b.kind)) })
+	h := sha256.New()
+	for _, e := range live {
+		writeContent(h, e.kind, e.name, e.data)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// snapshotMagic begins every snapshot; its last byte is the format.
+const snapshotMagic = "meshgw routes\x00\x01"
+
+// snapshot writes s for Restore.
+func (s *state) snapshot() []byte {
+	b := s.appendWhole(append([]byte(snapshotMagic), messageHeader()...))
+	sum := sha256.Sum256(b)
+	return append(b, sum[:]...)
+}
+
+func readSnapshot(data []byte) (message, error) {
+	body, ok := bytes.CutPrefix(data, []byte(snapshotMagic))
+	if !ok || len(body) < sha256.Size {
+		return message{}, refuse("format", "not a snapshot of this version")
+	}
+	end := len(data) - sha256.Size
+	if sum := sha256.Sum256(data[:end]); !bytes.Equal(sum[:], data[end:]) {
+		return message{}, refuse("checksum", "the snapshot is damaged")
+	}
+	m, err := readMessage(body[:len(body)-sha256.Size])
+	if err == nil && m.part == nil {
+		err = refuse("invalid", "the snapshot holds no state")
+	}
+	return m, err
+}

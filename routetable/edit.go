@@ -1,0 +1,270 @@
+package routetable
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/meshgw/meshgw/crdt"
+)
+
+// Edit is a wish to change the table.
+type Edit struct {
+	Spec *Spec // objects to write; those that are there with the same content stay as they are
+
+	Prune  bool     // delete every object that Spec lacks
+	Delete []string // delete these, by kind/name
+	// Source names the file that Spec came from. It owns what it wrote: an
+	// object that it owns and Spec lacks is deleted.
+	Source string
+
+	Author  string    // who
+	Message string    // why
+	At      time.Time // when, by the clock of this node; decides nothing
+
+	// If what is not zero here does not hold, Prepare returns ErrStale.
+	IfVersion crdt.Stamp // newest changeset; without a node, its version alone
+	IfDigest  string     // beginning of Table.Digest
+}
+
+// Pending is an Edit that was checked and waits to be kept. It changes nothing
+// by itself.
+type Pending struct {
+	base  *state
+	next  *state
+	set   *changeset // nil when there is nothing to change
+	table *Table
+	warn  Problems
+}
+
+// Prepare checks an edit in full against the table of now. A faulty one is
+// refused with Problems, whose paths are those of the edit's Spec. The way to
+// make it last is: keep Pending.Snapshot on disk, then Commit; when that says
+// ErrStale, begin again.
+func (s *Store) Prepare(e Edit) (*Pending, error) {
+	st := s.snapshotState()
+	if err := st.condition(e); err != nil {
+		return nil, err
+	}
+	for _, text := range []string{e.Author, e.Message, e.Source} {
+		if len(text) > maxNote {
+			return nil, fmt.Errorf("author, message and source have at most %d bytes each", maxNote)
+		}
+	}
+	if e.Spec == nil {
+		e.Spec = new(Spec)
+	}
+	warnings, err := st.check(e)
+	if err != nil {
+		return nil, err
+	}
+	writes, err := st.writes(e)
+	if err != nil {
+		return nil, err
+	}
+	p := s.pend(st, note{author: e.Author, message: e.Message, at: e.At}, writes)
+	p.warn = warnings
+	return p, nil
+}
+
+// Rollback prepares a change to the content that the table had at version, of
+// whichever node; see Show for stamps without a node. It is a new version with
+// the old content.
+func (s *Store) Rollback(version crdt.Stamp, by Edit) (*Pending, error) {
+	st := s.snapshotState()
+	if err := st.condition(by); err != nil {
+		return nil, err
+	}
+	target, err := st.resolve(version)
+	if err != nil {
+		return nil, err
+	}
+	var writes []write
+	for k, data := range st.at(target.stamp) {
+		writes = st.appendWrite(writes, k, data, st.sourceOf(k))
+	}
+	return s.pend(st, note{by.Author, by.Message, target.stamp.String(), by.At}, writes), nil
+}
+
+func (s *Store) pend(st *state, n note, writes []write) *Pending {
+	p := &Pending{base: st, next: st}
+	if len(writes) > 0 {
+		p.next, p.set = st.commit(s.node, n, writes)
+		p.table = p.next.table()
+	}
+	return p
+}
+
+// Commit makes p the table, and news for the mesh. ErrStale means that a merge
+// or another Commit came between; nothing has changed then.
+func (s *Store) Commit(p *Pending) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state != p.base {
+		return ErrStale
+	}
+	if p.set == nil {
+		return nil
+	}
+	s.tell([]*changeset{p.set})
+	s.publish(p.next, p.table)
+	return nil
+}
+
+// NoChange reports whether the table has that content already. Commit then does
+// nothing.
+func (p *Pending) NoChange() bool { return p.set == nil }
+
+// Stamp names the changeset that Commit makes; without a change, the newest.
+func (p *Pending) Stamp() crdt.Stamp { return p.next.newest() }
+
+// Digest is the Table.Digest that Commit leads to.
+func (p *Pending) Digest() string { return p.next.contentDigest() }
+
+// Snapshot is Store.Snapshot as it will be after Commit.
+func (p *Pending) Snapshot() []byte { return p.next.snapshot() }
+
+// Diff returns what Commit changes, sorted by kind and name.
+func (p *Pending) Diff() []Change {
+	if p.set == nil {
+		return nil
+	}
+	return p.set.revision().Changes
+}
+
+// Warnings returns what is worth a look and refuses nothing.
+func (p *Pending) Warnings() Problems { return p.warn }
+
+// condition compares what the edit was made for with what is here.
+func (s *state) condition(e Edit) error {
+	newest := s.newest()
+	if v := e.IfVersion; !v.IsZero() && (v.Version != newest.Version || v.Node != "" && v.Node != newest.Node) {
+		return fmt.Errorf("%w: it is at %s, not %d", ErrStale, newest, v.Version)
+	}
+	if digest := s.contentDigest(); e.IfDigest != "" && !strings.HasPrefix(digest, e.IfDigest) {
+		return fmt.Errorf("%w: its digest is %.12s, not %.12s", ErrStale, digest, e.IfDigest)
+	}
+	return nil
+}
+
+// check validates the table that e leads to. Mistakes that are there already
+// and that e does not touch, as merges leave them, do not refuse it.
+func (s *state) check(e Edit) (warnings Problems, err error) {
+	merged := Spec{
+		Upstreams: slices.Clone(e.Spec.Upstreams), Routes: slices.Clone(e.Spec.Routes),
+		Limits: slices.Clone(e.Spec.Limits), Tenants: slices.Clone(e.Spec.Tenants),
+	}
+	given := e.Spec.keys()
+	for _, entry := range s.sorted() {
+		if !given[entry.key] && entry.fault == "" && !entry.deleted() && !s.deletes(e, given, entry) {
+			merged.add(entry.object)
+		}
+	}
+	var errs Problems
+	var before map[string]bool
+	for _, p := range Validate(&merged) {
+		ours := p.Object == "" || given[keyOf(p.Object)]
+		if !ours {
+			p.Path = "" // an index that the edit does not have
+			if before == nil {
+				before = messages(Validate(s.spec()))
+			}
+		}
+		switch {
+		case p.Severity == Warning && ours:
+			warnings = append(warnings, p)
+		case p.Severity == Error && (ours || !before[p.Object+p.Message]):
+			errs = append(errs, p)
+		}
+	}
+	return warnings, errs.Err()
+}
+
+func messages(problems Problems) map[string]bool {
+	set := make(map[string]bool, len(problems))
+	for _, p := range problems {
+		set[p.Object+p.Message] = true
+	}
+	return set
+}
+
+func keyOf(object string) key {
+	kind, name, _ := strings.Cut(object, "/")
+	return key{kind, name}
+}
+
+func (s *Spec) keys() map[key]bool {
+	set := map[key]bool{}
+	for o := range s.objects() {
+		set[key{o.kind(), o.name()}] = true
+	}
+	return set
+}
+
+// deletes reports whether e deletes an object that it does not write.
+func (s *state) deletes(e Edit, given map[key]bool, old *entry) bool {
+	if given[old.key] || old.deleted() {
+		return false
+	}
+	return e.Prune || e.Source != "" && old.source == e.Source || slices.Contains(e.Delete, old.key.String())
+}
+
+// writes returns what e changes.
+func (s *state) writes(e Edit) ([]write, error) {
+	var writes []write
+	for o := range e.Spec.objects() {
+		data, err := json.Marshal(o)
+		if err != nil {
+			return nil, fmt.Errorf("write %s %s: %w", o.kind(), o.name(), err)
+		}
+		if len(data) > maxObject {
+			return nil, fmt.Errorf("%s %s has %d bytes, at most %d are possible", o.kind(), o.name(), len(data), maxObject)
+		}
+		k := key{o.kind(), o.name()}
+		source := e.Source
+		if source == "" {
+			source = s.sourceOf(k)
+		}
+		writes = s.appendWrite(writes, k, data, source)
+	}
+	given := e.Spec.keys()
+	for _, old := range s.sorted() {
+		if s.deletes(e, given, old) {
+			writes = s.appendWrite(writes, old.key, nil, "")
+		}
+	}
+	for _, object := range e.Delete {
+		if old := s.entries[keyOf(object)]; old == nil || old.deleted() {
+			return nil, fmt.Errorf("delete %s: there is none", object)
+		}
+	}
+	if len(s.entries)+len(writes) > maxObjects {
+		return nil, fmt.Errorf("the table would have more than %d objects", maxObjects)
+	}
+	return writes, nil
+}
+
+func (s *state) sourceOf(k key) string {
+	if old := s.entries[k]; old != nil {
+		return old.source
+	}
+	return ""
+}
+
+// appendWrite adds the write of data, nil for a deletion, unless it is there.
+func (s *state) appendWrite(writes []write, k key, data []byte, source string) []write {
+	w := write{entry: &entry{key: k, source: source, data: data}}
+	if old := s.entries[k]; old != nil {
+		same := old.deleted() == (data == nil) && bytes.Equal(old.data, data)
+		if same && (old.source == source || data == nil) {
+			return writes
+		}
+		w.replaced, w.before = old.stamp, old.data
+	} else if data == nil {
+		return writes
+	}
+	return append(writes, w)
+}

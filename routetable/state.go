@@ -1,0 +1,345 @@
+package routetable
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/meshgw/meshgw/crdt"
+)
+
+// Bounds of what is kept. Each keeps the newest, so that keeping less is a join
+// like all the rest: what two states would both drop, their join drops too.
+const (
+	maxTombstones   = 10_000
+	maxHistory      = 50
+	maxHistoryBytes = 64 << 20
+	maxAuthors      = 1024
+)
+
+// key names an object.
+type key struct{ kind, name string }
+
+func (k key) String() string { return k.kind + "/" + k.name }
+
+func compareKeys(a, b key) int {
+	return cmp.Or(strings.Compare(a.kind, b.kind), strings.Compare(a.name, b.name))
+}
+
+// entry is the newest write of one object. It never changes.
+type entry struct {
+	key
+	stamp    crdt.Stamp // of the changeset that wrote it
+	replaced crdt.Stamp // of the entry that its writer saw; zero for none
+	source   string     // the file that owns the object; empty for none
+	data     []byte     // the object as canonical JSON; nil for a tombstone
+	unknown  []byte     // fields of a newer version, passed on as they came
+
+	object anObject // nil where this version cannot read data
+	fault  string   // why the object is held back; empty where it is sound
+	sum    [sha256.Size]byte
+}
+
+func (e *entry) deleted() bool { return e.data == nil }
+
+// newer reports whether e wins over o, on every node alike. Equal stamps with
+// different content come only from a node that lost its disk; there the sum
+// decides.
+func (e *entry) newer(o *entry) bool {
+	return cmp.Or(e.stamp.Compare(o.stamp), bytes.Compare(e.sum[:], o.sum[:])) > 0
+}
+
+// ready reads the object and makes up its mind about it, once.
+func (e *entry) ready() *entry {
+	h := sha256.New()
+	writeContent(h, e.kind, e.name, e.data)
+	writeContent(h, e.source, e.replaced.String(), e.unknown)
+	if e.deleted() {
+		h.Write([]byte{1})
+	}
+	e.sum = [sha256.Size]byte(h.Sum(nil))
+	if e.deleted() {
+		return e
+	}
+	object, err := decodeObject(e.kind, e.data)
+	switch {
+	case err != nil:
+		e.fault = "this version cannot read it: " + err.Error()
+	case object.name() != e.name:
+		e.fault = "it names itself " + object.name()
+	default:
+		e.object = object
+		if errs := validateObject(object).Errors(); len(errs) > 0 {
+			e.fault = errs[0].Error()
+		}
+	}
+	return e
+}
+
+func decodeObject(kind string, data []byte) (anObject, error) {
+	var o anObject
+	switch kind {
+	case kindUpstream:
+		o = new(Upstream)
+	case kindRoute:
+		o = new(Route)
+	case kindLimit:
+		o = new(Limit)
+	case kindTenant:
+		o = new(Tenant)
+	default:
+		return nil, errUnknownKind
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	return o, dec.Decode(o)
+}
+
+// state is all that a Store replicates. A published state never changes.
+type state struct {
+	entries map[key]*entry
+	floor   crdt.Stamp        // the newest tombstone ever dropped
+	seen    map[string]uint64 // by node, its newest changeset that is in here
+	history []*changeset      // oldest first
+
+	waiting map[crdt.Stamp]*changeset // their predecessors are missing; not replicated
+}
+
+func newState() *state {
+	return &state{entries: map[key]*entry{}, seen: map[string]uint64{}, waiting: map[crdt.Stamp]*changeset{}}
+}
+
+func (s *state) clone() *state {
+	return &state{
+		entries: maps.Clone(s.entries), floor: s.floor, seen: maps.Clone(s.seen),
+		history: slices.Clone(s.history), waiting: maps.Clone(s.waiting),
+	}
+}
+
+// put joins one entry and reports whether it is news.
+func (s *state) put(e *entry) bool {
+	old := s.entries[e.key]
+	if old == nil && e.stamp.Compare(s.floor) <= 0 {
+		return false // deleted here, so long ago that the tombstone is gone
+	}
+	if old != nil && !e.newer(old) {
+		return false
+	}
+	s.entries[e.key] = e
+	return true
+}
+
+// join merges another state and reports whether anything changed, and which
+// live objects were dropped because they are gone there.
+func (s *state) join(o *state, whole bool) (changed bool, lost []*entry) {
+	if whole {
+		for k, e := range s.entries {
+			if o.entries[k] == nil && e.stamp.Compare(o.floor) <= 0 {
+				delete(s.entries, k)
+				changed = true
+				if !e.deleted() {
+					lost = append(lost, e)
+				}
+			}
+		}
+	}
+	for _, e := range o.entries {
+		changed = s.put(e) || changed
+	}
+	if whole && s.floor.Less(o.floor) {
+		s.floor, changed = o.floor, true
+	}
+	for node, version := range o.seen {
+		changed = s.see(crdt.Stamp{Version: version, Node: node}) || changed
+	}
+	for _, c := range o.history {
+		changed = s.remember(c) || changed
+	}
+	s.trim()
+	return changed, lost
+}
+
+// apply joins a changeset whose predecessors are all in here.
+func (s *state) apply(c *changeset) (changed bool) {
+	for _, w := range c.writes {
+		changed = s.put(w.entry) || changed
+	}
+	changed = s.see(c.stamp) || changed
+	changed = s.remember(c) || changed
+	s.trim()
+	return changed
+}
+
+// release applies what waits and need not any more.
+func (s *state) release() (changed bool) {
+	for again := true; again; {
+		again = false
+		for stamp, c := range s.waiting {
+			if s.coversAll(c.after) {
+				delete(s.waiting, stamp)
+				s.apply(c)
+				again, changed = true, true
+			}
+		}
+	}
+	return changed
+}
+
+func (s *state) see(stamp crdt.Stamp) bool {
+	if stamp.Version <= s.seen[stamp.Node] {
+		return false
+	}
+	s.seen[stamp.Node] = stamp.Version
+	return true
+}
+
+// covers reports whether the changeset of stamp is in here.
+func (s *state) covers(stamp crdt.Stamp) bool { return stamp.Version <= s.seen[stamp.Node] }
+
+func (s *state) coversAll(seen map[string]uint64) bool {
+	for node, version := range seen {
+		if !s.covers(crdt.Stamp{Version: version, Node: node}) && !s.forgotten(version) {
+			return false
+		}
+	}
+	return true
+}
+
+// forgotten reports whether an author as old as version may have been trimmed.
+func (s *state) forgotten(version uint64) bool {
+	if len(s.seen) < maxAuthors {
+		return false
+	}
+	for _, v := range s.seen {
+		if v < version {
+			return false
+		}
+	}
+	return true
+}
+
+// remember keeps a changeset in the history, if it is new enough.
+func (s *state) remember(c *changeset) bool {
+	i, found := slices.BinarySearchFunc(s.history, c, (*changeset).compare)
+	if found {
+		return false
+	}
+	before := len(s.history)
+	s.history = slices.Insert(s.history, i, c)
+	drop := s.excess()
+	s.history = slices.Delete(s.history, 0, drop)
+	return i >= drop || len(s.history) != before
+}
+
+// excess counts the oldest changesets that are too many or too big.
+func (s *state) excess() int {
+	size, kept := 0, 0
+	for _, c := range slices.Backward(s.history) {
+		size += len(c.raw)
+		if kept == maxHistory || size > maxHistoryBytes && kept > 0 {
+			break
+		}
+		kept++
+	}
+	return len(s.history) - kept
+}
+
+// trim keeps the newest tombstones and authors.
+func (s *state) trim() {
+	var tombs []*entry
+	for _, e := range s.entries {
+		if e.deleted() {
+			tombs = append(tombs, e)
+		}
+	}
+	if n := len(tombs) - maxTombstones; n > 0 {
+		slices.SortFunc(tombs, func(a, b *entry) int { return a.stamp.Compare(b.stamp) })
+		if dropped := tombs[n-1].stamp; s.floor.Less(dropped) {
+			s.floor = dropped
+		}
+	}
+	for _, e := range tombs {
+		if e.stamp.Compare(s.floor) <= 0 {
+			delete(s.entries, e.key)
+		}
+	}
+	if n := len(s.seen) - maxAuthors; n > 0 {
+		oldest := slices.SortedFunc(maps.Keys(s.seen), func(a, b string) int {
+			return crdt.Stamp{Version: s.seen[a], Node: a}.Compare(crdt.Stamp{Version: s.seen[b], Node: b})
+		})
+		for _, node := range oldest[:n] {
+			delete(s.seen, node)
+		}
+	}
+}
+
+// newest is the stamp of the newest changeset in here.
+func (s *state) newest() crdt.Stamp {
+	var newest crdt.Stamp
+	for node, version := range s.seen {
+		if stamp := (crdt.Stamp{Version: version, Node: node}); newest.Less(stamp) {
+			newest = stamp
+		}
+	}
+	return newest
+}
+
+// sorted returns the entries by key.
+func (s *state) sorted() []*entry {
+	return slices.SortedFunc(maps.Values(s.entries), func(a, b *entry) int { return compareKeys(a.key, b.key) })
+}
+
+// sum is equal for equal states.
+func (s *state) sum() [sha256.Size]byte {
+	h := sha256.New()
+	var version [8]byte
+	for _, e := range s.sorted() {
+		h.Write(e.sum[:])
+		binary.BigEndian.PutUint64(version[:], e.stamp.Version)
+		h.Write(version[:])
+		writeContent(h, e.stamp.Node, "", nil)
+	}
+	writeContent(h, "floor", s.floor.String(), nil)
+	for _, c := range s.history {
+		h.Write(c.sum[:])
+	}
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
+// spec returns the objects that this version can serve, sorted by name.
+func (s *state) spec() *Spec {
+	spec := new(Spec)
+	for _, e := range s.sorted() {
+		if e.fault == "" {
+			spec.add(e.object)
+		}
+	}
+	return spec
+}
+
+func (s *Spec) add(o anObject) {
+	switch o := o.(type) {
+	case *Upstream:
+		s.Upstreams = append(s.Upstreams, *o)
+	case *Route:
+		s.Routes = append(s.Routes, *o)
+	case *Limit:
+		s.Limits = append(s.Limits, *o)
+	case *Tenant:
+		s.Tenants = append(s.Tenants, *o)
+	}
+}
+
+// table compiles what can be served. The digest is over everything, so that it
+// is equal on nodes of different versions too.
+func (s *state) table() *Table {
+	t := compile(s.spec(), func(kind, name string) crdt.Stamp { return s.entries[key{kind, name}].stamp }, nil)
+	t.stamp = s.newest()
+	t.digest = s.contentDigest()
+	return t
+}
