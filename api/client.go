@@ -48,7 +48,7 @@ func New(base, token string, client *http.Client) (*Client, error) {
 		return nil, fmt.Errorf("parse admin address: %w", err)
 	}
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.User != nil {
-		return nil, fmt.Errorf("admin address %q: want http://HOST:PORT", base)
+		return nil, fmt.Errorf("admin address %q: want http://HOST:PORT", u.Redacted())
 	}
 	if u.Hostname() == "" { // as a node is told to listen: :9901
 		u.Host = "127.0.0.1" + u.Host
