@@ -119,17 +119,6 @@ func TestForeignBytesAreRefusedWhole(t *testing.T) {
 	}
 }
 
-func TestDeadIncarnationsAreNotHeeded(t *testing.T) {
-	v := failover.Verdicts{Incarnation: 1, Verdicts: []failover.Verdict{{Upstream: "a", URL: "u", Open: true}}}
-	if !v.Of("n", 1, "a", "u").Open || v.Of("n", 2, "a", "u").Open || v.Of("n", 1, "b", "u").Open {
-		t.Error("a verdict counts for its incarnation and endpoint alone")
-	}
-	l := failover.Loads{Incarnation: 1, Loads: []failover.Load{{Upstream: "a", Headroom: 5}}}
-	if l.Of(1, "a").Headroom != 5 || l.Of(2, "a").Headroom != 0 || l.Of(1, "b").Headroom != 0 {
-		t.Error("a load counts for its incarnation and upstream alone")
-	}
-}
-
 func TestEndpointTellsItsVerdict(t *testing.T) {
 	e := old(1)[0]
 	if v, ok := e.Verdict("a", failover.Check{}); ok {

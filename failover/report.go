@@ -12,28 +12,12 @@ type Verdict struct {
 	Reason        string // why its breaker opened or its checks fail
 }
 
-// Verdicts are all that a node says of endpoints. They change seldom. What an
-// incarnation said counts as long as it lives: see Of.
+// Verdicts are all that a node says of endpoints. They change seldom. They count
+// as long as the incarnation lives that said them: see NewView.
 type Verdicts struct {
 	Incarnation uint32
 	Region      string
 	Verdicts    []Verdict
-}
-
-// Of returns what v says of an endpoint as the word of node id, which lives as
-// incarnation. What another incarnation said is not heeded.
-func (v Verdicts) Of(id string, incarnation uint32, upstream, url string) Witness {
-	w := Witness{ID: id}
-	if v.Incarnation != incarnation {
-		return w
-	}
-	for _, verdict := range v.Verdicts {
-		if verdict.Upstream == upstream && verdict.URL == url {
-			w.Check, w.Open, w.Reason = verdict.Check, verdict.Open, verdict.Reason
-			break
-		}
-	}
-	return w
 }
 
 // Verdict returns what this node has to say of e at now, with what its own
@@ -70,20 +54,6 @@ type Loads struct {
 	Incarnation uint32
 	Region      string
 	Loads       []Load
-}
-
-// Of returns what l says of an upstream; the zero Load when another incarnation
-// than the living one said it, or nothing was said.
-func (l Loads) Of(incarnation uint32, upstream string) Load {
-	if l.Incarnation != incarnation {
-		return Load{}
-	}
-	for _, load := range l.Loads {
-		if load.Upstream == upstream {
-			return load
-		}
-	}
-	return Load{}
 }
 
 // The bounds of headroom.

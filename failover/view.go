@@ -1,0 +1,166 @@
+package failover
+
+import "time"
+
+// Peer is a live node and what it told of endpoints and of its room. Its
+// Verdicts and Loads count only if its living incarnation told them.
+type Peer struct {
+	ID          string
+	Region      string
+	Incarnation uint32
+	Weight      int
+	Ready       bool      // neither draining nor overloaded nor isolated
+	Heard       time.Time // when its Loads last came; it tells them every second
+	Verdicts    Verdicts
+	Loads       Loads
+}
+
+// View is what a node knows of all live nodes, itself included, at one moment.
+// It never changes.
+type View struct {
+	self     Peer
+	byRegion map[string][]Peer
+	verdicts map[subject]map[string]Verdict // by node id
+	loads    map[subject]Load               // url holds the node id
+}
+
+// subject is what a node tells something of.
+type subject struct{ upstream, url string }
+
+// NewView returns the view of the node self of peers, which do not contain it.
+func NewView(self Peer, peers []Peer) *View {
+	v := &View{self: self, byRegion: map[string][]Peer{}, verdicts: map[subject]map[string]Verdict{}, loads: map[subject]Load{}}
+	v.add(self)
+	for _, p := range peers {
+		v.add(p)
+	}
+	return v
+}
+
+func (v *View) add(p Peer) {
+	v.byRegion[p.Region] = append(v.byRegion[p.Region], p)
+	if p.Verdicts.Incarnation == p.Incarnation {
+		for _, verdict := range p.Verdicts.Verdicts {
+			of := subject{verdict.Upstream, verdict.URL}
+			if v.verdicts[of] == nil {
+				v.verdicts[of] = map[string]Verdict{}
+			}
+			v.verdicts[of][p.ID] = verdict
+		}
+	}
+	if p.Loads.Incarnation == p.Incarnation {
+		for _, load := range p.Loads.Loads {
+			v.loads[subject{load.Upstream, p.ID}] = load
+		}
+	}
+}
+
+// Hearing is what is to be weighed about an endpoint.
+type Hearing struct {
+	Self      string
+	Witnesses []Witness // the live nodes of its region
+	Checkers  []string  // those that check it: see Checkers
+}
+
+// Hear returns what the nodes of a region tell of an endpoint of an upstream.
+// interval is that of its checks, 0 without. Where the region has no live node,
+// those of the node's own region see to its endpoints.
+func (v *View) Hear(now time.Time, upstream, url, region string, interval time.Duration) Hearing {
+	nodes := v.byRegion[region]
+	if len(nodes) == 0 {
+		nodes = v.byRegion[v.self.Region]
+	}
+	h := Hearing{Self: v.self.ID}
+	said := v.verdicts[subject{upstream, url}]
+	var ids []string
+	for _, p := range nodes {
+		verdict := said[p.ID]
+		h.Witnesses = append(h.Witnesses, Witness{
+			ID: p.ID, Check: verdict.Check, Open: verdict.Open, Reason: verdict.Reason,
+			Silent: p.ID != v.self.ID && interval > 0 && now.Sub(p.Heard) > max(2*interval, silence),
+		})
+		ids = append(ids, p.ID)
+	}
+	h.Checkers = Checkers(ids, upstream, url)
+	return h
+}
+
+// silence is how long a node may be quiet whatever the interval: it tells its
+// loads once a second, and news may be late.
+const silence = 2 * time.Second
+
+// Assigned reports whether the node itself is to check the endpoint now.
+func (h Hearing) Assigned() bool {
+	var seen [MaxCheckers]Witness
+	self := -1
+	for i, id := range h.Checkers {
+		if id == h.Self {
+			self = i
+		}
+		for _, w := range h.Witnesses {
+			if w.ID == id {
+				seen[i] = w
+			}
+		}
+	}
+	return self == 0 || self == 1 || self == 2 && ThirdNeeded(seen[0], seen[1])
+}
+
+// Decide weighs what was heard: see Decide.
+func (h Hearing) Decide(novice bool) Decision {
+	return Decide(h.Self, novice, h.Witnesses, h.Checkers)
+}
+
+// Demand returns what clients of the node's region want of an upstream, own
+// being what they want of the node itself, in requests/s.
+func (v *View) Demand(upstream string, own float64) Demand {
+	d := Demand{Own: own}
+	for _, p := range v.byRegion[v.self.Region] {
+		if p.ID != v.self.ID {
+			d.Siblings += v.loads[subject{upstream, p.ID}].Demand
+		}
+	}
+	return d
+}
+
+// Gateways returns the live nodes of another region, and each as a way to an
+// upstream's endpoints there.
+func (v *View) Gateways(upstream, region string) ([]Peer, []Gateway) {
+	peers := v.byRegion[region]
+	gateways := make([]Gateway, len(peers))
+	for i, p := range peers {
+		load := v.loads[subject{upstream, p.ID}]
+		gateways[i] = Gateway{Weight: p.Weight, Room: load.Headroom + load.Foreign, Ready: p.Ready}
+	}
+	return peers, gateways
+}
+
+// Region returns what is known of an upstream in a region, but for its Health
+// and Unchecked, which the caller fills in: see Balancer.Health and HealthOf.
+// direct says that its endpoints are reached without its nodes.
+func (v *View) Region(upstream, region string, direct bool) Region {
+	r := Region{Name: region, Access: FullAccess}
+	_, gateways := v.Gateways(upstream, region)
+	for _, g := range gateways {
+		r.Room += g.Room
+	}
+	switch {
+	case region == v.self.Region:
+	case direct:
+		r.Room = directRoom
+	default:
+		r.Access = AccessOf(gateways)
+	}
+	for name, peers := range v.byRegion {
+		for _, p := range peers {
+			if name != region && name != v.self.Region {
+				r.Wanted += v.loads[subject{upstream, p.ID}].Wanted
+			}
+		}
+	}
+	return r
+}
+
+// directRoom is the room of a region whose endpoints are reached directly: more
+// than anybody wants. Their connections are bounded by the node's own slots.
+const directRoom = 1e12
