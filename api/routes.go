@@ -3,7 +3,6 @@ package api
 import (
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -87,16 +86,4 @@ const etagDigits = 12
 // ETag is the entity tag of a table: "VERSION-DIGEST12", with the quotes.
 func ETag(version uint64, digest string) string {
 	return fmt.Sprintf("%q", strconv.FormatUint(version, 10)+"-"+digest[:min(len(digest), etagDigits)])
-}
-
-// MatchETag reports whether a precondition holds for a table. It is an ETag,
-// a list of them, "*", or a bare version, which says nothing of the digest.
-func MatchETag(precondition string, version uint64, digest string) bool {
-	for want := range strings.SplitSeq(precondition, ",") {
-		want = strings.TrimSpace(want)
-		if want == "*" || want == ETag(version, digest) || strings.Trim(want, `"`) == strconv.FormatUint(version, 10) {
-			return true
-		}
-	}
-	return false
 }
