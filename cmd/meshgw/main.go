@@ -1,3 +1,110 @@
+// Meshgw is a gateway mesh without a centre: this program runs a node of it,
+// and asks and commands nodes over their admin API.
 package main
 
-func main() {}
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/meshgw/meshgw/api"
+	"github.com/meshgw/meshgw/node"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// The exit codes of every command.
+const (
+	exitDone  = 0
+	exitNo    = 1 // the answer is no: not valid, not in time, not started
+	exitUsage = 2 // what was asked does not parse, or nobody could be reached
+)
+
+// run is the program without its process: it does what args say until that is
+// done or ctx is, and returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	understood := false
+	root := rootCommand()
+	root.PersistentPreRun = func(*cobra.Command, []string) { understood = true }
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return exitDone
+	}
+	code := exitNo
+	if !understood || errors.Is(err, errUsage) || errors.Is(err, node.ErrSettings) || errors.Is(err, api.ErrUnreachable) {
+		code = exitUsage
+	}
+	if !errors.Is(err, errSaid) {
+		complain(stderr, cmd, err, understood)
+	}
+	return code
+}
+
+var (
+	errUsage = errors.New("usage")            // marks arguments that only their command can judge
+	errSaid  = errors.New("has been printed") // marks a no that the output tells already
+)
+
+// complain writes an error as its reader needs it: mistakes of a file on lines
+// of their own, so that editors find the places.
+func complain(stderr io.Writer, cmd *cobra.Command, err error, understood bool) {
+	text := strings.TrimSuffix(err.Error(), "\n")
+	switch {
+	case errors.Is(err, node.ErrSettings):
+		say(stderr, "meshgw: bad settings:\n%s\n", text)
+	case errors.Is(err, node.ErrRefused):
+		say(stderr, "meshgw: refused to start:\n%s\n", text)
+	default:
+		say(stderr, "meshgw: %s\n", text)
+	}
+	if !understood {
+		say(stderr, "Run '%s --help' for usage.\n", cmd.CommandPath())
+	}
+}
+
+func rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "meshgw",
+		Short: "An HTTP gateway mesh without a centre",
+		Long: `meshgw runs equal gateway nodes that find each other by gossip, share one
+route table and proxy requests, each on its own.
+
+Exit codes: 0 done; 1 the answer is no; 2 usage, settings that do not parse, or
+a node that could not be reached.`,
+		Example: `  meshgw demo --for 30s
+  meshgw agent --routes routes.yaml
+  meshgw status --watch`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	group(root)
+	root.AddCommand(demoCommand(), statusCommand(), routesCommand(), drainCommand(), undrainCommand(), keygenCommand(), versionCommand())
+	return root
+}
+
+// group makes cmd one that only holds others: alone it shows its help, and a
+// word that is none of its commands is an error, which cobra lets pass.
+func group(cmd *cobra.Command) {
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath())
+		}
+		return nil
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/meshgw/meshgw/api"
+)
+
+// target is which node a client command asks.
+type target struct {
+	admin string
+	token string
+}
+
+// addTarget gives cmd the flags of a client command.
+func addTarget(cmd *cobra.Command) *target {
+	var t target
+	cmd.Flags().StringVar(&t.admin, "admin", "", "admin address of the node to ask, or MESHGW_ADMIN (default "+api.DefaultURL+")")
+	cmd.Flags().StringVar(&t.token, "token", "", "bearer token, or MESHGW_TOKEN")
+	return &t
+}
+
+func (t *target) client() (*api.Client, error) {
+	c, err := api.New(cmp.Or(t.admin, os.Getenv("MESHGW_ADMIN"), api.DefaultURL), cmp.Or(t.token, os.Getenv("MESHGW_TOKEN")), nil)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errUsage, err)
+	}
+	return c, nil
+}
+
+// addOutput gives cmd the flag -o, which says how it prints its answer.
+func addOutput(cmd *cobra.Command, formats ...string) *oneOf {
+	o := &oneOf{value: formats[0], of: formats}
+	cmd.Flags().VarP(o, "output", "o", "how to print the answer")
+	return o
+}
+
+// oneOf is a flag that takes one of a few words.
+type oneOf struct {
+	value string
+	of    []string
+}
+
+func (o *oneOf) String() string { return o.value }
+
+// Set takes one of the words.
+func (o *oneOf) Set(value string) error {
+	if !slices.Contains(o.of, value) {
+		return fmt.Errorf("want one of %s", o.Type())
+	}
+	o.value = value
+	return nil
+}
+
+// Type names the words, for the help.
+func (o *oneOf) Type() string {
+	return strings.Join(o.of, "|")
+}
+
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// say prints for the user. Where nobody reads any more there is nobody to tell.
+func say(w io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }

@@ -1,0 +1,228 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/meshgw/meshgw/api"
+)
+
+// maxRouteFile is what a node takes.
+const maxRouteFile = 16 << 20
+
+func routesCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "routes",
+		Short: "Check, apply and read the route table",
+		Example: `  meshgw routes validate routes.yaml
+  meshgw routes diff routes.yaml
+  meshgw routes apply routes.yaml --wait all -m "orders move to eu"`,
+	}
+	group(cmd)
+	cmd.AddCommand(applyCommand(), getCommand(), showCommand(), diffCommand(), historyCommand(), rollbackCommand(), explainCommand())
+	return cmd
+}
+
+func getCommand() *cobra.Command {
+	return documentCommand("get", "Print the table as a route file", "  meshgw routes get\n  meshgw routes get -o json", cobra.NoArgs)
+}
+
+func showCommand() *cobra.Command {
+	return documentCommand("show VERSION", "Print the table as it was at a version", "  meshgw routes show 12\n  meshgw routes show 12@eu-1", cobra.ExactArgs(1))
+}
+
+func documentCommand(use, short, example string, args cobra.PositionalArgs) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short, Example: example, Args: args}
+	t := addTarget(cmd)
+	output := addOutput(cmd, "yaml", "json")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		client, err := t.client()
+		if err != nil {
+			return err
+		}
+		version := ""
+		if len(args) > 0 {
+			version = args[0]
+		}
+		doc, _, err := client.Document(cmd.Context(), version, output.value == "json")
+		if err != nil {
+			return err
+		}
+		_, err = cmd.OutOrStdout().Write(doc)
+		return err
+	}
+	return cmd
+}
+
+func historyCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "history",
+		Short:   "List the changesets that the node remembers, the newest first",
+		Example: "  meshgw routes history",
+		Args:    cobra.NoArgs,
+	}
+	t := addTarget(cmd)
+	output := addOutput(cmd, "text", "json")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		client, err := t.client()
+		if err != nil {
+			return err
+		}
+		all, err := client.History(cmd.Context())
+		if err != nil {
+			return err
+		}
+		if output.value == "json" {
+			return printJSON(cmd.OutOrStdout(), all)
+		}
+		return printHistory(cmd.OutOrStdout(), all)
+	}
+	return cmd
+}
+
+func printHistory(w io.Writer, all []api.Changeset) error {
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	say(t, "CHANGESET\tAT\tBY\tCHANGES\tCONFLICT\tWHY\n")
+	for _, c := range all {
+		conflict := "-"
+		if c.Conflict {
+			conflict = "yes"
+		}
+		say(t, "%s\t%s\t%s\t%d\t%s\t%s\n", c.ID, c.At.Local().Format(time.DateTime), orDash(c.By), len(c.Changes), conflict, c.Message)
+	}
+	return t.Flush()
+}
+
+func explainCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "explain METHOD URL",
+		Short:   "Say which route answers a request, why, and which came close",
+		Long:    "explain exits 1 where no route answers.",
+		Example: `  meshgw routes explain GET http://api.example.com/v1/orders -H "x-beta: 1"`,
+		Args:    cobra.ExactArgs(2),
+	}
+	t := addTarget(cmd)
+	output := addOutput(cmd, "text", "json")
+	headers := cmd.Flags().StringArrayP("header", "H", nil, "header field of the request, as `\"NAME: VALUE\"`; repeatable")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		client, err := t.client()
+		if err != nil {
+			return err
+		}
+		e, err := client.Explain(cmd.Context(), api.ExplainRequest{Method: args[0], URL: args[1], Headers: *headers})
+		if err != nil {
+			return err
+		}
+		if output.value == "json" {
+			err = printJSON(cmd.OutOrStdout(), e)
+		} else {
+			printExplanation(cmd.OutOrStdout(), e)
+		}
+		if err == nil && e.Route == "" {
+			err = errSaid
+		}
+		return err
+	}
+	return cmd
+}
+
+func printExplanation(w io.Writer, e api.Explanation) {
+	if e.Route == "" {
+		say(w, "no route answers: %s\n", e.Why)
+	} else {
+		say(w, "route %s answers: %s\n", e.Route, e.Why)
+	}
+	if e.Upstream != "" {
+		say(w, "upstream %s\n", e.Upstream)
+	}
+	for _, n := range e.Near {
+		say(w, "near: %s: %s\n", n.Route, n.Why)
+	}
+	say(w, "node %s, table %d %s\n", e.Node, e.Version, short(e.Digest))
+}
+
+// readRouteFile reads what a command was told to; - is standard input.
+func readRouteFile(path string, stdin io.Reader) ([]byte, error) {
+	in := stdin
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, fmt.Errorf("%w: read route file: %w", errUsage, err)
+		}
+		defer f.Close() //nolint:errcheck // only read
+		in = f
+	}
+	doc, err := io.ReadAll(io.LimitReader(in, maxRouteFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("%w: read route file: %w", errUsage, err)
+	}
+	if len(doc) > maxRouteFile {
+		return nil, fmt.Errorf("route file %s is larger than %d bytes", path, maxRouteFile)
+	}
+	return doc, nil
+}
+
+// places puts the name of the file before each mistake that a node found in it.
+func places(path string, err error) error {
+	p, ok := errors.AsType[*api.Problem](err)
+	if !ok || len(p.Errors) == 0 {
+		return err
+	}
+	lines := []string{p.Detail}
+	for _, m := range p.Errors {
+		lines = append(lines, path+":"+m.String())
+	}
+	return errors.New(strings.Join(lines, "\n"))
+}
+
+// follow shows node by node who holds a version, until enough do.
+func follow(ctx context.Context, w io.Writer, client *api.Client, what string, version uint64, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	told := map[string]bool{}
+	var last api.Wait
+	for {
+		status, err := client.Status(ctx)
+		if err == nil {
+			last = status.Held(what, version)
+			tellHolders(w, status, version, told)
+		}
+		if err == nil && last.Done() {
+			_, err = fmt.Fprintf(w, "%d of %d nodes hold version %d\n", last.Held, last.Wanted, version)
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return lateError(last, version)
+		case <-time.After(followStep):
+		}
+	}
+}
+
+// followStep is often enough to look smooth.
+const followStep = 50 * time.Millisecond
+
+func tellHolders(w io.Writer, s api.Status, version uint64, told map[string]bool) {
+	for _, m := range s.Members {
+		if m.Status == api.MemberAlive && m.RoutesVersion >= version && !told[m.Name] {
+			told[m.Name] = true
+			say(w, "%s holds version %d\n", m.Name, m.RoutesVersion)
+		}
+	}
+}
+
+func lateError(w api.Wait, version uint64) error {
+	lines := []string{fmt.Sprintf("%d of %d nodes hold version %d in time", w.Held, w.Wanted, version)}
+	for _, l := range w.Late {
+		lines = append(lines, fmt.Sprintf("late: %s holds version %d: %s", l.Name, l.RoutesVersion, orDash(l.Reason)))
+	}
+	return errors.New(strings.Join(lines, "\n"))
+}
