@@ -2,6 +2,7 @@ package routetable
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -117,7 +118,7 @@ func covers(a, b []string) bool {
 
 // didYouMean suggests the nearest of known, if one is near.
 func didYouMean(word string, known map[string]struct{}) string {
-	best, bestDistance := "", max(1, len(word)/3)+1
+	best, bestDistance := "", min(max(1, len(word)/3), len(word)-1)+1
 	if len(known) > maxList || len(word) > maxName {
 		return ""
 	}
@@ -155,3 +156,5 @@ func editDistance(a, b string) int {
 	}
 	return last[len(b)]
 }
+
+func sortedKeys(set map[string]struct{}) []string { return slices.Sorted(maps.Keys(set)) }

@@ -1,0 +1,181 @@
+package routetable
+
+import (
+	"encoding"
+	"fmt"
+	"math"
+	"reflect"
+	"strconv"
+	"strings"
+)
+
+// decoder fills plain data from a tree and collects every mistake on the way.
+type decoder struct{ problems Problems }
+
+func valueOf[T any](into *T) reflect.Value { return reflect.ValueOf(into).Elem() }
+
+func decodeList[T any](d *decoder, name string, objects map[string][]*node, into *[]T) {
+	if len(objects[name]) == 0 {
+		return
+	}
+	*into = make([]T, len(objects[name]))
+	for i, n := range objects[name] {
+		d.value(n, fmt.Sprintf("%s[%d]", name, i), reflect.ValueOf(into).Elem().Index(i))
+	}
+}
+
+func (d *decoder) report(n *node, path, format string, args ...any) {
+	d.problems = append(d.problems, n.problem(path, format, args...))
+}
+
+// value decodes n into v.
+func (d *decoder) value(n *node, path string, v reflect.Value) {
+	if v.Kind() == reflect.Pointer {
+		if n.shape == nothing {
+			d.report(n, path, "expected %s, got nothing", expected(v.Type().Elem()))
+			return
+		}
+		v.Set(reflect.New(v.Type().Elem()))
+		v = v.Elem()
+	}
+	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+		d.text(n, path, u)
+		return
+	}
+	want := scalar
+	switch v.Kind() {
+	case reflect.Struct, reflect.Map:
+		want = mapping
+	case reflect.Slice:
+		want = list
+	}
+	if n.shape != want {
+		d.report(n, path, "expected %s, got %s", expected(v.Type()), n.shape)
+		return
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		d.structure(n, path, v)
+	case reflect.Map:
+		d.texts(n, path, v)
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), len(n.items), len(n.items)))
+		for i, item := range n.items {
+			d.value(item, fmt.Sprintf("%s[%d]", path, i), v.Index(i))
+		}
+	default:
+		d.scalar(n, path, v)
+	}
+}
+
+func (d *decoder) text(n *node, path string, u encoding.TextUnmarshaler) {
+	if n.shape != scalar {
+		d.report(n, path, "expected a value, got %s", n.shape)
+	} else if err := u.UnmarshalText([]byte(n.text)); err != nil {
+		d.report(n, path, "%v, got %q", err, n.text)
+	}
+}
+
+func (d *decoder) structure(n *node, path string, v reflect.Value) {
+	t := v.Type()
+	fields := make(map[string]int, t.NumField())
+	for i := range t.NumField() {
+		fields[fieldName(t.Field(i))] = i
+	}
+	for i, k := range n.keys {
+		field, known := fields[k.text]
+		if !known {
+			d.report(k, path+"."+k.text, "unknown key %q%s", k.text, suggestion(k.text, fields))
+			continue
+		}
+		d.value(n.items[i], path+"."+k.text, v.Field(field))
+	}
+	for i := range t.NumField() {
+		if f := t.Field(i); required(f) && n.get(fieldName(f)) == nil && !strings.HasPrefix(path, "defaults.") {
+			d.report(n, path, "%s is missing", fieldName(f))
+		}
+	}
+}
+
+// fieldName is the name of a field in a route file.
+func fieldName(f reflect.StructField) string {
+	name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+	return name
+}
+
+// required reports whether a field must be written.
+func required(f reflect.StructField) bool {
+	return !strings.Contains(f.Tag.Get("json"), "omitempty")
+}
+
+func suggestion(key string, fields map[string]int) string {
+	known := make(map[string]struct{}, len(fields))
+	for name := range fields {
+		known[name] = struct{}{}
+	}
+	if hint := didYouMean(key, known); hint != "" || len(known) == 0 {
+		return hint
+	}
+	return ": expected one of " + strings.Join(sortedKeys(known), ", ")
+}
+
+func (d *decoder) texts(n *node, path string, v reflect.Value) {
+	m := reflect.MakeMap(v.Type())
+	for i, k := range n.keys {
+		value := reflect.New(v.Type().Elem()).Elem()
+		d.value(n.items[i], path+"."+k.text, value)
+		m.SetMapIndex(reflect.ValueOf(k.text), value)
+	}
+	v.Set(m)
+}
+
+func (d *decoder) scalar(n *node, path string, v reflect.Value) {
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(n.text)
+		return
+	case reflect.Bool:
+		if !n.quoted && (n.text == "true" || n.text == "false") {
+			v.SetBool(n.text == "true")
+			return
+		}
+	case reflect.Int, reflect.Int64:
+		if x, err := strconv.ParseInt(n.text, 10, 64); err == nil && !n.quoted {
+			v.SetInt(x)
+			return
+		}
+	case reflect.Float64:
+		if x, err := strconv.ParseFloat(n.text, 64); err == nil && !n.quoted && !math.IsNaN(x) && !math.IsInf(x, 0) {
+			v.SetFloat(x)
+			return
+		}
+	}
+	d.report(n, path, "expected %s, got %q", expected(v.Type()), n.text)
+}
+
+// expected says what a field of type t takes.
+func expected(t reflect.Type) string {
+	switch t {
+	case reflect.TypeFor[Duration]():
+		return "a duration"
+	case reflect.TypeFor[Bytes]():
+		return "a size"
+	case reflect.TypeFor[Rate]():
+		return "a rate"
+	}
+	switch t.Kind() {
+	case reflect.String:
+		return "text"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Int, reflect.Int64:
+		return "a whole number"
+	case reflect.Float64:
+		return "a number"
+	case reflect.Slice:
+		return "a list"
+	case reflect.Struct, reflect.Map:
+		return "a mapping"
+	}
+	return "a value"
+}

@@ -1,0 +1,278 @@
+package routetable
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+)
+
+// Source is the text of one route file: YAML, or JSON, which is YAML.
+type Source struct {
+	Name string // for messages
+	Data []byte
+}
+
+// File is what one or several route files say, with the places where they say
+// it.
+type File struct {
+	Spec    *Spec
+	objects map[string][]*node // by list: upstreams, routes, limits, tenants
+}
+
+// Decode reads route files as one. It is strict: an unknown key, a value of the
+// wrong form, a duplicate key or an object that is there twice are errors, and
+// all of them are reported at once, as Problems with file, line and column.
+//
+// A top-level block "defaults" gives, per kind (upstream, route, limit, tenant),
+// what holds for those objects of the same file that do not say otherwise;
+// mappings in it are merged key by key, lists and values replaced.
+//
+// ${NAME} and ${NAME:-default} are asked of env, which may be nil where none may
+// be read, as for files of strangers; $${ stands for ${.
+//
+// Decode checks forms only. See Validate for the rest.
+func Decode(env func(name string) (value string, set bool), files ...Source) (*File, error) {
+	f := &File{Spec: new(Spec), objects: map[string][]*node{}}
+	var problems Problems
+	for _, file := range files {
+		root, ps := parse(file.Name, file.Data, env)
+		problems = append(problems, ps...)
+		if root == nil || root.shape == nothing {
+			continue
+		}
+		problems = append(problems, f.collect(root)...)
+	}
+	var d decoder
+	decodeList(&d, "upstreams", f.objects, &f.Spec.Upstreams)
+	decodeList(&d, "routes", f.objects, &f.Spec.Routes)
+	decodeList(&d, "limits", f.objects, &f.Spec.Limits)
+	decodeList(&d, "tenants", f.objects, &f.Spec.Tenants)
+	problems = append(problems, d.problems...)
+	problems = append(problems, f.duplicates()...)
+	return f, inOrder(unique(problems), files).Err()
+}
+
+// collect sorts the objects of one file's tree into their lists.
+func (f *File) collect(root *node) Problems {
+	var d decoder
+	if root.shape != mapping {
+		return Problems{root.problem("", "expected a mapping with upstreams, routes, limits and tenants, got %s", root.shape)}
+	}
+	lists := map[string]string{"upstreams": kindUpstream, "routes": kindRoute, "limits": kindLimit, "tenants": kindTenant}
+	defaults := d.defaults(root.get("defaults"))
+	for i, k := range root.keys {
+		value, kind := root.items[i], lists[k.text]
+		switch {
+		case k.text == "defaults":
+		case kind == "":
+			d.report(k, "", "unknown key %q%s", k.text, didYouMean(k.text, map[string]struct{}{
+				"upstreams": {}, "routes": {}, "limits": {}, "tenants": {}, "defaults": {},
+			}))
+		case value.shape == nothing:
+		case value.shape != list:
+			d.report(value, k.text, "expected a list, got %s", value.shape)
+		default:
+			for _, object := range value.items {
+				f.objects[k.text] = append(f.objects[k.text], overlay(object, defaults[kind]))
+			}
+		}
+	}
+	return d.problems
+}
+
+// defaults checks the block of that name and returns its parts by kind.
+func (d *decoder) defaults(block *node) map[string]*node {
+	if block == nil || block.shape == nothing {
+		return nil
+	}
+	if block.shape != mapping {
+		d.report(block, "defaults", "expected a mapping, got %s", block.shape)
+		return nil
+	}
+	parts := map[string]*node{}
+	for i, k := range block.keys {
+		part, path := block.items[i], "defaults."+k.text
+		switch k.text {
+		case kindUpstream:
+			decodeDefaults(d, part, path, new(Upstream))
+		case kindRoute:
+			decodeDefaults(d, part, path, new(Route))
+		case kindLimit:
+			decodeDefaults(d, part, path, new(Limit))
+		case kindTenant:
+			decodeDefaults(d, part, path, new(Tenant))
+		default:
+			d.report(k, path, "unknown key %q: expected upstream, route, limit or tenant", k.text)
+			continue
+		}
+		if part.shape == mapping {
+			parts[k.text] = part
+		}
+	}
+	return parts
+}
+
+func decodeDefaults[T any](d *decoder, part *node, path string, into *T) {
+	if name := part.get("name"); name != nil {
+		d.report(name, path+".name", "a name has no default")
+	}
+	d.value(part, path, valueOf(into))
+}
+
+// overlay returns n with what under says where n says nothing.
+func overlay(n, under *node) *node {
+	if under == nil || n.shape != mapping || under.shape != mapping {
+		return n
+	}
+	out := *n
+	out.keys, out.items = append([]*node(nil), n.keys...), append([]*node(nil), n.items...)
+	for i, k := range out.keys {
+		out.items[i] = overlay(out.items[i], under.get(k.text))
+	}
+	for i, k := range under.keys {
+		if n.get(k.text) == nil {
+			out.keys, out.items = append(out.keys, k), append(out.items, under.items[i])
+		}
+	}
+	return &out
+}
+
+// duplicates finds objects that are there twice and names both places.
+func (f *File) duplicates() Problems {
+	var problems Problems
+	for _, list := range []string{"upstreams", "routes", "limits", "tenants"} {
+		first := map[string]*node{}
+		for i, object := range f.objects[list] {
+			name := object.get("name")
+			if name == nil || name.shape != scalar {
+				continue
+			}
+			if other := first[name.text]; other != nil {
+				problems = append(problems, name.problem(fmt.Sprintf("%s[%d].name", list, i), "%q is there already, at %s:%d:%d", name.text, other.file.name, other.line, other.column))
+			} else {
+				first[name.text] = name
+			}
+		}
+	}
+	return problems
+}
+
+// unique drops problems that were found twice, as those of defaults are with
+// every object that takes them.
+func unique(problems Problems) Problems {
+	type place struct {
+		file, message string
+		line, column  int
+	}
+	seen := map[place]bool{}
+	var out Problems
+	for _, p := range problems {
+		at := place{p.File, p.Message, p.Line, p.Column}
+		if !seen[at] {
+			out = append(out, p)
+		}
+		seen[at] = true
+	}
+	return out
+}
+
+// inOrder sorts problems as a reader of the files meets them.
+func inOrder(problems Problems, files []Source) Problems {
+	place := make(map[string]int, len(files))
+	for i, f := range files {
+		place[f.Name] = i
+	}
+	slices.SortStableFunc(problems, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(place[a.File], place[b.File]), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	return problems
+}
+
+// Validate is Validate of the file's Spec, with places.
+func (f *File) Validate() Problems { return f.Locate(Validate(f.Spec)) }
+
+// Locate adds file, line, column and source line to problems whose paths are
+// those of f.Spec. A field that is missing is placed where its object begins.
+func (f *File) Locate(problems Problems) Problems {
+	out := make(Problems, len(problems))
+	for i, p := range problems {
+		if n := f.find(p.Path); n != nil && p.File == "" {
+			at := n.problem(p.Path, "")
+			p.File, p.Line, p.Column, p.Source = at.File, at.Line, at.Column, at.Source
+		}
+		out[i] = p
+	}
+	return out
+}
+
+// find returns the node at a path such as routes[0].match[1].path, or the
+// deepest one on the way to it.
+func (f *File) find(path string) *node {
+	head, rest, _ := strings.Cut(path, "]")
+	kind, index, ok := strings.Cut(head, "[")
+	i, err := strconv.Atoi(index)
+	if !ok || err != nil || i >= len(f.objects[kind]) {
+		return nil
+	}
+	n := f.objects[kind][i]
+	for rest != "" {
+		var next *node
+		if rest[0] == '[' {
+			index, after, _ := strings.Cut(rest[1:], "]")
+			if i, err := strconv.Atoi(index); err == nil && i < len(n.items) {
+				next, rest = n.items[i], after
+			}
+		} else {
+			rest = strings.TrimPrefix(rest, ".")
+			next, rest = n.longestKey(rest)
+		}
+		if next == nil {
+			return n
+		}
+		n = next
+	}
+	return n
+}
+
+// longestKey returns the value of the key that rest begins with. Keys of users,
+// such as header names, may hold dots.
+func (n *node) longestKey(rest string) (value *node, after string) {
+	best := -1
+	for i, k := range n.keys {
+		tail, ok := strings.CutPrefix(rest, k.text)
+		if ok && len(k.text) > best && (tail == "" || tail[0] == '.' || tail[0] == '[') {
+			value, after, best = n.items[i], tail, len(k.text)
+		}
+	}
+	return value, after
+}
+
+// EncodeJSON writes spec as a route file in JSON, which Decode reads back.
+func EncodeJSON(spec *Spec) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(spec); err != nil {
+		return nil, fmt.Errorf("encode routes: %w", err)
+	}
+	return bytes.ReplaceAll(b.Bytes(), []byte("${"), []byte("$${")), nil
+}
+
+// EncodeYAML writes spec as a route file in YAML, which Decode reads back.
+func EncodeYAML(spec *Spec) ([]byte, error) {
+	data, err := EncodeJSON(spec)
+	if err != nil {
+		return nil, err
+	}
+	if data, err = yaml.JSONToYAML(data); err != nil {
+		return nil, fmt.Errorf("encode routes: %w", err)
+	}
+	return data, nil
+}

@@ -1,0 +1,251 @@
+package routetable_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/meshgw/meshgw/routetable"
+)
+
+func env(name string) (string, bool) {
+	value, ok := map[string]string{"ENV": "prod", "EMPTY": "", "WEIGHT": "7"}[name]
+	return value, ok
+}
+
+func file(text string) routetable.Source {
+	return routetable.Source{Name: "f.yaml", Data: []byte(text)}
+}
+
+func fullFile(t testing.TB) *routetable.File {
+	t.Helper()
+	data, err := os.ReadFile("testdata/full.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := routetable.Decode(env, routetable.Source{Name: "full.yaml", Data: data})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ps := f.Validate(); len(ps) > 0 {
+		t.Fatal(ps)
+	}
+	return f
+}
+
+func TestEveryFieldOfAFileReachesTheTable(t *testing.T) {
+	t.Parallel()
+	table := compile(t, fullFile(t).Spec)
+	s := table.Service("orders")
+	want := routetable.Service{
+		Name: "orders", Spec: s.Spec,
+		Endpoints: []routetable.Address{
+			{URL: "http://10.0.1.10:8080", HostPort: "10.0.1.10:8080", Host: "10.0.1.10", Port: 8080, Region: "us", Weight: 100},
+			{URL: "https://[2001:db8::1]/base", TLS: true, HostPort: "[2001:db8::1]:443", Host: "2001:db8::1", Port: 443, BasePath: "/base", Region: "eu", Weight: 100},
+		},
+		Balance: routetable.ConsistentHash, Hash: routetable.Hash{Header: "x-user"},
+		Failover: true, Regions: []string{"us", "apac"}, Direct: true,
+		Check: &routetable.HealthCheck{
+			Path: "/healthz?deep=1", Interval: routetable.Duration(2 * time.Second), Timeout: routetable.Duration(time.Second),
+			UnhealthyAfter: 3, HealthyAfter: 2,
+		},
+		TLS:     routetable.UpstreamTLS{CA: "ca.pem", ServerName: "orders.internal"},
+		Breaker: true, ConsecutiveFailures: 4, OpenFor: 20 * time.Second,
+		Timeouts: routetable.ServiceTimeouts{Connect: 250 * time.Millisecond, Response: 15 * time.Second, Idle: 5 * time.Minute},
+		Attempts: 3, RetryOn: routetable.RetryConnectFailure | routetable.Retry502, RetryBudget: 20,
+		MaxConnections: 512,
+	}
+	if !reflect.DeepEqual(*s, want) {
+		t.Errorf("got  %+v\nwant %+v", *s, want)
+	}
+	if got := table.Service("orders-next").Endpoints[0].HostPort; got != "10.0.1.11:80" {
+		t.Errorf("got %s, want the default of ${NEXT}", got)
+	}
+	r := table.Rules()[1]
+	if r.Name != "orders-v1" || r.Index != 1 || r.Weight != 100 || len(r.Targets) != 2 || r.Targets[0].Weight != 90 {
+		t.Fatalf("got %+v", r)
+	}
+	if got, want := r.Targets[0].Timeouts, (routetable.ServiceTimeouts{Connect: 250 * time.Millisecond, Response: 15 * time.Second, Request: 5 * time.Second, Idle: 10 * time.Minute}); got != want {
+		t.Errorf("got timeouts %+v, want %+v", got, want)
+	}
+	edit := routetable.HeaderEdit{
+		Set: []routetable.Field{{Name: "x-env", Value: "prod"}, {Name: "x-literal", Value: "${ENV}"}},
+		Add: []routetable.Field{{Name: "via2", Value: "a"}}, Remove: []string{"x-debug"},
+	}
+	if !reflect.DeepEqual(r.RequestHeaders, edit) {
+		t.Errorf("got %+v, want %+v", r.RequestHeaders, edit)
+	}
+	if r.MaxBody != 1<<20 || table.Rules()[2].MaxBody != 0 || r.Priority != routetable.High || r.Mirror.Percent != 2.5 {
+		t.Errorf("got %+v", r)
+	}
+	if fmt.Sprint(r.Allow) != "[10.0.0.0/8 ::1/128]" || r.Auth[1].APIKey.Header != "x-api-key" || r.ResponseHeaders.Remove[0] != "server" {
+		t.Errorf("got %v %+v %+v", r.Allow, r.Auth[1].APIKey, r.ResponseHeaders)
+	}
+	if !reflect.DeepEqual(r.CORS.Suffixes, []routetable.OriginSuffix{{Scheme: "https://", Suffix: ".example.org:8443"}}) {
+		t.Errorf("got %+v", r.CORS)
+	}
+	daily, per := table.Limits()[0], table.Limits()[1]
+	if daily.Burst != 5000 || !daily.PerNode || !daily.AutoWait || daily.Isolated != 0.5 || len(daily.Key) != 0 {
+		t.Errorf("got %+v", daily)
+	}
+	if per.Burst != 200 || per.AutoWait || per.Wait != 0 || !per.OpenAlone || per.Key[1].Header != "x-plan" || r.Limits[0] != per {
+		t.Errorf("got %+v", per)
+	}
+	acme := table.TenantByHeader(fields{header: map[string]string{"x-tenant": "acme"}})
+	if acme == nil || acme.Priority != routetable.Critical || acme.N != 1000 {
+		t.Errorf("got %+v", acme)
+	}
+}
+
+func TestAFileWrittenOutReadsBackTheSame(t *testing.T) {
+	t.Parallel()
+	f := fullFile(t)
+	for name, encode := range map[string]func(*routetable.Spec) ([]byte, error){"yaml": routetable.EncodeYAML, "json": routetable.EncodeJSON} {
+		data, err := encode(f.Spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := routetable.Decode(nil, routetable.Source{Name: name, Data: data})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if !reflect.DeepEqual(again.Spec, f.Spec) {
+			t.Errorf("%s: got\n%s", name, data)
+		}
+	}
+}
+
+func TestDecodeReportsEveryMistakeAtItsPlace(t *testing.T) {
+	t.Parallel()
+	_, err := routetable.Decode(env, file("routes:\n  - name: x\n    hots: [a]\n    upstream: [1]\n"+
+		"    max_body: 3furlongs\n    timeouts: {request: abc, idle: }\n  - {name: x, name: y, split: {a: b}}\nfoo: 1\nlimits: 3\n"+
+		"tenants:\n- name: ${NOPE}\n- {priority: high}\n"))
+	got := err.Error()
+	for _, want := range []string{
+		`f.yaml:3:5: routes[0].hots: unknown key "hots", did you mean "hosts"?` + "\n  3 |     hots: [a]\n    |     ^\n",
+		"f.yaml:4:15: routes[0].upstream: expected text, got a list",
+		`f.yaml:5:15: routes[0].max_body: expected a size such as 512, 64KiB or 10MiB, got "3furlongs"`,
+		`f.yaml:6:25: routes[0].timeouts.request: expected a duration such as 500ms, 30s or 5m, got "abc"`,
+		"f.yaml:6:35: routes[0].timeouts.idle: expected a duration, got nothing",
+		`f.yaml:7:12: routes[1].name: "x" is there already, at f.yaml:2:11`,
+		`f.yaml:7:15: key "name" is there already, in line 7`,
+		"f.yaml:7:32: routes[1].split: expected a list, got a mapping",
+		`f.yaml:8:1: unknown key "foo"`,
+		"f.yaml:9:9: limits: expected a list, got a value",
+		"f.yaml:11:9: environment variable NOPE is not set",
+		"f.yaml:12:4: tenants[1]: name is missing",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("missing:\n%s", want)
+		}
+	}
+	if n := len(err.(routetable.Problems)); n != 12 || t.Failed() {
+		t.Errorf("got %d problems, want 12:\n%s", n, got)
+	}
+}
+
+func TestDecodeRefusesHostileFiles(t *testing.T) {
+	t.Parallel()
+	bomb := "a: &a [x,x,x,x,x,x,x,x,x,x]\n"
+	for c := 'b'; c <= 'i'; c++ {
+		p := string(c - 1)
+		bomb += fmt.Sprintf("%c: &%c [*%s,*%s,*%s,*%s,*%s,*%s,*%s,*%s,*%s,*%s]\n", c, c, p, p, p, p, p, p, p, p, p, p)
+	}
+	for name, text := range map[string]string{
+		"brackets":    strings.Repeat("[", 100_000),
+		"dashes":      strings.Repeat("- ", 100_000),
+		"questions":   strings.Repeat("? ", 100_000),
+		"bomb":        bomb,
+		"circle":      "routes: &a [*a]",
+		"no anchor":   "routes: *a",
+		"not utf-8":   "routes: \xff",
+		"tag":         "routes: !!binary aGk=",
+		"documents":   "routes: []\n---\nroutes: []\n",
+		"scalar":      "hello",
+		"environment": "routes: [{name: '${', upstream: '${A B}'}]",
+		"tab":         "routes:\n\t- name: x\n",
+	} {
+		_, err := routetable.Decode(env, file(text))
+		if ps, ok := errors.AsType[routetable.Problems](err); !ok || len(ps) == 0 || ps[0].Line == 0 {
+			t.Errorf("%s: got %v, want a problem with its line", name, err)
+		}
+	}
+	if _, err := routetable.Decode(nil, file("routes: [{name: 'a', upstream: '${ENV}'}]")); err == nil {
+		t.Error("an environment reference was resolved where there is no environment")
+	}
+}
+
+func TestAnchorsMergesAndEnvironment(t *testing.T) {
+	t.Parallel()
+	f, err := routetable.Decode(env, file(`
+upstreams:
+  - &base {name: a, endpoints: &e [{url: "http://a", weight: "${WEIGHT}"}], max_connections: 5}
+  - {<<: *base, name: b}
+  - {name: "c-${EMPTY:-d}", endpoints: *e}
+  - name: d
+    max_connections: ${WEIGHT}
+    endpoints: *e
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u := f.Spec.Upstreams; u[1].Name != "b" || u[1].MaxConnections != 5 || *u[0].Endpoints[0].Weight != 7 || u[3].MaxConnections != 7 || u[2].Name != "c-d" || u[2].Endpoints[0].URL != "http://a" {
+		t.Errorf("got %+v", u)
+	}
+}
+
+func TestSeveralFilesAreOne(t *testing.T) {
+	t.Parallel()
+	one := routetable.Source{Name: "one.yaml", Data: []byte("upstreams:\n  - name: u\n    endpoints: [{url: \"http://a\"}]\n")}
+	two := routetable.Source{Name: "two.json", Data: []byte(`{"defaults": {"route": {"priority": "low"}}, "routes": [{"name": "r", "upstream": "u"}, {"name": "s", "upstream": "v", "priority": "high"}]}`)}
+	f, err := routetable.Decode(nil, one, two)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := f.Spec.Routes; r[0].Priority != "low" || r[1].Priority != "high" {
+		t.Errorf("got %+v", r)
+	}
+	ps := f.Validate().Errors()
+	if len(ps) != 1 || !strings.HasPrefix(ps[0].Error(), `two.json:1:115: routes[1].upstream (route/s): no upstream "v"`) {
+		t.Errorf("got %v", ps)
+	}
+	_, err = routetable.Decode(nil, one, routetable.Source{Name: "three.yaml", Data: one.Data})
+	if err == nil || !strings.Contains(err.Error(), `three.yaml:2:11: upstreams[1].name: "u" is there already, at one.yaml:2:11`) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	data, err := os.ReadFile("testdata/full.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	f.Add([]byte("routes: [{name: a, respond: {status: 200}}]\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		file, err := routetable.Decode(env, routetable.Source{Name: "f", Data: data})
+		if err != nil {
+			return
+		}
+		file.Validate()
+		table, problems := routetable.Compile(file.Spec)
+		if problems.Err() != nil {
+			return
+		}
+		written, err := routetable.EncodeJSON(file.Spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := routetable.Decode(nil, routetable.Source{Name: "f", Data: written})
+		if err != nil {
+			t.Fatalf("%v of\n%s", err, written)
+		}
+		if other, _ := routetable.Compile(again.Spec); other.Digest() != table.Digest() {
+			t.Fatalf("another table from\n%s", written)
+		}
+	})
+}
