@@ -27,7 +27,7 @@ func routesCommand() *cobra.Command {
   meshgw routes apply routes.yaml --wait all -m "orders move to eu"`,
 	}
 	group(cmd)
-	cmd.AddCommand(applyCommand(), getCommand(), showCommand(), diffCommand(), historyCommand(), rollbackCommand(), explainCommand())
+	cmd.AddCommand(validateCommand(), applyCommand(), getCommand(), showCommand(), diffCommand(), historyCommand(), rollbackCommand(), explainCommand())
 	return cmd
 }
 
