@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"bytes"
+	"errors"
 	"net"
 	"sync"
 	"syscall"
@@ -18,6 +19,7 @@ const (
 // upstreamConn is a connection to an endpoint. One exchange has it at a time.
 type upstreamConn struct {
 	net.Conn
+	registry  *connRegistry
 	raw       syscall.RawConn // nil where there is no socket to look at
 	look      func(fd uintptr) bool
 	quiet     bool // what look found: open, and nothing to read
@@ -30,24 +32,71 @@ type upstreamConn struct {
 	received bool    // a byte came in this exchange
 }
 
-func newUpstreamConn(c net.Conn, expires time.Time) *upstreamConn {
-	uc := &upstreamConn{Conn: c, expires: expires}
-	sc, ok := socket(c).(syscall.Conn)
+func newUpstreamConn(c net.Conn, expires time.Time, registry *connRegistry) (*upstreamConn, error) {
+	uc := &upstreamConn{Conn: c, expires: expires, registry: registry}
+	if !registry.add(uc) {
+		return nil, errors.Join(net.ErrClosed, c.Close())
+	}
+	uc.watch(c)
+	return uc, nil
+}
+
+// watch readies the look at an idle connection.
+func (c *upstreamConn) watch(below net.Conn) {
+	sc, ok := socket(below).(syscall.Conn)
 	if !ok {
-		return uc
+		return
 	}
 	raw, err := sc.SyscallConn()
 	if err != nil {
-		return uc
+		return
 	}
-	uc.raw = raw
-	uc.look = func(fd uintptr) bool {
+	c.raw = raw
+	c.look = func(fd uintptr) bool {
 		var b [1]byte
 		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		uc.quiet = err == syscall.EAGAIN //nolint:errorlint // Recvfrom returns the bare errno
+		c.quiet = err == syscall.EAGAIN //nolint:errorlint // Recvfrom returns the bare errno
 		return true
 	}
-	return uc
+}
+
+// Close closes the connection.
+func (c *upstreamConn) Close() error {
+	c.registry.remove(c)
+	return c.Conn.Close()
+}
+
+// connRegistry knows all open connections to endpoints, so that a drain that
+// takes too long can end them.
+type connRegistry struct {
+	mu     sync.Mutex // guards the rest
+	open   map[*upstreamConn]struct{}
+	closed bool
+}
+
+func (r *connRegistry) add(c *upstreamConn) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.closed {
+		r.open[c] = struct{}{}
+	}
+	return !r.closed
+}
+
+func (r *connRegistry) remove(c *upstreamConn) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.open, c)
+}
+
+// abort closes all connections, and those that are opened from now on.
+func (r *connRegistry) abort() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+	for c := range r.open {
+		_ = c.Conn.Close()
+	}
 }
 
 // socket returns what lies below TLS.

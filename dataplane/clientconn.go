@@ -37,6 +37,7 @@ type clientConn struct {
 	stopped  atomic.Bool  // nothing of the body is read any more
 	inBody   atomic.Bool  // an end now is not the end of a message
 	unread   bool         // the client may still be sending when the answer is out
+	muted    bool         // the answer is out
 	parkable bool         // Close only parks
 	writeBy  time.Time    // deadline that is set
 	hijacked chan struct{}
@@ -110,8 +111,17 @@ func (c *clientConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write gives the client writeIdle to take what is written.
+// Write is for what fasthttp writes: 100 Continue passes; the answer that it
+// makes after the handler does not, for the handler has sent its own.
 func (c *clientConn) Write(p []byte) (int, error) {
+	if c.muted {
+		return len(p), nil
+	}
+	return c.send(p)
+}
+
+// send writes p, for which the client has writeIdle.
+func (c *clientConn) send(p []byte) (int, error) {
 	now := time.Now()
 	if c.writeBy.Sub(now) < writeIdle/2 {
 		c.writeBy = now.Add(writeIdle)

@@ -45,6 +45,7 @@ type Exchange struct {
 	conn      *upstreamConn
 	upload    *upload
 	answer    answer
+	reply     reply
 	outcome   failover.Outcome
 	refused   *refusal
 	status    int
@@ -57,6 +58,7 @@ type Exchange struct {
 // scratch is memory that exchanges keep from one request to the next.
 type scratch struct {
 	head      []byte // what is sent to the endpoint
+	out       []byte // what is sent to the client
 	path      []byte // canonical path
 	host      []byte
 	id        [128]byte

@@ -59,7 +59,7 @@ func (s *Server) connect(e *endpoint, deadline time.Time) (*upstreamConn, error)
 		s.log.Debug().Err(err).Str("endpoint", e.address.URL).Msg("connect failed")
 		return nil, err
 	}
-	return newUpstreamConn(c, lifetime(time.Now())), nil
+	return newUpstreamConn(c, lifetime(time.Now()), &s.upstreams)
 }
 
 // send writes head and body: a small body with the head, a streamed one beside

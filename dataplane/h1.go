@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -77,6 +78,7 @@ func connState(c net.Conn, to fasthttp.ConnState) {
 		cc.state.CompareAndSwap(connIdleState, connActive)
 	case fasthttp.StateIdle:
 		cc.inBody.Store(false)
+		cc.muted = false
 		cc.state.CompareAndSwap(connActive, connIdleState)
 	}
 }
@@ -86,33 +88,25 @@ type h1 struct {
 	server *Server
 	ctx    *fasthttp.RequestCtx
 	conn   *clientConn
-	stream *answer
-	direct bool // the body goes past fasthttp's buffer, so that no byte waits in it
-	cut    error
-	read   int64
+	read   int64 // of the request's body
 	began  time.Time
 	body   requestBody
-	out    answerBody
 	x      Exchange
 }
 
 func newH1(s *Server) *h1 {
 	f := &h1{server: s}
-	f.body.h1, f.out.h1 = f, f
+	f.body.h1 = f
 	return f
 }
 
 // requestBody is the streamed body of a request.
 type requestBody struct{ h1 *h1 }
 
-// answerBody is the streamed body of an answer, as fasthttp takes it.
-type answerBody struct{ h1 *h1 }
-
 func (s *Server) h1(ctx *fasthttp.RequestCtx) *h1 {
 	f := s.fronts.Get().(*h1) //nolint:forcetypeassert // the pool holds nothing else
-	f.ctx, f.stream, f.cut = ctx, nil, nil
+	f.ctx, f.read = ctx, 0
 	f.conn = ctx.Conn().(*clientConn) //nolint:forcetypeassert // ServeConn is given nothing else
-	f.direct, f.read = false, 0
 	f.x.reset()
 	return f
 }
@@ -140,15 +134,16 @@ func (s *Server) expectH1(ctx *fasthttp.RequestCtx) int {
 	if r := f.open(); r != nil {
 		x.refused = r
 		s.reject(x)
-		return ctx.Response.StatusCode()
+		return http.StatusExpectationFailed // answered: fasthttp's own goes nowhere
 	}
+	x.Body = &f.body // to come: unread if refused
 	if s.identify(x) && s.match(x) && s.admit(x) {
 		s.fronts.Put(f)
 		return fasthttp.StatusContinue // the body follows, then serveH1
 	}
 	s.begin()
 	s.refuse(x)
-	return ctx.Response.StatusCode()
+	return http.StatusExpectationFailed
 }
 
 // refuseH1 answers what fasthttp could not read.
@@ -333,8 +328,11 @@ func (f *h1) Inform(status int, fields []Field) {
 	if f.x.Protocol == "HTTP/1.0" {
 		return
 	}
-	head := appendHead(nil, status, http.StatusText(status), f.server.interim(fields))
-	_, _ = f.conn.Write(head) // a client that is gone is found out with the answer
+	head := appendStatusLine(nil, status)
+	for _, field := range f.server.interim(fields) {
+		head = appendField(head, field.Name, field.Value)
+	}
+	_, _ = f.conn.send(append(head, "\r\n"...)) // a client that is gone is found out with the answer
 }
 
 // interim returns the fields of an interim answer that may pass.
@@ -349,62 +347,129 @@ func (s *Server) interim(from []Field) []Field {
 	return fields
 }
 
-// Send implements Front.
+// Send implements Front. The answer is written here, past fasthttp: head and
+// body in as few writes as can be, every piece of a stream as it comes.
 func (f *h1) Send(x *Exchange, r *reply) {
-	switch {
-	case r.tunnel:
-		f.hijack(r, func(c net.Conn) error { return f.server.tunnel(x, hijacked{c, f.conn}) })
-		return
-	case r.stream != nil && r.length < 0 && x.Protocol == "HTTP/1.0":
-		// No chunks for HTTP/1.0: the end of the connection ends the body.
-		f.stream = r.stream
-		r.fields = own(r.fields, "connection", []byte("close"))
-		f.hijack(r, func(net.Conn) error { return f.copyDirect() })
+	last := r.close || f.ctx.Request.Header.ConnectionClose()
+	if r.tunnel {
+		f.hijack(r)
 		return
 	}
-	f.writeHead(r)
-	resp := &f.ctx.Response
+	if r.stream != nil && r.length < 0 && x.Protocol == "HTTP/1.0" {
+		last = true // no chunks for HTTP/1.0: the end of the connection ends the body
+	}
+	b := f.appendAnswer(x.scratch.out[:0], r, last)
+	var err error
 	switch {
 	case r.stream != nil:
-		f.stream = r.stream
-		f.direct = r.length >= 0
-		resp.ImmediateHeaderFlush = true
-		resp.SetBodyStream(&f.out, int(max(r.length, chunked)))
-		return // WriteTo, then Close
-	case x.isHead() || !hasBody(r.status):
-		resp.SkipBody = true
-		if r.length != 0 || hasBody(r.status) {
-			resp.Header.SetContentLength(int(max(r.length, chunked)))
-		}
+		b, err = f.stream(b, r)
+	case !x.isHead() && hasBody(r.status):
+		b = append(b, r.body...)
+		fallthrough
 	default:
-		resp.SetBody(r.body)
+		_, err = f.conn.send(b)
 	}
-	f.end(nil)
+	x.scratch.out = b
+	f.conn.muted = true
+	if last || err != nil {
+		f.conn.unread = f.conn.unread || x.Length != 0 && err == nil
+		f.ctx.SetConnectionClose()
+	}
+	f.end(err)
 }
 
-func (f *h1) writeHead(r *reply) {
-	h := &f.ctx.Response.Header
-	h.DisableNormalizing()
-	f.ctx.Response.SetStatusCode(r.status)
+// appendAnswer appends the head with its framing.
+func (f *h1) appendAnswer(b []byte, r *reply, last bool) []byte {
+	b = appendStatusLine(b, r.status)
 	for i := range r.fields {
-		h.AddBytesKV(r.fields[i].Name, r.fields[i].Value)
+		b = appendField(b, r.fields[i].Name, r.fields[i].Value)
 	}
-	if r.close {
-		f.conn.unread = f.conn.unread || f.x.Length != 0
-		h.SetConnectionClose()
+	http10 := f.x.Protocol == "HTTP/1.0"
+	switch {
+	case r.length >= 0 && (hasBody(r.status) || r.status == 304 && r.length > 0):
+		b = append(b, "content-length: "...)
+		b = append(strconv.AppendInt(b, r.length, 10), "\r\n"...)
+	case r.stream != nil && !http10:
+		b = append(b, "transfer-encoding: chunked\r\n"...)
 	}
+	switch {
+	case last:
+		b = append(b, "connection: close\r\n"...)
+	case http10:
+		b = append(b, "connection: keep-alive\r\n"...)
+	}
+	return append(b, "\r\n"...)
 }
 
-// hijack writes the head itself and gives the connection to then.
-func (f *h1) hijack(r *reply, then func(net.Conn) error) {
-	head := appendHead(nil, r.status, http.StatusText(r.status), r.fields)
-	f.conn.hijacked = make(chan struct{})
+// stream writes head and then the body as it comes. It returns the memory of
+// head for another use.
+func (f *h1) stream(head []byte, r *reply) ([]byte, error) {
+	chunks := r.length < 0 && f.x.Protocol == "HTTP/1.1"
+	b := head
+	if r.stream.conn.buffered() == 0 {
+		if _, err := f.conn.send(b); err != nil {
+			return b, err
+		}
+		b = b[:0]
+	}
+	for {
+		piece, err := r.stream.next()
+		if errors.Is(err, io.EOF) && r.stream.done {
+			break
+		}
+		if err != nil {
+			_, _ = f.conn.send(b) // what came before the cut
+			return b, &cutError{kind: failover.Reset, err: err}
+		}
+		b = appendPiece(b, piece, chunks)
+		f.x.out += int64(len(piece))
+		if _, err = f.conn.send(b); err != nil {
+			return b, err
+		}
+		b = b[:0]
+	}
+	if chunks {
+		b = append(b, "0\r\n"...)
+		b = appendTrailers(b, r.stream.trailers)
+		b = append(b, "\r\n"...)
+	}
+	if len(b) == 0 {
+		return b, nil
+	}
+	_, err := f.conn.send(b)
+	return b, err
+}
+
+// appendPiece appends a piece of a body, as a chunk if asked to.
+func appendPiece(b, piece []byte, chunk bool) []byte {
+	if !chunk {
+		return append(b, piece...)
+	}
+	b = append(strconv.AppendInt(b, int64(len(piece)), 16), "\r\n"...)
+	return append(append(b, piece...), "\r\n"...)
+}
+
+func appendStatusLine(b []byte, status int) []byte {
+	b = append(b, "HTTP/1.1 "...)
+	b = append(strconv.AppendInt(b, int64(status), 10), ' ')
+	return append(append(b, http.StatusText(status)...), "\r\n"...)
+}
+
+// hijack answers 101 and makes the connection a tunnel.
+func (f *h1) hijack(r *reply) {
+	head := appendStatusLine(nil, r.status)
+	for i := range r.fields {
+		head = appendField(head, r.fields[i].Name, r.fields[i].Value)
+	}
+	head = append(head, "\r\n"...)
+	conn, done := f.conn, make(chan struct{})
+	conn.hijacked = done
 	f.ctx.HijackSetNoResponse(true)
 	f.ctx.Hijack(func(c net.Conn) {
-		defer close(f.conn.hijacked)
-		_, err := f.conn.Write(head)
+		defer close(done)
+		_, err := conn.send(head)
 		if err == nil {
-			err = then(c)
+			err = f.server.tunnel(&f.x, hijacked{c, conn})
 		}
 		f.end(err)
 	})
@@ -416,77 +481,11 @@ type hijacked struct {
 	below *clientConn
 }
 
+// Write writes past fasthttp.
+func (h hijacked) Write(p []byte) (int, error) { return h.below.send(p) }
+
 // CloseWrite ends the writing side.
 func (h hijacked) CloseWrite() error { return h.below.CloseWrite() }
-
-// copyDirect writes the body as it comes, unframed.
-func (f *h1) copyDirect() error {
-	_, err := f.copyStream(f.conn)
-	return err
-}
-
-// Close ends the exchange after its stream: fasthttp calls it when the last byte
-// is written, or will never be.
-func (b *answerBody) Close() error {
-	f := b.h1
-	err := f.cut
-	if err == nil && !f.stream.done && !f.x.isHead() {
-		err = errClientGone
-	}
-	f.end(err)
-	return nil
-}
-
-var errClientGone = errors.New("the client is gone")
-
-// Read is not used: fasthttp takes WriteTo.
-func (b *answerBody) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
-
-// SupportsBodyWriteTo makes fasthttp use WriteTo for chunks too.
-func (b *answerBody) SupportsBodyWriteTo() bool { return true }
-
-// WriteTo writes the answer's body as it comes. Its trailers become those of
-// the answer to the client.
-func (b *answerBody) WriteTo(w io.Writer) (int64, error) {
-	f := b.h1
-	if f.direct {
-		w = f.conn
-	}
-	n, err := f.copyStream(w)
-	if err != nil {
-		return n, err
-	}
-	for i := range f.stream.trailers {
-		if t := &f.stream.trailers[i]; t.mayTrail() && f.stream.length == chunked {
-			h := &f.ctx.Response.Header
-			if h.AddTrailerBytes(t.Name) == nil {
-				h.AddBytesKV(t.Name, t.Value)
-			}
-		}
-	}
-	return n, nil
-}
-
-func (f *h1) copyStream(w io.Writer) (int64, error) {
-	var total int64
-	for {
-		piece, err := f.stream.next()
-		if errors.Is(err, io.EOF) && f.stream.done {
-			return total, nil
-		}
-		if err != nil {
-			f.cut = &cutError{kind: failover.Reset, err: err}
-			return total, f.cut
-		}
-		n, err := w.Write(piece)
-		total += int64(n)
-		f.x.out = total
-		if err != nil {
-			f.cut = err
-			return total, err
-		}
-	}
-}
 
 // end finishes the exchange and gives the front back.
 func (f *h1) end(err error) {

@@ -79,7 +79,7 @@ func startGateway(t testing.TB, cfg dataplane.Config, spec *routetable.Spec) *ga
 func (g *gateway) publish(t testing.TB, spec *routetable.Spec) {
 	t.Helper()
 	table, problems := routetable.Compile(spec)
-	if len(problems) > 0 {
+	if problems := problems.Errors(); len(problems) > 0 {
 		t.Fatal(problems)
 	}
 	g.Publish(table)

@@ -43,7 +43,11 @@ func (s *Server) Serve(ctx context.Context, lns ...Listener) error {
 		_ = ln.Close()
 	}
 	accepting.Wait()
-	s.clients.drain(s.cfg.DrainFinish)
+	if !s.clients.drain(s.cfg.DrainFinish) {
+		s.clients.abort()
+		s.upstreams.abort()
+		<-s.clients.empty
+	}
 	close(stopSweeping)
 	for _, u := range s.plan.Load().upstreams {
 		for _, e := range u.endpoints {
@@ -160,9 +164,9 @@ func (c *clients) remove(conn *clientConn) {
 	}
 }
 
-// drain closes idle connections, waits for the others, and closes those that
-// are left when the time is over.
-func (c *clients) drain(within time.Duration) {
+// drain closes idle connections, waits for the others, and reports whether all
+// have ended in time.
+func (c *clients) drain(within time.Duration) bool {
 	c.mu.Lock()
 	c.draining = true
 	if len(c.open) == 0 {
@@ -176,13 +180,17 @@ func (c *clients) drain(within time.Duration) {
 	defer timer.Stop()
 	select {
 	case <-c.empty:
-		return
+		return true
 	case <-timer.C:
+		return false
 	}
+}
+
+// abort closes the connections that are left, whatever is under way.
+func (c *clients) abort() {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	for conn := range c.open {
 		conn.abort()
 	}
-	c.mu.Unlock()
-	<-c.empty
 }

@@ -1,7 +1,6 @@
 package dataplane
 
 import (
-	"strconv"
 	"time"
 
 	"github.com/meshgw/meshgw/failover"
@@ -57,11 +56,12 @@ func (x *Exchange) port() int {
 func (s *Server) relay(x *Exchange) {
 	a := &x.answer
 	x.status = a.status
-	r := reply{status: a.status, fields: s.replyFields(x, a.fields), length: a.length}
+	r := &x.reply
+	*r = reply{status: a.status, fields: s.replyFields(x, a.fields), length: a.length}
 	if a.status == 101 {
 		r.tunnel = true
 		r.fields = own(own(r.fields, "connection", []byte("upgrade")), "upgrade", x.Upgrade)
-		x.Front.Send(x, &r)
+		x.Front.Send(x, r)
 		return
 	}
 	if x.isHead() || a.status == 304 {
@@ -74,7 +74,7 @@ func (s *Server) relay(x *Exchange) {
 		r.stream = a
 	}
 	r.close = s.draining.Load() || x.uploading()
-	x.Front.Send(x, &r)
+	x.Front.Send(x, r)
 }
 
 // announced returns the length that an answer without a body tells of the body
@@ -114,10 +114,11 @@ func (s *Server) sendOwn(x *Exchange, fields []Field, body []byte, last bool) {
 	if !x.isHead() {
 		x.out = int64(len(body))
 	}
-	x.Front.Send(x, &reply{
+	x.reply = reply{
 		status: x.status, fields: fields, length: int64(len(body)), body: body,
 		close: last || s.draining.Load() || x.Length != 0 && x.Body != nil,
-	})
+	}
+	x.Front.Send(x, &x.reply)
 }
 
 // finish ends the exchange after the last byte of the answer, or with the error
@@ -154,15 +155,4 @@ func (s *Server) giveBack(x *Exchange, err error) {
 	}
 	x.endpoint.state.End(now, outcome)
 	x.endpoint.pool.release()
-}
-
-// appendHead appends an answer's head with the framing as it is given.
-func appendHead(dst []byte, status int, reason string, fields []Field) []byte {
-	dst = append(dst, "HTTP/1.1 "...)
-	dst = strconv.AppendInt(dst, int64(status), 10)
-	dst = append(append(append(dst, ' '), reason...), "\r\n"...)
-	for i := range fields {
-		dst = appendField(dst, fields[i].Name, fields[i].Value)
-	}
-	return append(dst, "\r\n"...)
 }

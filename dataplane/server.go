@@ -58,6 +58,7 @@ type Server struct {
 	publishing sync.Mutex
 	background sync.WaitGroup
 	clients    clients
+	upstreams  connRegistry
 }
 
 // New returns a Server with an empty table. It starts nothing. reg gets the
@@ -81,6 +82,7 @@ func New(cfg Config, log zerolog.Logger, reg prometheus.Registerer) *Server {
 	s.buffers.New = func() any { return new(make([]byte, readBuffer)) }
 	s.fronts.New = func() any { return newH1(s) }
 	s.front = s.newFront()
+	s.upstreams.open = map[*upstreamConn]struct{}{}
 	s.clients.init(cfg.MaxConns, cfg.MaxConnsPerIP)
 	empty, _ := routetable.Compile(&routetable.Spec{}) // nothing in it to be wrong
 	s.Publish(empty)

@@ -1,0 +1,356 @@
+package dataplane_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/meshgw/meshgw/dataplane"
+	"github.com/meshgw/meshgw/routetable"
+)
+
+const get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+// closed returns an address that refuses connections.
+func closed(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+func TestDeadEndpointCostsNoRequest(t *testing.T) {
+	up := startRecorder(t, nil)
+	g := startGateway(t, dataplane.Config{}, toUpstream(up.addr, closed(t)))
+	c := g.dial(t)
+	for range 50 {
+		if resp, _, _ := c.send(get).answer("GET"); resp.StatusCode != 200 {
+			t.Fatalf("status %d", resp.StatusCode)
+		}
+		if resp, _, _ := c.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi").answer("POST"); resp.StatusCode != 200 {
+			t.Fatalf("POST: status %d", resp.StatusCode) // nothing was sent, so it may go elsewhere
+		}
+	}
+}
+
+func TestOnlyIdempotentRequestsAreSentAgain(t *testing.T) {
+	var hits atomic.Int64
+	hangUp := func(string, net.Conn, *bufio.Reader) bool { hits.Add(1); return false }
+	for method, want := range map[string]int64{"GET": 2, "PUT": 2, "POST": 1, "PATCH": 1} {
+		hits.Store(0)
+		g := startGateway(t, dataplane.Config{}, toUpstream(startRecorder(t, hangUp).addr, startRecorder(t, hangUp).addr))
+		resp, _, _ := g.dial(t).send(method + " / HTTP/1.1\r\nHost: a\r\n\r\n").answer(method)
+		if resp.StatusCode != 502 || hits.Load() != want {
+			t.Errorf("%s: status %d after %d tries, want %d", method, resp.StatusCode, hits.Load(), want)
+		}
+	}
+}
+
+func TestUnavailableAnswersAreTriedElsewhere(t *testing.T) {
+	bad := startRecorder(t, always("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\n\r\nbusy"))
+	good := startRecorder(t, nil)
+	g := startGateway(t, dataplane.Config{}, toUpstream(bad.addr, good.addr))
+	c := g.dial(t)
+	for range 20 {
+		if resp, _, _ := c.send(get).answer("GET"); resp.StatusCode != 200 {
+			t.Errorf("status %d", resp.StatusCode)
+		}
+	}
+	alone := startGateway(t, dataplane.Config{}, toUpstream(bad.addr))
+	resp, body, _ := alone.dial(t).send(get).answer("GET")
+	if resp.StatusCode != 503 || body != "busy" || resp.Header.Get("X-Meshgw-Error") != "" {
+		t.Errorf("got %d %q: the upstream's own answer is final without another endpoint", resp.StatusCode, body)
+	}
+}
+
+// A connection that the upstream closed while it was idle harms nobody.
+func TestStaleConnectionsAreNotUsed(t *testing.T) {
+	up := startRecorder(t, once("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))
+	g := startGateway(t, dataplane.Config{}, toUpstream(up.addr))
+	c := g.dial(t)
+	for i := range 20 {
+		time.Sleep(5 * time.Millisecond)
+		resp, _, _ := c.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi").answer("POST")
+		if resp.StatusCode != 200 {
+			t.Errorf("request %d: status %d", i, resp.StatusCode)
+		}
+	}
+	if n := len(up.seen()); n != 20 {
+		t.Errorf("the upstream saw %d requests, want 20", n)
+	}
+}
+
+func TestRetriesStayWithinTheBudget(t *testing.T) {
+	var hits atomic.Int64
+	busy := func(head string, c net.Conn, r *bufio.Reader) bool {
+		hits.Add(1)
+		return always("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")(head, c, r)
+	}
+	spec := toUpstream(startRecorder(t, busy).addr, startRecorder(t, busy).addr)
+	spec.Upstreams[0].CircuitBreaker = &routetable.CircuitBreaker{Enabled: new(false)}
+	g := startGateway(t, dataplane.Config{}, spec)
+	c := g.dial(t)
+	const requests = 300
+	for range requests {
+		c.send(get).answer("GET")
+	}
+	if limit := int64(requests*12/10 + 1); hits.Load() > limit {
+		t.Errorf("%d tries for %d requests, want at most %d", hits.Load(), requests, limit)
+	}
+}
+
+func TestSlowUpstreamIsGivenUp(t *testing.T) {
+	release := make(chan struct{})
+	up := startRecorder(t, func(string, net.Conn, *bufio.Reader) bool { <-release; return false })
+	defer close(release)
+	spec := toUpstream(up.addr)
+	spec.Upstreams[0].Timeouts = &routetable.Timeouts{Response: new(routetable.Duration(50 * time.Millisecond))}
+	g := startGateway(t, dataplane.Config{}, spec)
+	resp, _, _ := g.dial(t).send(get).answer("GET")
+	if resp.StatusCode != 504 || resp.Header.Get("X-Meshgw-Error") != "upstream_timeout" {
+		t.Errorf("got %d %v", resp.StatusCode, resp.Header)
+	}
+}
+
+func TestBreakerOpensAndSaysSo(t *testing.T) {
+	g := startGateway(t, dataplane.Config{}, toUpstream(closed(t)))
+	c := g.dial(t)
+	codes := map[string]int{}
+	for range 10 {
+		resp, _, _ := c.send(get).answer("GET")
+		codes[resp.Header.Get("X-Meshgw-Error")]++
+	}
+	if codes["connect_failure"] != 5 || codes["circuit_open"] != 5 {
+		t.Errorf("got %v", codes)
+	}
+	if s := g.Upstreams(); len(s) != 1 || s[0].State != "open" {
+		t.Errorf("status %+v", s)
+	}
+}
+
+func TestPendingQueueIsBounded(t *testing.T) {
+	release := make(chan struct{})
+	up := startRecorder(t, func(head string, c net.Conn, r *bufio.Reader) bool {
+		<-release
+		return okay(head, c, r)
+	})
+	spec := toUpstream(up.addr)
+	spec.Upstreams[0].MaxConnections, spec.Upstreams[0].MaxPending = 1, new(1)
+	g := startGateway(t, dataplane.Config{}, spec)
+	first, second := g.dial(t).send(get), g.dial(t)
+	waitFor(t, func() bool { return len(up.seen()) == 1 })
+	second.send(get)
+	waitFor(t, func() bool { return g.Upstreams()[0].Pending == 1 })
+	resp, _, _ := g.dial(t).send(get).answer("GET")
+	if resp.StatusCode != 503 || resp.Header.Get("X-Meshgw-Error") != "pending_full" || resp.Header.Get("Retry-After") == "" {
+		t.Errorf("got %d %v", resp.StatusCode, resp.Header)
+	}
+	close(release)
+	for _, c := range []*client{first, second} {
+		if resp, _, _ := c.answer("GET"); resp.StatusCode != 200 {
+			t.Errorf("status %d", resp.StatusCode)
+		}
+	}
+}
+
+func waitFor(t *testing.T, ok func() bool) {
+	t.Helper()
+	for until := time.Now().Add(5 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatal("waited in vain")
+		}
+	}
+}
+
+func TestControlAddressesAreNeverDialled(t *testing.T) {
+	up := startRecorder(t, nil)
+	own := netip.MustParseAddrPort(up.addr)
+	cfg := dataplane.Config{
+		Control: func(a netip.AddrPort) bool { return a == own },
+		Resolve: func(_ context.Context, name string) ([]netip.Addr, error) {
+			if name == "metadata.test" {
+				return []netip.Addr{netip.MustParseAddr("169.254.169.254")}, nil
+			}
+			return []netip.Addr{own.Addr()}, nil
+		},
+	}
+	for _, to := range []string{up.addr, fmt.Sprintf("control.test:%d", own.Port()), "metadata.test:80", "169.254.169.254:80", "0.0.0.0:80"} {
+		g := startGateway(t, cfg, toUpstream(to))
+		if resp, _, _ := g.dial(t).send(get).answer("GET"); resp.StatusCode != 502 {
+			t.Errorf("%s: status %d", to, resp.StatusCode)
+		}
+	}
+	if len(up.seen()) > 0 {
+		t.Error("the control address was reached")
+	}
+}
+
+func TestAllAddressesOfANameAreUsed(t *testing.T) {
+	dead, up := netip.MustParseAddr("127.0.0.9"), startRecorder(t, nil)
+	at := netip.MustParseAddrPort(up.addr)
+	cfg := dataplane.Config{Resolve: func(context.Context, string) ([]netip.Addr, error) {
+		return []netip.Addr{dead, at.Addr()}, nil
+	}}
+	g := startGateway(t, cfg, toUpstream(fmt.Sprintf("name.test:%d", at.Port())))
+	for range 4 {
+		if resp, _, _ := g.dial(t).send(get).answer("GET"); resp.StatusCode != 200 {
+			t.Errorf("status %d", resp.StatusCode)
+		}
+	}
+}
+
+// load sends GETs over keep-alive connections that are opened again when the
+// gateway says so, until stop, and returns how many were answered and failed.
+func load(t *testing.T, addr string, clients int, stop <-chan struct{}) (answered, failed int64) {
+	t.Helper()
+	var ok, bad atomic.Int64
+	var wg sync.WaitGroup
+	for range clients {
+		wg.Go(func() {
+			var c net.Conn
+			var r *bufio.Reader
+			defer func() {
+				if c != nil {
+					c.Close()
+				}
+			}()
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if c == nil {
+					var err error
+					if c, err = net.Dial("tcp", addr); err != nil {
+						return // the listener is closed: the drain is over
+					}
+					r = bufio.NewReader(c)
+				}
+				io.WriteString(c, get)
+				head, err := readHead(r)
+				if err != nil || !strings.HasPrefix(head, "HTTP/1.1 200") {
+					bad.Add(1)
+					c.Close()
+					c = nil
+					continue
+				}
+				io.CopyN(io.Discard, r, 2)
+				ok.Add(1)
+				if strings.Contains(head, "connection: close") {
+					c.Close()
+					c = nil
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return ok.Load(), bad.Load()
+}
+
+func TestTablesAreSwappedUnderLoadWithoutLoss(t *testing.T) {
+	a, b := startRecorder(t, nil), startRecorder(t, nil)
+	g := startGateway(t, dataplane.Config{}, toUpstream(a.addr))
+	stop := make(chan struct{})
+	go func() {
+		defer close(stop)
+		for i := range 100 {
+			spec := toUpstream(a.addr, b.addr)
+			if i%2 == 1 {
+				spec = toUpstream(b.addr)
+			}
+			g.publish(t, spec)
+			time.Sleep(3 * time.Millisecond)
+		}
+	}()
+	if ok, bad := load(t, g.addr, 8, stop); bad > 0 || ok == 0 {
+		t.Errorf("%d answered, %d failed", ok, bad)
+	}
+}
+
+func TestKilledEndpointFailsNoGet(t *testing.T) {
+	ups := []*recorder{startRecorder(t, nil), startRecorder(t, nil)}
+	var killed atomic.Bool
+	victim := startRecorder(t, func(head string, c net.Conn, r *bufio.Reader) bool {
+		return !killed.Load() && okay(head, c, r)
+	})
+	g := startGateway(t, dataplane.Config{}, toUpstream(ups[0].addr, ups[1].addr, victim.addr))
+	stop := make(chan struct{})
+	go func() {
+		time.Sleep(200 * time.Millisecond)
+		killed.Store(true)
+		time.Sleep(300 * time.Millisecond)
+		close(stop)
+	}()
+	if ok, bad := load(t, g.addr, 8, stop); bad > 0 || ok == 0 {
+		t.Errorf("%d answered, %d failed", ok, bad)
+	}
+}
+
+func TestDrainLosesNoRequest(t *testing.T) {
+	up := startRecorder(t, func(head string, c net.Conn, r *bufio.Reader) bool {
+		time.Sleep(time.Millisecond)
+		return okay(head, c, r)
+	})
+	g := startGateway(t, dataplane.Config{}, toUpstream(up.addr))
+	stop := make(chan struct{})
+	go func() {
+		defer close(stop)
+		time.Sleep(200 * time.Millisecond)
+		g.SetDraining(true)
+		time.Sleep(200 * time.Millisecond)
+		g.stop()
+	}()
+	ok, bad := load(t, g.addr, 8, stop)
+	// A connection that is opened in the very moment the listener closes is
+	// reset by the kernel; one per client at most.
+	if bad > 8 || ok == 0 {
+		t.Errorf("%d answered, %d failed", ok, bad)
+	}
+	if strings.Contains(g.log.String(), `"error"`) {
+		t.Errorf("log %s", g.log)
+	}
+}
+
+func TestDrainFinishesWhatIsInFlight(t *testing.T) {
+	release := make(chan struct{})
+	up := startRecorder(t, func(head string, c net.Conn, r *bufio.Reader) bool { <-release; return okay(head, c, r) })
+	g := startGateway(t, dataplane.Config{}, toUpstream(up.addr))
+	c, idle := g.dial(t).send(get), g.dial(t)
+	waitFor(t, func() bool { return g.Load().Inflight == 1 })
+	done := make(chan struct{})
+	go func() { g.stop(); close(done) }()
+	if rest := idle.rest(); rest != "" {
+		t.Errorf("idle connection got %q", rest)
+	}
+	close(release)
+	if resp, body, err := c.answer("GET"); err != nil || body != "ok" || !resp.Close {
+		t.Errorf("got %v %q %v", resp, body, err)
+	}
+	<-done
+}
+
+func TestDrainEndsInTime(t *testing.T) {
+	release := make(chan struct{})
+	up := startRecorder(t, func(string, net.Conn, *bufio.Reader) bool { <-release; return false })
+	defer close(release)
+	g := startGateway(t, dataplane.Config{DrainFinish: 50 * time.Millisecond}, toUpstream(up.addr))
+	g.dial(t).send(get)
+	waitFor(t, func() bool { return len(up.seen()) == 1 })
+	begun := time.Now()
+	g.stop()
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("took %v", took)
+	}
+}

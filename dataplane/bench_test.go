@@ -1,0 +1,109 @@
+package dataplane_test
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"github.com/meshgw/meshgw/dataplane"
+	"github.com/meshgw/meshgw/routetable"
+)
+
+// steady serves small GETs over one connection, all of it steady: the
+// connections are open, the counters made, the pools filled.
+func steady(t testing.TB) func() {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	front, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go serveFixed(ln)
+	s := dataplane.New(dataplane.Config{Node: "n", Region: "eu", AccessLog: dataplane.AccessLog{Ratio: 0.01}}, zerolog.New(io.Discard), prometheus.NewRegistry())
+	table, _ := routetable.Compile(toUpstream(ln.Addr().String()))
+	s.Publish(table)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := s.Serve(ctx, dataplane.Listener{Name: "http", Listener: front}); err != nil {
+			t.Error(err)
+		}
+	}()
+	c, err := net.Dial("tcp", front.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		c.Close()
+		cancel()
+		<-done
+		ln.Close()
+	})
+	request := []byte("GET /v1/orders?x=1 HTTP/1.1\r\nHost: api.example.com\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n")
+	buf := make([]byte, 4096)
+	return func() {
+		if _, err := c.Write(request); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := c.Read(buf); err != nil || string(buf[:12]) != "HTTP/1.1 200" {
+			t.Fatalf("got %q, %v", buf[:n], err)
+		}
+	}
+}
+
+// serveFixed answers whatever it reads, without allocating.
+func serveFixed(ln net.Listener) {
+	answer := []byte("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello")
+	for {
+		c, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer c.Close()
+			r := bufio.NewReader(c)
+			for {
+				for {
+					line, err := r.ReadSlice('\n')
+					if err != nil {
+						return
+					}
+					if len(line) == 2 {
+						break
+					}
+				}
+				if _, err := c.Write(answer); err != nil {
+					return
+				}
+			}
+		}()
+	}
+}
+
+func BenchmarkSmallGet(b *testing.B) {
+	request := steady(b)
+	request()
+	b.ReportAllocs()
+	for b.Loop() {
+		request()
+	}
+}
+
+func TestSteadyGetDoesNotAllocate(t *testing.T) {
+	request := steady(t)
+	for range 200 {
+		request()
+	}
+	if n := testing.AllocsPerRun(500, request); n > 0 && !raceEnabled {
+		t.Errorf("%v allocations per request, want 0", n)
+	}
+}
