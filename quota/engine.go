@@ -72,7 +72,7 @@ func New(now time.Duration, cfg Config) *Engine {
 	e.outbox.flushed = -coalesce
 	e.outbox.open = make(map[NodeID]int)
 	e.outbox.grants = make(map[address]grant)
-	e.view.Store(newView(0, e.peers, &view{period: cfg.SyncEvery}))
+	e.view.Store(newView(0, e.peers, &view{period: cfg.SyncEvery, share: 1, before: 1}))
 	return e
 }
 

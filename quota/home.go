@@ -80,7 +80,7 @@ type side struct {
 // starts empty, and only what its leases show is taken over for now.
 func newHome(now time.Duration, l *Limit, claim float64, s *side) *home {
 	h := &home{limit: l, seen: now, pool: bucket{l.Burst, now}}
-	if claim > 0 || !s.settled {
+	if claim > 0 || !s.settled || s.acting {
 		h.strange().coldUntil, h.pool.tokens = now+leaseTTL, 0
 	}
 	return h
@@ -113,7 +113,7 @@ func (h *home) budget(s *side) float64 {
 		case here > 0.5: // most nodes have come here: the true home, if there is one, has the rest
 			r = min(r, whole*factor(here, phi))
 		case h.live < 2: // nobody else to be seen: perhaps this node is the lonely one
-			r = min(r, odd.claims, phi*whole/float64(s.known))
+			r = min(r, phi*whole/float64(s.known))
 		default:
 			r = min(r, odd.claims)
 		}
@@ -218,7 +218,7 @@ func (h *home) report(now time.Duration, from NodeID, incarnation uint32, r *rep
 		h.divide(s)
 	}
 	if r.Claim > 0 { // a lease of the former home goes on here
-		h.adopt(now, p, r.Claim)
+		h.adopt(now, p, r)
 		if s.rising {
 			h.strange().bonus += r.Claim
 			budget = h.budget(s)
@@ -240,9 +240,11 @@ func (h *home) report(now time.Duration, from NodeID, incarnation uint32, r *rep
 	return g, recall, true
 }
 
-// adopt takes over a lease that a former home gave.
-func (h *home) adopt(now time.Duration, p *party, rate float64) {
-	p.tokens, p.rate, p.at, p.live, p.silent = 0, rate, now, true, false
+// adopt takes over a lease that a former home gave. That home, or its time, has
+// paid for what was admitted under it.
+func (h *home) adopt(now time.Duration, p *party, r *report) {
+	p.count = max(p.count, r.Count)
+	p.tokens, p.rate, p.at, p.live, p.silent = 0, r.Claim, now, true, false
 	h.recount()
 }
 

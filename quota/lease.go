@@ -80,17 +80,21 @@ func (e *entry) sent() time.Duration { return sentAt(e.seq) }
 // report that it answers.
 func (e *entry) leaseEnds() time.Duration { return sentAt(e.ackSeq) + leaseTTL }
 
-// unasked is what a node may admit of a key before its home has answered. A
-// limit too small to be split has nothing to give away where requests can wait.
+// unasked is what a node may admit of a key before its home has answered: its
+// part of a burst, in the hope that the pool is full. Where requests can wait for
+// the home instead, nothing is given away of a limit too small to be split, or so
+// slow that a wrong guess would not be made good for long.
 func unasked(l *Limit, nodes int) float64 {
 	u := coldBurst * l.Burst / float64(nodes)
-	if u >= 1 {
-		return u
-	}
-	if l.Hold != 0 {
+	slow := l.Burst > slowRefill*l.Rate
+	switch {
+	case l.Hold != 0 && (u < 1 || slow):
 		return 0
+	case slow:
+		return 1
+	default:
+		return max(u, 1)
 	}
-	return 1
 }
 
 // fill brings the bucket up to now, and ends a lease that is over.
@@ -116,7 +120,7 @@ func (e *entry) fill(now time.Duration, v *view) {
 func (e *entry) available(now time.Duration, cost int64, v *view) bool {
 	switch {
 	case e.slots != nil:
-		return e.slots.available(e, cost, v)
+		return e.slots.available(e, now, cost, v)
 	case int64(e.credit) >= cost:
 		return true
 	case e.isLeased || e.limit.Local:
@@ -186,7 +190,7 @@ func (e *entry) fresh() bool { return !e.answered && e.seq == e.ackSeq }
 // askForWaiters asks again where the question under way does not cover those who
 // came since.
 func (e *entry) askForWaiters(now time.Duration) {
-	if !e.saturated && now-e.sent() > askGap && e.waiting() > int64(e.asked) {
+	if !e.saturated && now >= e.denyUntil && e.waiting() > int64(e.asked) {
 		e.asking, e.starving = true, true
 	}
 }
@@ -240,6 +244,9 @@ func (e *entry) grant(now time.Duration, home *peer, g grant, v *view) bool {
 			return false
 		}
 		e.acked = g.Count
+	}
+	if g.Seq == e.seq {
+		e.asked = 0 // who still waits has to ask again
 	}
 	e.ackSeq, e.answered, e.releaseBy = g.Seq, true, 0
 	if g.Released || now > e.leaseEnds() {

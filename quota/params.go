@@ -14,15 +14,15 @@ const (
 	headroom   = 0.5  // what a lease adds to demand while there is enough for all
 	unleased   = 0.05 // of the rate, when there is not: left in the pool for those who wake up
 	coldBurst  = 1.0  // of the burst: what all nodes together may admit unasked
+	slowRefill = 10.0 // seconds from empty to full: beyond, a burst is not guessed at
 	poolShares = 2.0  // a report gets so many fair shares of the pool, but
 	poolMost   = 0.75 // never more of it than this
 	debtSpan   = 2.0  // seconds of rate that a debt may grow to
 
 	minHold    = 25 * time.Millisecond // a held request waits at least so long,
 	maxHold    = 500 * time.Millisecond
-	keyWaiters = 64                   // requests held at once per key,
-	allWaiters = 4096                 // and per node
-	askGap     = 2 * time.Millisecond // between two questions for held requests
+	keyWaiters = 64   // requests held at once per key,
+	allWaiters = 4096 // and per node
 
 	missedMost  = 16               // reports without an answer until another home is tried, for one leaseTTL
 	silentMost  = 10 * time.Second // so long a silent node's part is held back, if it has not vanished

@@ -88,8 +88,8 @@ func (e *Engine) flush(now time.Duration, out *Output, v *view) {
 		o.queued -= n
 		o.replies[u] = rest(o.replies[u], n)
 
-		n = 0
-		for ; n < len(o.reports[u]) && o.budget.tokens >= 0; n++ {
+		n = 0 // what this node's own answers ask for waits for the next flush
+		for queued := len(o.reports[u]); n < queued && o.budget.tokens >= 0; n++ {
 			e.sendReport(now, out, h, o.reports[u][n], v)
 		}
 		o.queued -= n

@@ -24,13 +24,15 @@ type slotLease struct {
 
 // available reports whether cost more could be in flight. Without a lease, a node
 // has its part of what a lonely node may use.
-func (s *slotLease) available(e *entry, cost int64, v *view) bool {
+func (s *slotLease) available(e *entry, now time.Duration, cost int64, v *view) bool {
 	l := e.limit
 	switch {
 	case l.Local || l.Open && !e.isLeased:
 		return s.used+cost <= l.Slots
 	case e.isLeased:
 		return s.used+cost <= s.held
+	case l.Hold != 0 && !e.cut(now): // the home will tell
+		return false
 	default:
 		return s.used+cost <= int64(l.Isolated*float64(l.Slots)/float64(v.known))
 	}

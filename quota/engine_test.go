@@ -1,0 +1,437 @@
+package quota_test
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/meshgw/meshgw/quota"
+)
+
+func each(perSecond float64) func(int) float64 { return func(int) float64 { return perSecond } }
+
+func only(node int, perSecond float64) func(int) float64 {
+	return func(i int) float64 {
+		if i == node {
+			return perSecond
+		}
+		return 0
+	}
+}
+
+// P1 and P2, with one home and no change of membership.
+func TestNoWindowAdmitsMoreThanItsBound(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		n := rapid.IntRange(1, 5).Draw(rt, "nodes")
+		r := rapid.Float64Range(1, 300).Draw(rt, "rate")
+		b := math.Floor(rapid.Float64Range(1, 100).Draw(rt, "burst"))
+		l := rate("l", r, b)
+		m := newMesh(t, n, l)
+		m.loss = rapid.SampledFrom([]float64{0, 0.1, 0.5}).Draw(rt, "loss")
+		load := rapid.SliceOfN(rapid.Float64Range(0, 3*r), n, n).Draw(rt, "load")
+		const length = 3 * time.Second
+		times := m.load(length, func(i int) float64 { return load[i] }, ask(l, "acme"))
+		const period, ttl = 0.1, 1.5
+		for _, w := range []time.Duration{100 * ms, time.Second, length} {
+			bound := r*(w.Seconds()+2*period+ttl) + 3*b + float64(n)
+			if got := most(times, w); float64(got) > bound {
+				rt.Errorf("%v admits %d, bound %.0f", w, got, bound)
+			}
+		}
+		if bound := r*(length.Seconds()+ttl) + 3*b + 2*r + b; float64(len(times)) > bound {
+			rt.Errorf("in all %d, bound %.0f", len(times), bound)
+		}
+	})
+}
+
+// P5: no message and no decision depends on what a node's clock shows.
+func TestClocksDoNotMatter(t *testing.T) {
+	l := rate("l", 50, 10)
+	run := func(offset []time.Duration) []time.Duration {
+		m := &mesh{
+			tb: t, limits: []*quota.Limit{l}, rng: newRand(3), delay: newMesh(t, 1).delay,
+			cut:     func(int, int) bool { return false },
+			engines: make([]*quota.Engine, 3), incs: make([]uint32, 3), offset: offset, next: make([]time.Duration, 3),
+			answers: make(map[quota.Ticket]quota.Decision), loss: 0.2,
+		}
+		for i := range m.engines {
+			m.boot(i)
+		}
+		return m.load(6*time.Second, each(40), ask(l, "acme"))
+	}
+	want := run(make([]time.Duration, 3))
+	if len(want) < 100 {
+		t.Fatalf("only %d admitted: nothing to compare", len(want))
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		off := rapid.Int64Range(-int64(1000*time.Hour), int64(1000*time.Hour))
+		got := run([]time.Duration{time.Duration(off.Draw(rt, "a")), time.Duration(off.Draw(rt, "b")), time.Duration(off.Draw(rt, "c"))})
+		if len(got) != len(want) {
+			rt.Fatalf("%d admitted, %d with clocks that agree", len(got), len(want))
+		}
+		for i := range got {
+			if got[i] != want[i] {
+				rt.Fatalf("decision %d at %v, %v with clocks that agree", i, got[i], want[i])
+			}
+		}
+	})
+}
+
+// P6: a node that hears nothing more stops when its lease ends.
+func TestLeaseEndsAtTheNodeByItself(t *testing.T) {
+	l := rate("l", 1000, 100)
+	m := newMesh(t, 3, l)
+	a := ask(l, "acme")
+	node := m.stranger(a)
+	m.load(2*time.Second, only(node, 900), a)
+	m.cut = func(int, int) bool { return true }
+	at := m.now
+	times := m.load(4*time.Second, only(node, 900), a)
+	late := 0
+	for _, x := range times {
+		if x > at+1600*ms {
+			late++
+		}
+	}
+	if bound := int(0.5*1000/3*2.4) + 40; late > bound {
+		t.Errorf("%d admitted after the lease, the isolated share is %d", late, bound)
+	}
+	if late == 0 {
+		t.Error("nothing admitted: the isolated share is not used")
+	}
+}
+
+// P8: a node that is alone in fact, and does not know, holds itself to its share.
+func TestUnansweredNodeHoldsItselfToItsShare(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		n := rapid.IntRange(2, 20).Draw(rt, "nodes")
+		r := rapid.Float64Range(1, 1000).Draw(rt, "rate")
+		b := math.Floor(rapid.Float64Range(1, 1000).Draw(rt, "burst"))
+		l := rate("l", r, b)
+		e := quota.New(0, quota.Config{Self: 1, Shards: 1})
+		e.Configure(0, []*quota.Limit{l})
+		others := []quota.Member{{ID: 1}}
+		for i := range n - 1 {
+			others = append(others, quota.Member{ID: quota.NodeID(i + 2)})
+		}
+		e.Members(0, others)
+		secret := quota.Secret{}
+		subject := rapid.SliceOf(rapid.Byte()).Draw(rt, "subject")
+		a := []quota.Ask{{Limit: l, Key: secret.Key(l, subject)}}
+		var out quota.Output
+		admitted, own := 0, true
+		const length = 5 * time.Second
+		for now := time.Duration(0); now < length; now += 5 * ms {
+			if d := e.Take(now, a); d.Verdict == quota.Allow {
+				admitted++
+			}
+			e.Poll(now, &out)
+			own = own && len(out.Datagrams) == 0
+			for _, x := range out.Resolved {
+				if x.Decision.Verdict == quota.Allow {
+					admitted++
+				}
+			}
+		}
+		if own {
+			return // the key's home is this node
+		}
+		// The home of a time when the true one is silent is the node itself, in the end.
+		if bound := max(b/float64(n), 1) + 2 + 0.5*r/float64(n)*length.Seconds(); float64(admitted) > bound {
+			rt.Errorf("admitted %d alone of %d nodes, bound %.1f", admitted, n, bound)
+		}
+	})
+}
+
+// P9: many nodes, one token at a time.
+func TestScarceTokenGoesToSomebody(t *testing.T) {
+	l := rate("l", 1, 1)
+	m := newMesh(t, 100, l)
+	times := m.load(10*time.Second, each(0.1), ask(l, "acme"))
+	if len(times) < 7 || len(times) > 12 {
+		t.Errorf("%d admitted in 10 s of 1/s", len(times))
+	}
+	last := times[0]
+	for _, x := range append(times, m.now) {
+		if x-last > 1000*ms+1500*ms+500*ms {
+			t.Errorf("nobody admitted from %v to %v", last, x)
+		}
+		last = x
+	}
+}
+
+// P10
+func TestRestartChargesNothingTwice(t *testing.T) {
+	l := rate("l", 100, 50)
+	m := newMesh(t, 3, l)
+	a := ask(l, "acme")
+	node := m.stranger(a)
+	m.load(2*time.Second, only(node, 80), a)
+	before := m.flying
+	m.incs[node]++
+	m.boot(node)
+	for i := range m.engines {
+		m.members(i, func(int) quota.MemberState { return quota.Alive })
+	}
+	m.flying = append(m.flying, before...) // reports of the old incarnation, late
+	times := m.load(3*time.Second, only(node, 80), a)
+	if len(times) < 200 {
+		t.Errorf("%d of 240 admitted after a restart", len(times))
+	}
+}
+
+// P11
+func TestWaitIsAnsweredInTime(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		l := rate("l", 2, 1)
+		m := newMesh(t, 4, l)
+		m.loss = rapid.SampledFrom([]float64{0, 0.5, 1}).Draw(rt, "loss")
+		a := ask(l, "acme")
+		type held struct {
+			node   int
+			ticket quota.Ticket
+			until  time.Duration
+		}
+		var waiting []held
+		for range 100 {
+			i := rapid.IntRange(0, 3).Draw(rt, "node")
+			if d := m.take(i, a); d.Verdict == quota.Wait {
+				if d.Until > m.now+500*ms {
+					rt.Fatalf("waits %v", d.Until-m.now)
+				}
+				waiting = append(waiting, held{i, d.Ticket, d.Until})
+			}
+			m.run(time.Duration(rapid.IntRange(1, 40).Draw(rt, "pause")) * ms)
+			for _, w := range waiting {
+				if _, ok := m.answer(w.node, w.ticket); !ok && m.now > w.until+10*ms {
+					rt.Fatalf("no answer %v after its time", m.now-w.until)
+				}
+			}
+		}
+		if len(waiting) == 0 {
+			rt.Fatal("nothing ever waited")
+		}
+	})
+}
+
+func TestNothingIsTakenUnlessAllAllow(t *testing.T) {
+	wide, narrow := rate("wide", 10, 100), rate("narrow", 1, 10)
+	wide.Hold, narrow.Hold = 0, 0
+	e, _ := lone(1, wide)
+	e.Configure(0, []*quota.Limit{wide, narrow})
+	asks := []quota.Ask{ask(wide, "acme"), ask(narrow, "acme")}
+	allowed := 0
+	for range 50 {
+		if d := e.Take(0, asks); d.Verdict == quota.Allow {
+			allowed++
+		} else if d.Limit != narrow {
+			t.Fatalf("refused by %s", d.Limit.Name)
+		}
+	}
+	if allowed != 10 {
+		t.Errorf("allowed %d, want 10", allowed)
+	}
+	for range 100 {
+		if e.Take(0, asks[:1]).Verdict == quota.Allow {
+			allowed++
+		}
+	}
+	if allowed != 100 {
+		t.Errorf("the wide limit allowed %d in all, want 100", allowed)
+	}
+}
+
+func TestOneKeyAskedTwiceCountsTwice(t *testing.T) {
+	l := rate("l", 1, 10)
+	e, asks := lone(1, l)
+	twice := []quota.Ask{asks[0], asks[0]}
+	for i := range 6 {
+		want := quota.Allow
+		if i == 5 {
+			want = quota.Deny
+		}
+		if d := e.Take(0, twice); (d.Verdict == quota.Allow) != (want == quota.Allow) {
+			t.Fatalf("request %d: %v, want %v", i, d.Verdict, want)
+		}
+	}
+}
+
+func TestMoreAsksThanAllowedAreRefused(t *testing.T) {
+	l := rate("l", 1000, 1000)
+	e, asks := lone(quota.MaxAsks+1, l)
+	if d := e.Take(0, asks); d.Verdict != quota.Deny {
+		t.Errorf("%v", d.Verdict)
+	}
+}
+
+// A request that waits for one limit gives back what it took of another.
+func TestRefusedWaiterGivesBack(t *testing.T) {
+	wide, tiny := rate("wide", 0.001, 1000), rate("tiny", 0.001, 1)
+	m := newMesh(t, 3, wide, tiny)
+	a, b := ask(wide, "acme"), ask(tiny, "acme")
+	m.load(time.Second, only(0, 50), a) // holds a lease
+	taken := 0
+	for range 100 {
+		d := m.take(0, a, b)
+		m.run(600 * ms)
+		if d.Verdict == quota.Wait {
+			d, _ = m.answer(0, d.Ticket)
+		}
+		if d.Verdict == quota.Allow {
+			taken++
+		}
+	}
+	if taken != 1 {
+		t.Fatalf("the tiny limit admitted %d", taken)
+	}
+	if got := len(m.load(20*time.Second, only(0, 100), a)); got < 900 {
+		t.Errorf("%d left of 1000 after about 50 uses", got)
+	}
+}
+
+func TestCancelledWaiterIsAnsweredAndTakesNothing(t *testing.T) {
+	tiny := rate("tiny", 1, 1)
+	m := newMesh(t, 3, tiny)
+	a := ask(tiny, "acme")
+	node := m.stranger(a)
+	d := m.take(node, a)
+	if d.Verdict != quota.Wait {
+		t.Fatalf("%v", d.Verdict)
+	}
+	m.engines[node].Cancel(d.Ticket)
+	m.run(700 * ms)
+	if got, ok := m.answer(node, d.Ticket); !ok || got.Verdict != quota.Deny {
+		t.Errorf("%v %v", got.Verdict, ok)
+	}
+	if got := len(m.load(300*ms, only(node, 50), a)); got == 0 {
+		t.Error("the token is gone with the cancelled request")
+	}
+}
+
+func TestTenPerMinuteAdmitsTenAndThenOneInSixSeconds(t *testing.T) {
+	l := rate("l", 10.0/60, 10)
+	m := newMesh(t, 10, l)
+	times := m.load(60*time.Second, each(1), ask(l, "acme"))
+	if got := most(times, time.Second); got < 9 {
+		t.Errorf("%d at once", got)
+	}
+	if len(times) < 18 || len(times) > 20 {
+		t.Errorf("%d in the first minute, want 10 and 10 more", len(times))
+	}
+}
+
+func TestScopeNodeSendsNothing(t *testing.T) {
+	l := &quota.Limit{Name: "l", Rate: 10, Burst: 5, Local: true}
+	m := newMesh(t, 2, l)
+	times := m.load(2*time.Second, each(100), ask(l, "acme"))
+	if got := len(times); got < 46 || got > 50 {
+		t.Errorf("two nodes admitted %d, want 5+20 each", got)
+	}
+	var out quota.Output
+	for _, e := range m.engines {
+		e.Poll(m.now, &out)
+		if len(out.Datagrams) > 0 {
+			t.Error("a local limit sends")
+		}
+	}
+}
+
+func TestChangeOfALimitScalesWhatWasTaken(t *testing.T) {
+	day := 24 * time.Hour
+	old := rate("l", 1000/day.Seconds(), 1000)
+	m := newMesh(t, 3, old)
+	first := len(m.load(10*time.Second, each(20), ask(old, "acme")))
+	grown := rate("l", 2000/day.Seconds(), 2000)
+	m.limits = []*quota.Limit{grown}
+	for i := range m.engines {
+		m.engines[i].Configure(m.now, m.limits)
+	}
+	rest := len(m.load(60*time.Second, each(40), ask(grown, "acme")))
+	if want := 2000 - 2*first; rest < want-120 || rest > want+120 {
+		t.Errorf("%d of 1000 taken, then %d of 2000, want about %d", first, rest, want)
+	}
+}
+
+func TestLeaveGivesLeasesBack(t *testing.T) {
+	l := rate("l", 0.001, 100)
+	m := newMesh(t, 2, l)
+	a := ask(l, "acme")
+	node := m.stranger(a)
+	first := len(m.load(300*ms, only(node, 100), a))
+	m.engines[node].Leave(m.now)
+	m.poll(node)
+	m.run(50 * ms)
+	m.cut = func(from, to int) bool { return from == node || to == node }
+	rest := len(m.load(6*time.Second, only(1-node, 100), a))
+	if first+rest < 97 || first+rest > 100 {
+		t.Errorf("%d and %d admitted of 100", first, rest)
+	}
+}
+
+func TestOpenLimitAdmitsEverythingWhenIsolated(t *testing.T) {
+	l := rate("l", 1, 1)
+	l.Open = true
+	m := newMesh(t, 5, l)
+	m.cut = func(int, int) bool { return true }
+	m.members(0, func(j int) quota.MemberState {
+		if j == 0 {
+			return quota.Alive
+		}
+		return quota.Vanished
+	})
+	if got := len(m.load(time.Second, only(0, 100), ask(l, "acme"))); got < 90 {
+		t.Errorf("%d of 100 admitted", got)
+	}
+	d := m.take(0, ask(l, "acme"))
+	if !d.Degraded {
+		t.Error("not called degraded")
+	}
+}
+
+func TestSettledHalvesAddUpToTheLimit(t *testing.T) {
+	l := rate("l", 200, 20)
+	m := newMesh(t, 4, l)
+	a := ask(l, "acme")
+	m.load(2*time.Second, each(100), a)
+	side := func(i int) bool { return i < 2 }
+	m.cut = func(from, to int) bool { return side(from) != side(to) }
+	for i := range m.engines {
+		m.members(i, func(j int) quota.MemberState {
+			if side(i) == side(j) {
+				return quota.Alive
+			}
+			return quota.Vanished
+		})
+	}
+	m.load(4*time.Second, each(100), a)
+	if got := len(m.load(10*time.Second, each(100), a)); got > 2020 || got < 1800 {
+		t.Errorf("both halves admit %d in 10 s of 200/s", got)
+	}
+}
+
+func TestFloodOfNewKeysEvictsNoActiveOne(t *testing.T) {
+	l := rate("l", 100, 100)
+	e := quota.New(0, quota.Config{Self: 1, MaxKeys: 64, Shards: 1})
+	e.Configure(0, []*quota.Limit{l})
+	var out quota.Output
+	acme, secret := []quota.Ask{ask(l, "acme")}, quota.Secret{}
+	admitted := 0
+	for now := time.Duration(0); now < 4*time.Second; now += ms {
+		if e.Take(now, acme).Verdict == quota.Allow {
+			admitted++
+		}
+		for j := range 5 {
+			flood := []quota.Ask{{Limit: l, Key: secret.Key(l, []byte{byte(now / ms), byte(now / ms >> 8), byte(j)})}}
+			e.Take(now, flood)
+		}
+		e.Poll(now, &out)
+		if s := e.Stats(); s.Keys > 65 || s.Homes > 64 {
+			t.Fatalf("%d keys, %d homes", s.Keys, s.Homes)
+		}
+	}
+	if admitted < 450 || admitted > 510 {
+		t.Errorf("the active key was admitted %d times, want 100 + 4 s of 100/s", admitted)
+	}
+}
