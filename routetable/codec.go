@@ -316,7 +316,7 @@ func (s *state) appendWhole(b []byte) []byte {
 
 func (s *state) appendPart(b []byte, wanted func(crdt.Stamp) bool, base map[string]uint64, whole bool) []byte {
 	var body []byte
-	for _, e := range s.sorted() {
+	for _, e := range s.order {
 		if wanted(e.stamp) {
 			body = appendEntry(body, 1, e)
 		}
@@ -429,7 +429,7 @@ type digest struct {
 	floor crdt.Stamp
 }
 
-func (s *state) digest() []byte {
+func (s *state) encodeDigest() []byte {
 	sum := s.sum()
 	b := appendSeen(messageHeader(), 2, s.seen)
 	b = appendMessage(b, 3, sum[:shortSum])
@@ -467,8 +467,7 @@ func (s *state) contentDigest() string {
 		}
 		return 4
 	}
-	live := s.sorted()
-	live = slices.DeleteFunc(live, (*entry).deleted)
+	live := slices.DeleteFunc(slices.Clone(s.order), (*entry).deleted)
 	slices.SortStableFunc(live, func(a, b *entry) int { return cmp.Compare(rank(a.kind), rank(b.kind)) })
 	h := sha256.New()
 	for _, e := range live {

@@ -38,7 +38,7 @@ func (d *decoder) value(n *node, path string, v reflect.Value) {
 		v.Set(reflect.New(v.Type().Elem()))
 		v = v.Elem()
 	}
-	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+	if u, ok := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr()); ok {
 		d.text(n, path, u)
 		return
 	}
@@ -90,8 +90,8 @@ func (d *decoder) structure(n *node, path string, v reflect.Value) {
 		}
 		d.value(n.items[i], path+"."+k.text, v.Field(field))
 	}
-	for i := range t.NumField() {
-		if f := t.Field(i); required(f) && n.get(fieldName(f)) == nil && !strings.HasPrefix(path, "defaults.") {
+	for f := range t.Fields() {
+		if required(f) && n.get(fieldName(f)) == nil && !strings.HasPrefix(path, "defaults.") {
 			d.report(n, path, "%s is missing", fieldName(f))
 		}
 	}

@@ -122,7 +122,7 @@ func (p *Pending) NoChange() bool { return p.set == nil }
 func (p *Pending) Stamp() crdt.Stamp { return p.next.newest() }
 
 // Digest is the Table.Digest that Commit leads to.
-func (p *Pending) Digest() string { return p.next.contentDigest() }
+func (p *Pending) Digest() string { return p.next.content }
 
 // Snapshot is Store.Snapshot as it will be after Commit.
 func (p *Pending) Snapshot() []byte { return p.next.snapshot() }
@@ -144,8 +144,8 @@ func (s *state) condition(e Edit) error {
 	if v := e.IfVersion; !v.IsZero() && (v.Version != newest.Version || v.Node != "" && v.Node != newest.Node) {
 		return fmt.Errorf("%w: it is at %s, not %d", ErrStale, newest, v.Version)
 	}
-	if digest := s.contentDigest(); e.IfDigest != "" && !strings.HasPrefix(digest, e.IfDigest) {
-		return fmt.Errorf("%w: its digest is %.12s, not %.12s", ErrStale, digest, e.IfDigest)
+	if !strings.HasPrefix(s.content, e.IfDigest) {
+		return fmt.Errorf("%w: its digest is %.12s, not %.12s", ErrStale, s.content, e.IfDigest)
 	}
 	return nil
 }
@@ -158,7 +158,7 @@ func (s *state) check(e Edit) (warnings Problems, err error) {
 		Limits: slices.Clone(e.Spec.Limits), Tenants: slices.Clone(e.Spec.Tenants),
 	}
 	given := e.Spec.keys()
-	for _, entry := range s.sorted() {
+	for _, entry := range s.order {
 		if !given[entry.key] && entry.fault == "" && !entry.deleted() && !s.deletes(e, given, entry) {
 			merged.add(entry.object)
 		}
@@ -209,7 +209,7 @@ func (s *state) deletes(e Edit, given map[key]bool, old *entry) bool {
 	if given[old.key] || old.deleted() {
 		return false
 	}
-	return e.Prune || e.Source != "" && old.source == e.Source || slices.Contains(e.Delete, old.key.String())
+	return e.Prune || e.Source != "" && old.source == e.Source || slices.Contains(e.Delete, old.String())
 }
 
 // writes returns what e changes.
@@ -231,7 +231,7 @@ func (s *state) writes(e Edit) ([]write, error) {
 		writes = s.appendWrite(writes, k, data, source)
 	}
 	given := e.Spec.keys()
-	for _, old := range s.sorted() {
+	for _, old := range s.order {
 		if s.deletes(e, given, old) {
 			writes = s.appendWrite(writes, old.key, nil, "")
 		}

@@ -21,7 +21,7 @@ func file(text string) routetable.Source {
 	return routetable.Source{Name: "f.yaml", Data: []byte(text)}
 }
 
-func fullFile(t testing.TB) *routetable.File {
+func fullFile(t *testing.T) *routetable.File {
 	t.Helper()
 	data, err := os.ReadFile("testdata/full.yaml")
 	if err != nil {
@@ -143,8 +143,8 @@ func TestDecodeReportsEveryMistakeAtItsPlace(t *testing.T) {
 			t.Errorf("missing:\n%s", want)
 		}
 	}
-	if n := len(err.(routetable.Problems)); n != 12 || t.Failed() {
-		t.Errorf("got %d problems, want 12:\n%s", n, got)
+	if ps, ok := errors.AsType[routetable.Problems](err); !ok || len(ps) != 12 || t.Failed() {
+		t.Errorf("got %d problems, want 12:\n%s", len(ps), got)
 	}
 }
 

@@ -3,6 +3,7 @@ package routetable
 import (
 	"bytes"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -175,12 +176,7 @@ func (c *candidate) admits(r *Request) bool {
 
 // contains reports whether have is among want; nothing wanted admits all.
 func contains[T string | []byte](want []string, have T) bool {
-	for _, w := range want {
-		if w == string(have) {
-			return true
-		}
-	}
-	return len(want) == 0
+	return len(want) == 0 || slices.Contains(want, string(have))
 }
 
 func hasHeaders(fields Fields, want []NameValue) bool {

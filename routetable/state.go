@@ -108,6 +108,32 @@ type state struct {
 	history []*changeset      // oldest first
 
 	waiting map[crdt.Stamp]*changeset // their predecessors are missing; not replicated
+
+	sealed // what follows from the rest
+}
+
+// sealed is what seal computes once of a state that will not change any more.
+type sealed struct {
+	order   []*entry // by key
+	stale   []*entry // the order of the state that this one was cloned from
+	fresh   []*entry // what may be missing in stale
+	digest  []byte
+	content string // Table.Digest
+}
+
+// seal finishes s before it is published. The order is made from the last one,
+// which is nearly sorted already.
+func (s *state) seal() *state {
+	order := make([]*entry, 0, len(s.entries))
+	for _, old := range append(s.stale, s.fresh...) {
+		if e := s.entries[old.key]; e != nil {
+			order = append(order, e)
+		}
+	}
+	slices.SortFunc(order, func(a, b *entry) int { return compareKeys(a.key, b.key) })
+	s.order, s.stale, s.fresh = slices.Compact(order), nil, nil
+	s.digest, s.content = s.encodeDigest(), s.contentDigest()
+	return s
 }
 
 func newState() *state {
@@ -118,6 +144,7 @@ func (s *state) clone() *state {
 	return &state{
 		entries: maps.Clone(s.entries), floor: s.floor, seen: maps.Clone(s.seen),
 		history: slices.Clone(s.history), waiting: maps.Clone(s.waiting),
+		sealed: sealed{stale: slices.Clip(s.order)},
 	}
 }
 
@@ -131,6 +158,7 @@ func (s *state) put(e *entry) bool {
 		return false
 	}
 	s.entries[e.key] = e
+	s.fresh = append(s.fresh, e)
 	return true
 }
 
@@ -289,16 +317,11 @@ func (s *state) newest() crdt.Stamp {
 	return newest
 }
 
-// sorted returns the entries by key.
-func (s *state) sorted() []*entry {
-	return slices.SortedFunc(maps.Values(s.entries), func(a, b *entry) int { return compareKeys(a.key, b.key) })
-}
-
 // sum is equal for equal states.
 func (s *state) sum() [sha256.Size]byte {
 	h := sha256.New()
 	var version [8]byte
-	for _, e := range s.sorted() {
+	for _, e := range s.order {
 		h.Write(e.sum[:])
 		binary.BigEndian.PutUint64(version[:], e.stamp.Version)
 		h.Write(version[:])
@@ -314,7 +337,7 @@ func (s *state) sum() [sha256.Size]byte {
 // spec returns the objects that this version can serve, sorted by name.
 func (s *state) spec() *Spec {
 	spec := new(Spec)
-	for _, e := range s.sorted() {
+	for _, e := range s.order {
 		if e.fault == "" {
 			spec.add(e.object)
 		}
@@ -340,6 +363,6 @@ func (s *Spec) add(o anObject) {
 func (s *state) table() *Table {
 	t := compile(s.spec(), func(kind, name string) crdt.Stamp { return s.entries[key{kind, name}].stamp }, nil)
 	t.stamp = s.newest()
-	t.digest = s.contentDigest()
+	t.digest = s.content
 	return t
 }

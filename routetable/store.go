@@ -1,6 +1,7 @@
 package routetable
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"maps"
@@ -36,7 +37,6 @@ type Store struct {
 
 	mu      sync.Mutex // guards the rest
 	state   *state     // replaced, never written to
-	digest  []byte     // of state
 	news    []*changeset
 	unsent  bool // something changed that news cannot tell
 	lost    []*entry
@@ -46,7 +46,7 @@ type Store struct {
 // NewStore returns an empty store of the node of that name.
 func NewStore(node string) *Store {
 	s := &Store{node: node, changed: make(chan struct{})}
-	s.publish(newState(), nil)
+	s.publish(newState().seal(), nil)
 	return s
 }
 
@@ -66,7 +66,7 @@ func (s *Store) publish(next *state, table *Table) {
 	if table == nil {
 		table = next.table()
 	}
-	s.state, s.digest = next, next.digest()
+	s.state = next
 	s.current.Store(table)
 	close(s.changed)
 	s.changed = make(chan struct{})
@@ -82,7 +82,7 @@ func (s *Store) snapshotState() *state {
 // Spec returns a copy of all objects that this version can read, sorted by name.
 func (s *Store) Spec() *Spec {
 	spec := new(Spec)
-	for _, e := range s.snapshotState().sorted() {
+	for _, e := range s.snapshotState().order {
 		if e.object == nil {
 			continue
 		}
@@ -122,9 +122,9 @@ func (s *Store) Held() []Held {
 		return s.state, s.current.Load()
 	}()
 	var out []Held
-	for _, e := range st.sorted() {
+	for _, e := range st.order {
 		if e.fault != "" {
-			out = append(out, Held{e.key.String(), e.stamp, e.fault})
+			out = append(out, Held{e.String(), e.stamp, e.fault})
 		}
 	}
 	for _, r := range table.rules {
@@ -178,9 +178,7 @@ func (s *Store) Restore(snapshot []byte) error {
 
 // Digest says what has been seen of each node's changesets, and a sum of all.
 func (s *Store) Digest() []byte {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.digest
+	return s.snapshotState().digest
 }
 
 // Delta returns what is held here and missing at the owner of digest; see
@@ -197,8 +195,7 @@ func (s *Store) Delta(theirs []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	sum := st.sum()
-	if string(d.sum) == string(sum[:shortSum]) {
+	if bytes.Equal(theirs, st.digest) {
 		return nil, nil
 	}
 	lacking := false
@@ -292,7 +289,7 @@ func (s *Store) merge(m message) {
 	}
 	if next.release() || changed {
 		s.tell(news)
-		s.publish(next, nil)
+		s.publish(next.seal(), nil)
 	}
 }
 
@@ -411,7 +408,7 @@ func (s *state) commit(node string, n note, writes []write) (*state, *changeset)
 	c.encode()
 	next := s.clone()
 	next.apply(c)
-	return next, c
+	return next.seal(), c
 }
 
 // highest is the highest version seen, in changesets that wait too.

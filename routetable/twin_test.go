@@ -193,7 +193,7 @@ func bigSpec(n int) *routetable.Spec {
 	for i := range n {
 		spec.Routes = append(spec.Routes, routetable.Route{
 			Name: fmt.Sprintf("route-%05d", i), Hosts: []string{fmt.Sprintf("h%d.example.com", i/10)},
-			Match:    []routetable.Match{{PathPrefix: fmt.Sprintf("/v1/service-%d", i%10)}},
+			Match:    []routetable.Match{{PathPrefix: fmt.Sprintf("/v1/service-%d", i%10), Methods: []string{"POST", "GET"}}},
 			Upstream: fmt.Sprintf("up-%d", i/10),
 		})
 	}

@@ -74,15 +74,21 @@ func (v *validator) at(list string, i int, o anObject) {
 	v.path, v.object = fmt.Sprintf("%s[%d]", list, i), o.kind()+"/"+o.name()
 }
 
-func (v *validator) errorf(field, format string, args ...any) *Problem {
-	return v.report(Error, field, format, args)
+func (v *validator) errorf(field, format string, args ...any) {
+	v.report(Error, field, format, args)
+}
+
+// clashf reports an error that lies between objects: each may be sound by itself.
+func (v *validator) clashf(field, format string, args ...any) {
+	v.report(Error, field, format, args)
+	v.problems[len(v.problems)-1].reference = true
 }
 
 func (v *validator) warnf(field, format string, args ...any) {
 	v.report(Warning, field, format, args)
 }
 
-func (v *validator) report(s Severity, field, format string, args []any) *Problem {
+func (v *validator) report(s Severity, field, format string, args []any) {
 	path := v.path
 	if path != "" && field != "" {
 		path += "."
@@ -90,7 +96,6 @@ func (v *validator) report(s Severity, field, format string, args []any) *Proble
 	v.problems = append(v.problems, Problem{
 		Severity: s, Path: path + field, Object: v.object, Message: fmt.Sprintf(format, args...),
 	})
-	return &v.problems[len(v.problems)-1]
 }
 
 func (v *validator) objectName(name string) {

@@ -125,7 +125,7 @@ func (v *validator) identities(tenants []Tenant) {
 		v.at("tenants", i, t)
 		for field, id := range t.Identify.all() {
 			if other, taken := owner[id]; taken && other != t.Name {
-				v.errorf("identify."+field, "identifies tenant %q already", other).reference = true
+				v.clashf("identify."+field, "identifies tenant %q already", other)
 			}
 			owner[id] = t.Name
 		}

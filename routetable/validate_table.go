@@ -15,7 +15,7 @@ func (v *validator) references(spec *Spec) {
 		upstream := func(field, name string) {
 			if _, ok := upstreams[name]; !ok && name != "" {
 				v.at("routes", i, r)
-				v.errorf(field, "no upstream %q%s", name, didYouMean(name, upstreams)).reference = true
+				v.clashf(field, "no upstream %q%s", name, didYouMean(name, upstreams))
 			}
 		}
 		upstream("upstream", r.Upstream)
@@ -28,7 +28,7 @@ func (v *validator) references(spec *Spec) {
 		for j, name := range r.Limits {
 			if _, ok := limits[name]; !ok {
 				v.at("routes", i, r)
-				v.errorf(fmt.Sprintf("limits[%d]", j), "no limit %q%s", name, didYouMean(name, limits)).reference = true
+				v.clashf(fmt.Sprintf("limits[%d]", j), "no limit %q%s", name, didYouMean(name, limits))
 			}
 		}
 	}
