@@ -32,6 +32,7 @@ func BenchmarkMesh(b *testing.B) {
 const rounds = 20
 
 func benchMesh(b *testing.B, count int) {
+	b.Helper()
 	keys := filepath.Join(b.TempDir(), "keyring")
 	data, err := json.Marshal([]string{base64.StdEncoding.EncodeToString([]byte("0123456789abcdef0123456789abcdef"))})
 	if err != nil {

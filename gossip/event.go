@@ -81,7 +81,7 @@ func (m *Mesh) changed(sm serf.Member, change Change) {
 	if member.Self {
 		return
 	}
-	m.log.Info().Str("member", member.Name).Str("region", member.Region).Str("address", member.Addr).Msg("member " + string(change))
+	m.log.Info().Str("member", member.Name).Str("member_region", member.Region).Str("address", member.Addr).Msg("member " + string(change))
 	if m.cfg.OnChange != nil {
 		m.cfg.OnChange(member, change)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,12 +24,21 @@ type replica struct {
 	inbox     chan frame
 	differing chan frame
 	wake      chan struct{}
-	urgent    atomic.Bool // the news should be pushed at once, not with the next lazy round
+	urgent    atomic.Bool   // the news should be pushed at once, not with the next lazy round
+	heard     chan struct{} // closed once a peer's copy has been compared with ours
+	hearOnce  sync.Once
 }
 
 func newReplica(name string, state State) *replica {
-	return &replica{name: name, state: state, inbox: make(chan frame, 512), differing: make(chan frame, 16), wake: make(chan struct{}, 1)}
+	return &replica{name: name, state: state, inbox: make(chan frame, 512), differing: make(chan frame, 16), wake: make(chan struct{}, 1), heard: make(chan struct{})}
 }
+
+// compared notes that a peer's copy is the same as ours now.
+func (r *replica) compared() { r.hearOnce.Do(func() { close(r.heard) }) }
+
+// Heard returns a channel that is closed once this node has compared its copy of
+// the named State with a peer's, and taken what it lacked.
+func (m *Mesh) Heard(state string) <-chan struct{} { return m.replicas[state].heard }
 
 // maxChanges is what fits a packet of 1400 bytes beside memberlist's and our own
 // headers and the seal.
@@ -91,6 +101,7 @@ func (m *Mesh) reconcile(ctx context.Context, r *replica) {
 				continue
 			}
 			m.stats.syncs.Add(1)
+			r.compared()
 			r.hurry()
 		}
 	}
@@ -178,8 +189,12 @@ func (m *Mesh) compare(f frame) {
 				default: // one at a time is enough
 				}
 			}
-		} else if r, ok := m.replicas[h.state]; ok && h != r.sum() {
-			m.offer(r.differing, frame{holder: f.holder, hashes: []hash{h}})
+		} else if r, ok := m.replicas[h.state]; ok {
+			if h == r.sum() {
+				r.compared()
+			} else {
+				m.offer(r.differing, frame{holder: f.holder, hashes: []hash{h}})
+			}
 		}
 	}
 }

@@ -1,0 +1,61 @@
+package e2e
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// knows reports an error unless the node has another's word, by its region.
+func knows(p *process, name, region string) error {
+	s, err := p.status()
+	if err != nil {
+		return err
+	}
+	for _, m := range s.Members {
+		if m.Name == name && m.Region == region && m.Weight == 100 {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s knows %+v", p.name, s.Members)
+}
+
+func logged(p *process, text string) error {
+	if log := p.log.String(); !strings.Contains(log, text) {
+		return fmt.Errorf("%s has not logged %q", p.name, text)
+	}
+	return nil
+}
+
+// freePort is an address that was free a moment ago.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func residentMiB(t *testing.T, pid int) int {
+	t.Helper()
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(data)) {
+		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			kib, err := strconv.Atoi(strings.Fields(rest)[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			return kib >> 10
+		}
+	}
+	t.Fatal("no VmRSS")
+	return 0
+}

@@ -1,0 +1,54 @@
+package node
+
+import (
+	"math"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/meshgw/meshgw/roster"
+)
+
+// meter measures this process's load between two looks.
+type meter struct {
+	at       time.Time
+	cpu      time.Duration
+	requests uint64
+	load     roster.Load
+}
+
+// smoothing is the time constant of the averages.
+const smoothing = time.Second
+
+// measure takes the counts of now and returns the smoothed load since the last.
+func (m *meter) measure(now time.Time, cpu time.Duration, requests uint64, inflight int) roster.Load {
+	m.load.Inflight = inflight
+	if passed := now.Sub(m.at); !m.at.IsZero() && passed > 0 {
+		weight := 1 - math.Exp(-passed.Seconds()/smoothing.Seconds())
+		// GOMAXPROCS is the CPUs this process may run on, or its cgroup's quota
+		// where that is less.
+		used := (cpu - m.cpu).Seconds() / passed.Seconds() / float64(runtime.GOMAXPROCS(0))
+		m.load.CPU += weight * (used - m.load.CPU)
+		m.load.RequestsPerSecond += weight * (float64(requests-m.requests)/passed.Seconds() - m.load.RequestsPerSecond)
+	}
+	m.at, m.cpu, m.requests = now, cpu, requests
+	return m.load
+}
+
+// cpuTime is what this process has used so far, user and system.
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// worthTelling reports whether a load differs enough from what the mesh was told
+// to tell it again: an idle mesh should be quiet.
+func worthTelling(told, now roster.Load) bool {
+	differs := func(a, b, slack float64) bool { return math.Abs(a-b) > slack+0.25*max(a, b) }
+	return math.Abs(told.CPU-now.CPU) > 0.05 ||
+		differs(float64(told.Inflight), float64(now.Inflight), 8) ||
+		differs(told.RequestsPerSecond, now.RequestsPerSecond, 5)
+}

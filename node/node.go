@@ -1,0 +1,440 @@
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/meshgw/meshgw/admin"
+	"github.com/meshgw/meshgw/api"
+	"github.com/meshgw/meshgw/dataplane"
+	"github.com/meshgw/meshgw/gossip"
+	"github.com/meshgw/meshgw/roster"
+)
+
+// Names of the states that gossip carries, on the wire too.
+const (
+	nodesState  = "nodes"
+	routesState = "routes"
+)
+
+// Node is one gateway of the mesh.
+type Node struct {
+	cfg     Config
+	build   string
+	log     zerolog.Logger
+	started time.Time
+
+	dir      *dataDir
+	identity identity
+	roster   *roster.Roster
+	routes   *routes
+	mesh     *gossip.Mesh
+	plane    *dataplane.Server
+	certs    *certificates
+	registry *prometheus.Registry
+
+	adminTokens admin.Tokens
+	listen      api.Listen
+	listeners   []dataplane.Listener
+	adminAt     net.Listener
+
+	phase      atomic.Pointer[roster.Phase]
+	load       atomic.Pointer[roster.Load]
+	drift      driftWatch
+	peersMoved chan struct{}
+	telling    sync.Mutex // held while this node's word is made, so that none overtakes a newer
+	toldLoad   roster.Load
+}
+
+// New returns the node that cfg describes, of the given build. It opens nothing
+// yet: Run does, and fails with what is in the way.
+func New(cfg Config, build string, log zerolog.Logger) *Node {
+	n := &Node{cfg: cfg, build: build, peersMoved: make(chan struct{}, 1), log: log.With().Str("node", cfg.Node.Name).Str("region", cfg.Node.Region).Logger()}
+	n.phase.Store(new(roster.Starting))
+	n.load.Store(&roster.Load{})
+	return n
+}
+
+// Run serves until ctx ends, then drains and leaves the mesh; it returns nil
+// then and after `serf leave`. It fails before anything is served when a port is
+// taken or the data dir unusable, and with gossip.ErrNameInUse when the mesh
+// knows another living node of this name. All that it started has ended when it
+// returns.
+func (n *Node) Run(ctx context.Context) error {
+	n.started = time.Now()
+	if err := n.open(); err != nil {
+		n.close()
+		return err
+	}
+	defer n.close()
+	return n.serve(ctx)
+}
+
+// Reload reads certificates, keys and the route file again.
+func (n *Node) Reload() {
+	if err := n.certs.load(); err != nil {
+		n.log.Error().Err(err).Msg("certificates not reloaded, the old ones serve on")
+	}
+	n.routes.readFileSoon()
+}
+
+// open takes hold of everything that can be missing or taken.
+func (n *Node) open() (err error) {
+	if n.dir, err = openDataDir(n.cfg.DataDir, n.log); err != nil {
+		return err
+	}
+	if n.identity, err = n.dir.begin(); err != nil {
+		return err
+	}
+	n.roster = roster.New(n.identity.ID, n.identity.Incarnation)
+	if n.routes, err = openRoutes(n.cfg, n.dir, n.log); err != nil {
+		return err
+	}
+	n.registry = prometheus.NewRegistry()
+	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), (*collector)(n))
+	if n.mesh, err = gossip.New(n.gossipConfig(), map[string]gossip.State{nodesState: n.roster, routesState: n.routes.store}, n.log); err != nil {
+		return err
+	}
+	if n.cfg.AdminTokensFile != "" {
+		if n.adminTokens, err = admin.ReadTokens(n.cfg.AdminTokensFile); err != nil {
+			return err
+		}
+	}
+	if n.certs, err = newCertificates(n.cfg.Listen.Certificates); err != nil {
+		return err
+	}
+	if err := n.bind(); err != nil {
+		return err
+	}
+	n.plane = dataplane.New(n.planeConfig(), n.log, n.registry)
+	n.plane.Publish(n.routes.table())
+	return nil
+}
+
+func (n *Node) gossipConfig() gossip.Config {
+	g := n.cfg.Gossip
+	return gossip.Config{
+		Name: n.cfg.Node.Name, ID: n.identity.ID, Region: n.cfg.Node.Region,
+		Bind: g.Bind, Advertise: g.Advertise, RPC: g.RPC, RPCAuth: string(g.RPCAuth),
+		Seeds: g.Join, Peers: n.dir.peers(), Profile: gossip.Profile(g.Profile), KeyringFile: g.KeyringFile,
+		Queries: map[string]func([]byte) []byte{
+			"meshgw-version": func([]byte) []byte { return answer(n.versionAnswer()) },
+			"meshgw-load":    func([]byte) []byte { return answer(n.loadAnswer()) },
+			"meshgw-health":  func(upstream []byte) []byte { return answer(n.healthAnswer(string(upstream))) },
+		},
+		OnChange: n.memberChanged,
+	}
+}
+
+func (n *Node) planeConfig() dataplane.Config {
+	return dataplane.Config{
+		Node: n.cfg.Node.Name, Region: n.cfg.Node.Region,
+		TrustedProxies: n.cfg.TrustedProxies,
+		MaxInflight:    n.cfg.MaxInflight,
+		AccessLog:      dataplane.AccessLog(n.cfg.Log.Access),
+		Control:        n.isControl,
+		DrainFinish:    n.cfg.Drain.FinishIn,
+	}
+}
+
+// bind opens all ports, so that none is found taken when others already serve.
+func (n *Node) bind() error {
+	if err := n.mesh.Listen(); err != nil {
+		return err
+	}
+	n.listen.Gossip, n.listen.RPC = n.mesh.Addr(), n.mesh.RPCAddr()
+	var err error
+	if n.adminAt, err = net.Listen("tcp", n.cfg.Listen.Admin); err != nil {
+		return fmt.Errorf("listen for admin: %w", err)
+	}
+	n.listen.Admin = n.adminAt.Addr().String()
+	http, err := n.data("http", n.cfg.Listen.HTTP, nil)
+	if err != nil {
+		return err
+	}
+	n.listen.HTTP = http
+	if len(n.cfg.Listen.Certificates) > 0 {
+		n.listen.HTTPS, err = n.data("https", n.cfg.Listen.HTTPS, n.certs.config())
+	}
+	return err
+}
+
+func (n *Node) data(name, addr string, secure *tls.Config) (bound string, err error) {
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return "", fmt.Errorf("listen for %s: %w", name, err)
+	}
+	n.listeners = append(n.listeners, dataplane.Listener{Name: name, Listener: ln, TLS: secure})
+	return ln.Addr().String(), nil
+}
+
+// close lets go of what open took hold of and serve did not close itself.
+func (n *Node) close() {
+	for _, ln := range n.listeners {
+		_ = ln.Close()
+	}
+	if n.adminAt != nil {
+		_ = n.adminAt.Close()
+	}
+	if n.mesh != nil {
+		n.mesh.Close()
+	}
+	if n.dir != nil {
+		n.dir.close()
+	}
+}
+
+// serve runs the parts. Each has its own end, in the order of drain.
+func (n *Node) serve(ctx context.Context) error {
+	group, inner := errgroup.WithContext(context.WithoutCancel(ctx))
+	planeCtx, endPlane := context.WithCancel(inner)
+	meshCtx, endMesh := context.WithCancel(inner)
+	restCtx, endRest := context.WithCancel(inner)
+	defer endRest()
+	defer endMesh()
+	defer endPlane()
+
+	planeDone, meshDone := make(chan struct{}), make(chan struct{})
+	group.Go(func() error {
+		defer close(planeDone)
+		return n.plane.Serve(planeCtx, n.listeners...)
+	})
+	group.Go(func() error {
+		defer close(meshDone)
+		return n.mesh.Run(meshCtx)
+	})
+	group.Go(func() error {
+		return admin.New(n, n.routes, n.adminTokens, n.cfg.Insecure, n.registry, n.log).Serve(restCtx, n.adminAt)
+	})
+	group.Go(func() error { n.routes.follow(restCtx, n, n.published); return nil })
+	group.Go(func() error { n.tellLoad(restCtx); return nil })
+	group.Go(func() error { n.rememberPeers(restCtx); return nil })
+	group.Go(func() error {
+		defer endRest()
+		select {
+		case <-ctx.Done():
+			n.drain(inner)
+		case <-meshDone: // told to leave from outside
+			n.setPhase(roster.Draining)
+		case <-inner.Done():
+		}
+		endPlane()
+		<-planeDone
+		endMesh()
+		<-meshDone
+		return nil
+	})
+	n.setPhase(roster.Serving)
+	if err := n.announce(); err != nil {
+		endPlane()
+		endMesh()
+		return errors.Join(err, group.Wait())
+	}
+	err := group.Wait()
+	if errors.Is(err, gossip.ErrLeft) {
+		n.log.Info().Msg("left the mesh, as told by serf leave")
+		err = nil
+	}
+	return err
+}
+
+// announce says that this node serves, in the log and in the ready file.
+func (n *Node) announce() error {
+	n.log.Info().Str("version", n.build).Str("id", n.identity.ID).Str("http", n.listen.HTTP).Str("https", n.listen.HTTPS).
+		Str("admin", n.listen.Admin).Str("gossip", n.listen.Gossip).Str("rpc", n.listen.RPC).
+		Uint64("routes_version", n.routes.table().Version()).Dur("after_ms", time.Since(n.started)).Msg("serving")
+	if n.cfg.ReadyFile == "" {
+		return nil
+	}
+	data, err := json.Marshal(n.listen)
+	if err == nil {
+		err = writeSynced(n.cfg.ReadyFile+".new", data)
+	}
+	if err == nil {
+		err = os.Rename(n.cfg.ReadyFile+".new", n.cfg.ReadyFile)
+	}
+	if err != nil {
+		return fmt.Errorf("write ready file: %w", err)
+	}
+	return nil
+}
+
+// drain takes the node out of rotation before it stops: the mesh and load
+// balancers hear first, and what still comes meanwhile is served.
+func (n *Node) drain(ctx context.Context) {
+	n.Drain()
+	n.log.Info().Dur("accept_for_ms", n.cfg.Drain.AcceptFor).Dur("finish_in_ms", n.cfg.Drain.FinishIn).Msg("draining")
+	select {
+	case <-time.After(n.cfg.Drain.AcceptFor):
+	case <-ctx.Done():
+	}
+}
+
+// Drain takes this node out of rotation: not ready, told to the mesh,
+// connections closed after their next answer. It serves on.
+func (n *Node) Drain() {
+	n.setPhase(roster.Draining)
+	n.plane.SetDraining(true)
+}
+
+// Undrain puts this node into rotation again.
+func (n *Node) Undrain() {
+	n.plane.SetDraining(false)
+	n.setPhase(roster.Serving)
+}
+
+func (n *Node) setPhase(p roster.Phase) {
+	n.phase.Store(&p)
+	n.tell()
+}
+
+// tell tells the mesh of this node, at once.
+func (n *Node) tell() {
+	if n.say() {
+		n.mesh.Push(nodesState)
+	}
+}
+
+// say makes this node's word anew and reports whether it is another.
+func (n *Node) say() bool {
+	n.telling.Lock()
+	defer n.telling.Unlock()
+	table := n.routes.table()
+	n.toldLoad = *n.load.Load()
+	return n.roster.Tell(roster.Node{
+		Name: n.cfg.Node.Name, Region: n.cfg.Node.Region, Zone: n.cfg.Node.Zone, Weight: n.cfg.Node.Weight,
+		Build: n.build, StartedAt: n.started.UnixMilli(), Phase: *n.phase.Load(),
+		Listen: roster.Listen(n.listen), Load: n.toldLoad,
+		Routes: roster.Routes{Version: table.Version(), Digest: table.Digest(), AppliedAt: n.routes.appliedAt().UnixMilli()},
+	})
+}
+
+// published takes a new table into service and tells the mesh what runs here.
+func (n *Node) published() {
+	n.plane.Publish(n.routes.table())
+	n.mesh.Push(routesState)
+	n.tell()
+}
+
+func (n *Node) heardTable() <-chan struct{} { return n.mesh.Heard(routesState) }
+
+func (n *Node) isFirst() bool {
+	for _, m := range n.mesh.Members() { // by name
+		if m.Node && m.Status == api.MemberAlive {
+			return m.Self
+		}
+	}
+	return true
+}
+
+// tellLoad measures, and tells the mesh when there is something to tell: with
+// the lazy rounds, and the more seldom the more nodes there are to listen.
+func (n *Node) tellLoad(ctx context.Context) {
+	var m meter
+	var last time.Time
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			l := n.plane.Load()
+			load := m.measure(now, cpuTime(), l.Requests, l.Inflight)
+			n.load.Store(&load)
+			n.drift.look(now, n.holders())
+			pause := max(time.Second, time.Duration(len(n.roster.Nodes()))*50*time.Millisecond)
+			if now.Sub(last) >= pause && worthTelling(n.lastTold(), load) {
+				n.say()
+				last = now
+			}
+		}
+	}
+}
+
+func (n *Node) lastTold() roster.Load {
+	n.telling.Lock()
+	defer n.telling.Unlock()
+	return n.toldLoad
+}
+
+// rememberPeers keeps the peers file true, for the next start.
+func (n *Node) rememberPeers(ctx context.Context) {
+	var last []gossip.Peer
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.peersMoved:
+		case <-time.After(10 * time.Second): // those seen lately change places with those that are not
+		}
+		peers := n.mesh.Peers()
+		if samePeers(last, peers) {
+			continue
+		}
+		data, err := json.Marshal(peers)
+		if err == nil {
+			err = n.dir.write(peersFile, data)
+		}
+		if err != nil {
+			n.log.Error().Err(err).Msg("peers not remembered")
+			continue
+		}
+		last = peers
+	}
+}
+
+// samePeers compares who is known and where; when they were last seen matters
+// only by the minute.
+func samePeers(a, b []gossip.Peer) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i].Name != b[i].Name || a[i].Addr != b[i].Addr || b[i].Seen.Sub(a[i].Seen) > time.Minute {
+			return false
+		}
+	}
+	return true
+}
+
+// memberChanged has peers remembered at once: a node without seeds that dies a
+// moment after its first join has no other way back. It also drops what a node told of itself once Serf has forgotten it, and
+// what another identity told under a name that has come back.
+func (n *Node) memberChanged(m gossip.Member, change gossip.Change) {
+	select {
+	case n.peersMoved <- struct{}{}:
+	default:
+	}
+	if change != gossip.Forgotten {
+		return
+	}
+	for _, node := range n.roster.Nodes() {
+		if node.Name == m.Name {
+			n.roster.Forget(node.ID)
+		}
+	}
+}
+
+// Ready reports whether this node should get requests, and why not.
+func (n *Node) Ready() (ok bool, why string) {
+	switch phase := *n.phase.Load(); phase {
+	case roster.Serving, roster.Shedding:
+		return true, ""
+	default:
+		return false, string(phase)
+	}
+}

@@ -1,0 +1,258 @@
+package node
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+	"github.com/rs/zerolog"
+
+	"github.com/meshgw/meshgw/routetable"
+)
+
+const sourceFile = "source.json"
+
+// routeFile is a file on this node that is a source of the table, not a second
+// truth: it is applied when its content is another than what was last applied
+// from it, so that a restart never brings yesterday's file over today's edits.
+type routeFile struct {
+	path    string // empty: there is none
+	routes  *routes
+	dir     *dataDir
+	log     zerolog.Logger
+	seeded  bool // there is a mesh to ask for its table first
+	soon    chan struct{}
+	applied appliedSource
+
+	mu  sync.Mutex // guards err
+	err error
+}
+
+// appliedSource is what was last taken from the file, as kept on disk.
+type appliedSource struct {
+	Path   string `json:"path"`
+	SHA256 string `json:"sha256"`
+}
+
+// openRouteFile takes the file at once where nothing speaks against it. A node
+// with a table of its own, or with a mesh to join, starts without it if need be;
+// a node that has nothing else to serve refuses a file that is no good.
+func openRouteFile(cfg Config, r *routes) (*routeFile, error) {
+	f := &routeFile{routes: r, dir: r.dir, log: r.log, seeded: len(cfg.Gossip.Join) > 0, soon: make(chan struct{}, 1)}
+	if cfg.RoutesFile == "" {
+		return f, nil
+	}
+	path, err := filepath.Abs(cfg.RoutesFile)
+	if err != nil {
+		return nil, fmt.Errorf("route file: %w", err)
+	}
+	f.path = path
+	if data, err := r.dir.read(sourceFile); err == nil && data != nil {
+		if err := json.Unmarshal(data, &f.applied); err != nil {
+			r.dir.setAside(sourceFile, err)
+		}
+	}
+	if f.newcomer() {
+		return f, nil // the mesh is asked first, in watch
+	}
+	if err := f.take(); err != nil && r.table().Version() == 0 {
+		return nil, fmt.Errorf("nothing to serve: %w", err)
+	}
+	return f, nil
+}
+
+// newcomer reports whether this node has seeds and no table yet.
+func (f *routeFile) newcomer() bool { return f.seeded && f.routes.table().Version() == 0 }
+
+func (f *routeFile) trouble() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.err
+}
+
+func (f *routeFile) setTrouble(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err != nil && (f.err == nil || f.err.Error() != err.Error()) {
+		f.log.Error().Err(err).Str("file", f.path).Msg("route file not applied, the table stays as it is")
+	}
+	f.err = err
+}
+
+// take applies the file if its content is another than what was last applied.
+func (f *routeFile) take() error {
+	data, err := os.ReadFile(f.path)
+	if err != nil {
+		err = fmt.Errorf("read route file: %w", err)
+		f.setTrouble(err)
+		return err
+	}
+	sum := sha256.Sum256(data)
+	now := appliedSource{Path: f.path, SHA256: hex.EncodeToString(sum[:])}
+	if now == f.applied {
+		f.setTrouble(nil)
+		return nil
+	}
+	p, err := f.apply(data, false)
+	f.setTrouble(err)
+	if err != nil {
+		return err
+	}
+	if !p.NoChange() {
+		f.log.Info().Str("file", f.path).Uint64("routes_version", p.Stamp().Version).Int("changes", len(p.Diff())).Msg("route file applied")
+	}
+	return f.remember(now)
+}
+
+func (f *routeFile) apply(data []byte, dryRun bool) (*routetable.Pending, error) {
+	return f.routes.prepare(routetable.Source{Name: f.path, Data: data}, os.LookupEnv, routetable.Edit{
+		Source: f.path, Author: "file " + f.path, Message: "route file changed", At: time.Now(),
+	}, dryRun)
+}
+
+func (f *routeFile) remember(now appliedSource) error {
+	data, err := json.Marshal(now)
+	if err == nil {
+		err = f.dir.write(sourceFile, data)
+	}
+	if err != nil {
+		return fmt.Errorf("remember what was applied from the route file: %w", err)
+	}
+	f.applied = now
+	return nil
+}
+
+const (
+	// seedWord is how long a newcomer waits for the mesh's table before it takes
+	// its file for the first.
+	seedWord = 5 * time.Second
+	// pollFile finds what notifications miss, on network file systems for one.
+	pollFile = 5 * time.Second
+	// settleFile lets an editor finish writing.
+	settleFile = 50 * time.Millisecond
+)
+
+// watch follows the file, replaced symlinks too, until ctx ends.
+func (f *routeFile) watch(ctx context.Context, mesh meshView) {
+	if f.path == "" {
+		return
+	}
+	if f.newcomer() && !f.greetMesh(ctx, mesh) {
+		return
+	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	events := f.notifications(ctx, &wg)
+	for {
+		_ = f.take() // its trouble is told there
+		select {
+		case <-ctx.Done():
+			return
+		case <-f.soon:
+		case <-events:
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(settleFile):
+			}
+		case <-time.After(pollFile):
+		}
+	}
+}
+
+// meshView is what a newcomer asks of the mesh.
+type meshView interface {
+	// heardTable is closed once a peer's table has been compared with ours.
+	heardTable() <-chan struct{}
+	// isFirst reports whether this node's name is the first of the living.
+	isFirst() bool
+}
+
+// greetMesh waits for the mesh's table. Where there is one, it holds, and a file
+// that differs is only spoken of. Where a peer says that there is none, the first
+// node by name takes its file, so that the same file on all that start together
+// makes one version; the others do so in the end. It reports false when ctx
+// ended first.
+func (f *routeFile) greetMesh(ctx context.Context, mesh meshView) bool {
+	deadline, heard := time.After(seedWord), mesh.heardTable()
+	for f.routes.store.Table().Version() == 0 {
+		changed := f.routes.store.Changed()
+		select {
+		case <-ctx.Done():
+			return false
+		case <-deadline:
+			return true
+		case <-heard:
+			if heard = nil; f.routes.store.Table().Version() == 0 && mesh.isFirst() {
+				return true
+			}
+		case <-changed:
+		}
+	}
+	data, err := os.ReadFile(f.path)
+	if err != nil {
+		return true // take tells of it
+	}
+	if p, err := f.apply(data, true); err == nil && !p.NoChange() {
+		f.log.Warn().Str("file", f.path).Int("differences", len(p.Diff())).
+			Msg("the mesh's table is served; this node's route file differs and is applied when it changes")
+	}
+	sum := sha256.Sum256(data)
+	if err := f.remember(appliedSource{Path: f.path, SHA256: hex.EncodeToString(sum[:])}); err != nil {
+		f.log.Error().Err(err).Msg("route file")
+	}
+	return true
+}
+
+// notifications tells when something happened in the file's directory, or where
+// it links to. The channel is never closed; wg waits for who writes to it.
+func (f *routeFile) notifications(ctx context.Context, wg *sync.WaitGroup) <-chan struct{} {
+	out := make(chan struct{}, 1)
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		f.log.Warn().Err(err).Msg("route file is polled, not watched")
+		return out
+	}
+	for _, dir := range f.directories() {
+		if err := w.Add(dir); err != nil {
+			f.log.Warn().Err(err).Str("directory", dir).Msg("route file is polled, not watched")
+		}
+	}
+	wg.Go(func() {
+		<-ctx.Done()
+		_ = w.Close() // and with it Events
+	})
+	wg.Go(func() {
+		for range w.Events {
+			select {
+			case out <- struct{}{}:
+			default:
+			}
+		}
+	})
+	return out
+}
+
+// directories are those whose entries decide what the path leads to.
+func (f *routeFile) directories() []string {
+	dirs := []string{filepath.Dir(f.path)}
+	if real, err := filepath.EvalSymlinks(f.path); err == nil && filepath.Dir(real) != dirs[0] {
+		dirs = append(dirs, filepath.Dir(real))
+	}
+	return dirs
+}
+
+// readFileSoon has the file looked at now.
+func (r *routes) readFileSoon() {
+	select {
+	case r.file.soon <- struct{}{}:
+	default:
+	}
+}

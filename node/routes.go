@@ -1,0 +1,179 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/meshgw/meshgw/api"
+	"github.com/meshgw/meshgw/dataplane"
+	"github.com/meshgw/meshgw/routetable"
+)
+
+// routes is the replicated table of this node with its place on disk. What an
+// apply was answered for is there before it is answered; what came by gossip is
+// there a moment later, for others hold it too.
+type routes struct {
+	store *routetable.Store
+	node  string
+	dir   *dataDir
+	log   zerolog.Logger
+	file  *routeFile
+
+	saving sync.Mutex // held from making a snapshot to having it on disk, so that none overwrites a newer
+	serves atomic.Pointer[served]
+}
+
+// served is the table in service and since when.
+type served struct {
+	table *routetable.Table
+	since time.Time
+}
+
+// openRoutes restores the table from disk. A damaged one is set aside: the mesh
+// or the route file may bring it back.
+func openRoutes(cfg Config, dir *dataDir, log zerolog.Logger) (*routes, error) {
+	r := &routes{store: routetable.NewStore(cfg.Node.Name), node: cfg.Node.Name, dir: dir, log: log}
+	data, err := dir.read(tableFile)
+	if err != nil {
+		return nil, fmt.Errorf("read table: %w", err)
+	}
+	if data != nil {
+		if err := r.store.Restore(data); err != nil {
+			dir.setAside(tableFile, err)
+		}
+	}
+	r.serve()
+	r.file, err = openRouteFile(cfg, r)
+	return r, err
+}
+
+func (r *routes) table() *routetable.Table { return r.serves.Load().table }
+
+func (r *routes) appliedAt() time.Time { return r.serves.Load().since }
+
+// serve takes the store's table as the one in service.
+func (r *routes) serve() {
+	table := r.store.Table()
+	if old := r.serves.Load(); old != nil && old.table == table {
+		return
+	}
+	r.serves.Store(&served{table: table, since: time.Now().UTC()})
+}
+
+const (
+	saveSoon  = 100 * time.Millisecond // a burst of gossip makes one snapshot
+	saveAgain = 5 * time.Second        // when the disk would not
+)
+
+// follow takes every change of the store into service and to disk until ctx
+// ends. published is called when another table is served, mesh tells of others.
+func (r *routes) follow(ctx context.Context, mesh meshView, published func()) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { r.file.watch(ctx, mesh) })
+	var save <-chan time.Time
+	for {
+		changed := r.store.Changed()
+		if r.store.Table() != r.table() {
+			r.serve()
+			published()
+			table := r.table()
+			r.log.Info().Uint64("routes_version", table.Version()).Str("by", table.Stamp().Node).Str("digest", table.Digest()).
+				Int("routes", len(table.Rules())).Msg("table in service")
+		}
+		r.setLostAside()
+		select {
+		case <-changed:
+			if save == nil {
+				save = time.After(saveSoon)
+			}
+		case <-save:
+			save = nil
+			if err := r.save(); err != nil {
+				r.log.Error().Err(err).Msg("table not saved, will try again")
+				save = time.After(saveAgain)
+			}
+		case <-ctx.Done():
+			if err := r.save(); err != nil {
+				r.log.Error().Err(err).Msg("table not saved")
+			}
+			return
+		}
+	}
+}
+
+func (r *routes) save() error {
+	r.saving.Lock()
+	defer r.saving.Unlock()
+	return r.dir.write(tableFile, r.store.Snapshot())
+}
+
+// setLostAside keeps objects that a merge dropped because they were deleted so
+// long ago elsewhere that nobody remembers: the operator may want them back.
+func (r *routes) setLostAside() {
+	lost := r.store.TakeLost()
+	if len(lost) == 0 {
+		return
+	}
+	name := fmt.Sprintf("lost-%d.json", time.Now().UnixMilli())
+	data, err := json.MarshalIndent(lost, "", "  ")
+	if err == nil {
+		err = r.dir.write(name, data)
+	}
+	r.log.Error().Err(err).Int("objects", len(lost)).Str("kept_as", name).Msg("objects deleted elsewhere long ago were dropped")
+}
+
+// change prepares an edit, has it on disk, and only then commits it. A merge that
+// comes between makes it begin again.
+func (r *routes) change(prepare func() (*routetable.Pending, error), dryRun bool) (*routetable.Pending, error) {
+	r.saving.Lock()
+	defer r.saving.Unlock()
+	for {
+		p, err := prepare()
+		if err != nil || dryRun || p.NoChange() {
+			return p, err
+		}
+		if err := r.dir.write(tableFile, p.Snapshot()); err != nil {
+			return nil, api.NewProblem(http.StatusInsufficientStorage, "nothing was changed: the table could not be written to disk: %v", err)
+		}
+		switch err := r.store.Commit(p); {
+		case err == nil:
+			return p, nil
+		case !errors.Is(err, routetable.ErrStale):
+			return nil, errors.Join(err, r.dir.write(tableFile, r.store.Snapshot()))
+		}
+		// What is on disk now was never in service; the next round, or this,
+		// replaces it.
+		if err := r.dir.write(tableFile, r.store.Snapshot()); err != nil {
+			return nil, api.NewProblem(http.StatusInsufficientStorage, "nothing was changed: the table could not be written to disk: %v", err)
+		}
+	}
+}
+
+// conflicts counts the edits that lost against a concurrent one.
+func (r *routes) conflicts() int { return len(r.store.Conflicts()) }
+
+// pending is what is held here and cannot be served, with the reasons.
+func (r *routes) pending() []api.Pending {
+	all := []api.Pending{}
+	for _, h := range r.store.Held() {
+		all = append(all, pendingOf(h.Object, h.Reason))
+	}
+	for _, rule := range r.table().Rules() {
+		for _, reason := range dataplane.Unsupported(rule) {
+			all = append(all, api.Pending{Kind: "route", Name: rule.Name, Reason: reason})
+		}
+	}
+	if err := r.file.trouble(); err != nil {
+		all = append(all, api.Pending{Kind: "file", Name: r.file.path, Reason: err.Error()})
+	}
+	return all
+}

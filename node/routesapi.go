@@ -1,0 +1,214 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/rogpeppe/go-internal/diff"
+
+	"github.com/meshgw/meshgw/api"
+	"github.com/meshgw/meshgw/crdt"
+	"github.com/meshgw/meshgw/routetable"
+)
+
+// The methods here are admin.Routes: the table as the API tells and changes it.
+
+// Document returns the table as a route file, or the content of an older
+// version that is in the history.
+func (r *routes) Document(version string, asJSON bool) (doc []byte, of api.RoutesVersion, err error) {
+	spec, table := r.store.Spec(), r.store.Table()
+	of = api.RoutesVersion{Version: table.Version(), Digest: table.Digest()}
+	if version != "" {
+		stamp, err := stampOf(version)
+		if err != nil {
+			return nil, of, err
+		}
+		if spec, err = r.store.SpecAt(stamp); err != nil {
+			return nil, of, refusal(err)
+		}
+		then, _ := routetable.Compile(spec) // whether or not it could be served today
+		of = api.RoutesVersion{Version: stamp.Version, Digest: then.Digest()}
+	}
+	encode := routetable.EncodeYAML
+	if asJSON {
+		encode = routetable.EncodeJSON
+	}
+	doc, err = encode(spec)
+	return doc, of, err
+}
+
+func stampOf(version string) (crdt.Stamp, error) {
+	stamp, err := crdt.ParseStamp(version)
+	if err != nil {
+		return crdt.Stamp{}, api.NewProblem(http.StatusBadRequest, "version %v", err)
+	}
+	return stamp, nil
+}
+
+// Validate checks a route file without changing anything.
+func (r *routes) Validate(doc []byte) error {
+	_, err := r.prepare(routetable.Source{Data: doc}, nil, routetable.Edit{At: time.Now()}, true)
+	return refusal(err)
+}
+
+// Apply applies a route file. What it says of the environment is not resolved
+// here: that of this process is none of a client's business.
+func (r *routes) Apply(_ context.Context, doc []byte, o api.ApplyOptions) (api.Applied, error) {
+	edit, err := editOf(o)
+	if err != nil {
+		return api.Applied{}, err
+	}
+	p, err := r.prepare(routetable.Source{Data: doc}, nil, edit, o.DryRun)
+	return applied(p, o.DryRun, err)
+}
+
+// prepare reads a route file into the edit and makes the change. Mistakes have
+// their places in the file.
+func (r *routes) prepare(source routetable.Source, env func(string) (string, bool), e routetable.Edit, dryRun bool) (*routetable.Pending, error) {
+	file, err := routetable.Decode(env, source)
+	if err != nil {
+		return nil, err
+	}
+	e.Spec = file.Spec
+	p, err := r.change(func() (*routetable.Pending, error) { return r.store.Prepare(e) }, dryRun)
+	if mistakes, ok := errors.AsType[routetable.Problems](err); ok {
+		return nil, file.Locate(mistakes)
+	}
+	return p, err
+}
+
+// Rollback makes the content of a version a new one.
+func (r *routes) Rollback(_ context.Context, version string, o api.ApplyOptions) (api.Applied, error) {
+	stamp, err := stampOf(version)
+	if err != nil {
+		return api.Applied{}, err
+	}
+	edit, err := editOf(o)
+	if err != nil {
+		return api.Applied{}, err
+	}
+	p, err := r.change(func() (*routetable.Pending, error) { return r.store.Rollback(stamp, edit) }, o.DryRun)
+	return applied(p, o.DryRun, err)
+}
+
+// editOf reads what an apply asks for besides its document. If-Match is an ETag,
+// "VERSION-DIGEST12", or a version.
+func editOf(o api.ApplyOptions) (routetable.Edit, error) {
+	e := routetable.Edit{Prune: o.Prune, Author: o.By, Message: o.Message, At: time.Now()}
+	if o.IfMatch == "" || o.IfMatch == "*" {
+		return e, nil
+	}
+	version, digest, _ := strings.Cut(strings.Trim(o.IfMatch, `"`), "-")
+	if strings.Contains(version, "@") { // VERSION@NODE, whose node may contain a dash
+		version, digest = strings.Trim(o.IfMatch, `"`), ""
+	}
+	stamp, err := stampOf(version)
+	if err != nil {
+		return e, err
+	}
+	if stamp.IsZero() { // version 0 is the empty table, which has no stamp
+		digest = routetable.NewStore("").Table().Digest()
+	}
+	e.IfVersion, e.IfDigest = stamp, digest
+	return e, nil
+}
+
+func applied(p *routetable.Pending, dryRun bool, err error) (api.Applied, error) {
+	if err != nil {
+		return api.Applied{}, refusal(err)
+	}
+	a := api.Applied{Digest: p.Digest(), DryRun: dryRun, Changes: changes(p.Diff())}
+	if !dryRun {
+		a.Version = p.Stamp().Version
+		if !p.NoChange() {
+			a.ID = p.Stamp().String()
+		}
+	}
+	return a, nil
+}
+
+func changes(diff []routetable.Change) []api.Change {
+	ops := map[string]string{"added": api.OpCreate, "changed": api.OpUpdate, "deleted": api.OpDelete}
+	all := []api.Change{}
+	for _, c := range diff {
+		all = append(all, api.Change{Op: ops[c.Action], Kind: c.Kind, Name: c.Name, Diff: diffOf(c)})
+	}
+	return all
+}
+
+// History returns the changesets that are remembered, the newest first.
+func (r *routes) History() []api.Changeset {
+	lost := map[crdt.Stamp]bool{}
+	for _, c := range r.store.Conflicts() {
+		lost[c.Loser] = true
+	}
+	all := []api.Changeset{}
+	for _, rev := range r.store.History() {
+		all = append(all, api.Changeset{
+			ID: rev.Stamp.String(), Version: rev.Stamp.Version, Node: rev.Stamp.Node, At: rev.At, By: rev.Author,
+			Message: rev.Message, Conflict: lost[rev.Stamp], Changes: changes(rev.Changes),
+		})
+	}
+	return all
+}
+
+// refusal says to a user of the API what was wrong with a request.
+func refusal(err error) error {
+	if err == nil {
+		return nil
+	}
+	if p, ok := errors.AsType[*api.Problem](err); ok {
+		return p
+	}
+	if mistakes, ok := errors.AsType[routetable.Problems](err); ok {
+		p := api.NewProblem(http.StatusUnprocessableEntity, "the route file is not valid")
+		for _, m := range mistakes {
+			p.Errors = append(p.Errors, api.Mistake{Field: m.Path, Line: m.Line, Column: m.Column, Detail: m.Message})
+		}
+		return p
+	}
+	switch {
+	case errors.Is(err, routetable.ErrStale):
+		return api.NewProblem(http.StatusPreconditionFailed, "%v", err)
+	case errors.Is(err, routetable.ErrUnknownVersion):
+		return api.NewProblem(http.StatusNotFound, "%v", err)
+	case errors.Is(err, routetable.ErrAmbiguousVersion):
+		return api.NewProblem(http.StatusConflict, "%v", err)
+	}
+	return api.NewProblem(http.StatusUnprocessableEntity, "%v", err)
+}
+
+func pendingOf(object, reason string) api.Pending {
+	kind, name, _ := strings.Cut(object, "/")
+	if kind == "" {
+		kind = "changeset"
+	}
+	return api.Pending{Kind: kind, Name: name, Reason: reason}
+}
+
+// diffOf shows a change of one object as a unified diff of its YAML.
+func diffOf(c routetable.Change) string {
+	name := c.Kind + "/" + c.Name
+	return string(diff.Diff(name, yamlOf(c.Before), name, yamlOf(c.After)))
+}
+
+func yamlOf(object json.RawMessage) []byte {
+	if object == nil {
+		return nil
+	}
+	text, err := yaml.JSONToYAML(object)
+	if err != nil {
+		return object // JSON will do
+	}
+	return text
+}
+
+// Explain is refused until tables can say why they match.
+func (r *routes) Explain(api.ExplainRequest) (api.Explanation, error) {
+	return api.Explanation{}, api.NewProblem(http.StatusNotImplemented, "this build cannot explain routes")
+}

@@ -1,0 +1,173 @@
+package node
+
+import (
+	"cmp"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/meshgw/meshgw/api"
+	"github.com/meshgw/meshgw/gossip"
+	"github.com/meshgw/meshgw/roster"
+)
+
+// neighbour is a member as Serf sees it, with what it told of itself, if
+// anything.
+type neighbour struct {
+	member gossip.Member
+	word   roster.Node
+}
+
+// view is all members by name, this node too.
+func (n *Node) view() []neighbour {
+	words := map[string]roster.Node{}
+	for _, w := range n.roster.Nodes() {
+		if old, ok := words[w.Name]; !ok || w.StartedAt > old.StartedAt {
+			words[w.Name] = w
+		}
+	}
+	members := n.mesh.Members()
+	all := make([]neighbour, len(members))
+	for i, m := range members {
+		all[i] = neighbour{member: m, word: words[m.Name]}
+	}
+	return all
+}
+
+// holders is who holds which table, of the nodes that have not left.
+func (n *Node) holders() []holder {
+	var all []holder
+	for _, v := range n.view() {
+		if v.word.ID != "" && v.member.Status != api.MemberLeft && v.member.Status != api.MemberLeaving {
+			all = append(all, holder{
+				name: v.member.Name, alive: v.member.Status == api.MemberAlive,
+				version: v.word.Routes.Version, digest: v.word.Routes.Digest,
+			})
+		}
+	}
+	return all
+}
+
+// Status returns this node's whole state.
+func (n *Node) Status() api.Status {
+	table := n.routes.table()
+	s := api.Status{
+		Node: api.Node{
+			Name: n.cfg.Node.Name, Region: n.cfg.Node.Region, Zone: n.cfg.Node.Zone, Weight: n.cfg.Node.Weight,
+			Version: n.build, StartedAt: n.started, State: string(*n.phase.Load()),
+		},
+		Listen:   n.listen,
+		Members:  []api.Member{},
+		Isolated: n.mesh.Isolated(),
+		Routes: api.RoutesStatus{
+			Version: table.Version(), Digest: table.Digest(), AppliedAt: n.routes.appliedAt(),
+			Conflicts: n.routes.conflicts(), Pending: n.routes.pending(),
+		},
+		Drift:     n.drift.now(),
+		Upstreams: n.upstreams(),
+		Limits:    []api.Limit{},
+		Load:      loadOf(*n.load.Load()),
+	}
+	for _, v := range n.view() {
+		s.Members = append(s.Members, api.Member{
+			Name: v.member.Name, Address: v.member.Addr, Region: cmp.Or(v.word.Region, v.member.Region), Weight: v.word.Weight,
+			Status: v.member.Status, RTTMillis: millis(v.member.RTT),
+			RoutesVersion: v.word.Routes.Version, RoutesDigest: v.word.Routes.Digest, Load: loadOf(v.word.Load),
+		})
+	}
+	return s
+}
+
+// Mesh returns what this node knows of every member.
+func (n *Node) Mesh() api.Mesh {
+	m := api.Mesh{Node: n.cfg.Node.Name, Isolated: n.mesh.Isolated(), Members: []api.MeshNode{}}
+	for _, v := range n.view() {
+		node := api.Node{
+			Name: v.member.Name, Region: cmp.Or(v.word.Region, v.member.Region), Zone: v.word.Zone, Weight: v.word.Weight,
+			Version: v.word.Build, State: string(v.word.Phase),
+		}
+		if v.word.StartedAt > 0 {
+			node.StartedAt = time.UnixMilli(v.word.StartedAt).UTC()
+		}
+		m.Members = append(m.Members, api.MeshNode{
+			Node: node, Address: v.member.Addr, Status: v.member.Status, RTTMillis: millis(v.member.RTT),
+			Listen: api.Listen(v.word.Listen), Load: loadOf(v.word.Load),
+			Routes: api.RoutesVersion{Version: v.word.Routes.Version, Digest: v.word.Routes.Digest},
+		})
+	}
+	return m
+}
+
+// upstreams groups the endpoints of the data plane by their upstream.
+func (n *Node) upstreams() []api.Upstream {
+	weights := map[[2]string]int{}
+	for _, service := range n.routes.table().Services() {
+		for _, address := range service.Endpoints {
+			weights[[2]string{service.Name, address.URL}] = address.Weight
+		}
+	}
+	all := []api.Upstream{}
+	for _, e := range n.plane.Upstreams() {
+		i := slices.IndexFunc(all, func(u api.Upstream) bool { return u.Name == e.Upstream })
+		if i < 0 {
+			i = len(all)
+			all = append(all, api.Upstream{Name: e.Upstream, Pending: e.Pending, Endpoints: []api.Endpoint{}})
+		}
+		endpoint := api.Endpoint{
+			URL: e.Endpoint, Region: e.Region, Weight: weights[[2]string{e.Upstream, e.Endpoint}], Healthy: e.State == "closed",
+			Breaker: "closed", Reason: e.Reason, Inflight: e.Inflight,
+		}
+		if e.State == "open" || e.State == "half_open" {
+			endpoint.Breaker = e.State
+		}
+		all[i].Endpoints = append(all[i].Endpoints, endpoint)
+	}
+	return all
+}
+
+func loadOf(l roster.Load) api.Load {
+	return api.Load{CPU: l.CPU, Inflight: l.Inflight, RPS: l.RequestsPerSecond}
+}
+
+func millis(d time.Duration) *float64 {
+	if d == 0 {
+		return nil
+	}
+	return new(float64(d.Microseconds()) / 1000)
+}
+
+// Answers to Serf queries, which carry 1 KB at most.
+
+// maxAnswer leaves room for Serf's own part of a response of 1024 bytes.
+const maxAnswer = 900
+
+func answer(v any) []byte {
+	data, err := json.Marshal(v)
+	if err != nil || len(data) > maxAnswer {
+		return []byte(`{"error":"answer too large, see GET /v1/status"}`)
+	}
+	return data
+}
+
+func (n *Node) versionAnswer() any {
+	table := n.routes.table()
+	return struct {
+		Version uint64    `json:"version"`
+		Digest  string    `json:"digest"`
+		Since   time.Time `json:"since,omitzero"`
+		Pending int       `json:"pending"`
+	}{table.Version(), table.Digest(), n.routes.appliedAt(), len(n.routes.pending())}
+}
+
+func (n *Node) loadAnswer() any { return loadOf(*n.load.Load()) }
+
+func (n *Node) healthAnswer(upstream string) any {
+	for _, u := range n.upstreams() {
+		if u.Name == upstream {
+			return u
+		}
+	}
+	return struct {
+		Error string `json:"error"`
+	}{"no upstream " + upstream}
+}
