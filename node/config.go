@@ -40,7 +40,6 @@ type Identity struct {
 type ListenConfig struct {
 	HTTP         string
 	HTTPS        string // empty = closed
-	Mesh         string // empty = closed; plain HTTP on loopback otherwise
 	Admin        string
 	Certificates []Certificate // of HTTPS; the first is for clients that name no host
 }

@@ -16,7 +16,6 @@ import (
 func (d *draft) resolve() {
 	d.resolveGossip()
 	d.resolveHTTPS()
-	d.resolveMeshLink()
 	if !loopback(d.Listen.Admin) && d.AdminTokensFile == "" && !d.Insecure {
 		d.refuse(d.place("admin"), "%s is not loopback and anybody could change routes there: give --admin-tokens or --insecure", d.Listen.Admin)
 	}
@@ -59,19 +58,6 @@ func (d *draft) resolveHTTPS() {
 		d.refuse(d.place("https"), "HTTPS needs a certificate: give --tls-cert and --tls-key")
 	case !given && len(d.Listen.Certificates) > 0:
 		d.Listen.HTTPS = ":8443"
-	}
-}
-
-func (d *draft) resolveMeshLink() {
-	switch {
-	case d.Listen.Mesh == "":
-		if d.Insecure {
-			d.Listen.Mesh = "127.0.0.1:7443"
-		}
-	case !loopback(d.Listen.Mesh):
-		d.refuse(d.place("mesh"), "%s is not loopback and the link between nodes has no certificates", d.Listen.Mesh)
-	case !d.Insecure:
-		d.refuse(d.place("mesh"), "the link between nodes has no certificates: give --insecure to open it on loopback")
 	}
 }
 

@@ -80,7 +80,6 @@ func listenSettings() []Setting {
 		{Flag: "https", Key: "listen.https.address", Value: "ADDR", Absent: ":8443 with a certificate, else closed", Help: "address that serves HTTPS", set: address(func(d *draft) *string { return &d.Listen.HTTPS })},
 		{Flag: "tls-cert", Key: "listen.https.certificates[].cert", Value: "FILE", Absent: "none", Help: "PEM certificate chain of HTTPS", set: text(func(d *draft) *string { return &d.pair.Cert })},
 		{Flag: "tls-key", Key: "listen.https.certificates[].key", Value: "FILE", Absent: "none", Help: "PEM key of --tls-cert", set: text(func(d *draft) *string { return &d.pair.Key })},
-		{Flag: "mesh", Key: "listen.mesh", Value: "ADDR", Absent: "127.0.0.1:7443 with --insecure, else closed", Help: "address of the link between nodes", set: address(func(d *draft) *string { return &d.Listen.Mesh })},
 		{Flag: "admin", Key: "listen.admin", Value: "ADDR", Default: "127.0.0.1:9901", Help: "address of status, metrics and the admin API", set: adminAddress},
 		{Flag: "admin-tokens", Key: "admin.tokens_file", Value: "FILE", Absent: "none", Help: "file of lines NAME ROLE TOKEN that the admin API admits; ROLE is read or write", set: text(func(d *draft) *string { return &d.AdminTokensFile })},
 	}
@@ -115,6 +114,7 @@ func serveSettings() []Setting {
 // have yet. It refuses them, so that nobody believes in what is not there.
 func laterSettings() []Setting {
 	return []Setting{
+		{Flag: "mesh", Key: "listen.mesh", Value: "ADDR", Later: true},
 		{Flag: "mesh-ca", Key: "mesh_tls.ca", Value: "FILE", Later: true},
 		{Flag: "mesh-cert", Key: "mesh_tls.cert", Value: "FILE", Later: true},
 		{Flag: "mesh-key", Key: "mesh_tls.key", Value: "FILE", Later: true},

@@ -49,7 +49,7 @@ func TestLoadReadsEveryKeyOfTheFile(t *testing.T) {
 	want := Config{
 		Node: Identity{Name: "eu-1", Region: "eu", Zone: "a", Weight: 200},
 		Listen: ListenConfig{
-			HTTP: ":80", HTTPS: ":443", Mesh: "127.0.0.1:7443", Admin: "127.0.0.1:0",
+			HTTP: ":80", HTTPS: ":443", Admin: "127.0.0.1:0",
 			Certificates: []Certificate{{Cert: "a.pem", Key: "a.key"}, {Cert: "b.pem", Key: "b.key"}},
 		},
 		Gossip: GossipConfig{
@@ -85,7 +85,7 @@ func TestTheFullFileHasEveryKeyOfTheTable(t *testing.T) {
 
 func TestEverySettingCanBeGivenByFlagAndEnvironment(t *testing.T) {
 	values := map[string]string{
-		"weight": "5", "http": ":1", "https": ":1", "mesh": "127.0.0.1:1", "admin": "127.0.0.1:1", "bind": "127.0.0.1:1", "advertise": "10.0.0.1:1",
+		"weight": "5", "http": ":1", "https": ":1", "admin": "127.0.0.1:1", "bind": "127.0.0.1:1", "advertise": "10.0.0.1:1",
 		"rpc": "127.0.0.1:1", "keyring": "testdata/keyring.json", "profile": "local", "insecure": "true", "trusted-proxies": "10.0.0.0/8",
 		"max-inflight": "9", "drain": "1s", "drain-finish": "2s", "log-level": "debug", "log-format": "console", "access-log": "off",
 	}
@@ -229,9 +229,6 @@ func TestLoadRefusesWhatWouldBeOpenToStrangers(t *testing.T) {
 		"admin as a URL":               {flagsOf("admin", "http://127.0.0.1:9901/"), ""},
 		"rpc off loopback":             {flagsOf("rpc", ":7373"), "--rpc: :7373 is not loopback"},
 		"rpc with key":                 {flagsOf("rpc", ":7373", "rpc-auth", "k"), ""},
-		"mesh link":                    {flagsOf("mesh", "127.0.0.1:0"), "--mesh: the link between nodes has no certificates"},
-		"mesh link insecure":           {flagsOf("mesh", "127.0.0.1:0", "insecure", "true"), ""},
-		"mesh link off loopback":       {flagsOf("mesh", ":7443", "insecure", "true"), "--mesh: :7443 is not loopback"},
 		"https without certificate":    {flagsOf("https", ":0"), "--https: HTTPS needs a certificate"},
 		"certificate without key":      {flagsOf("tls-cert", "c"), "--tls-cert: certificate c has no key"},
 		"key without certificate":      {flagsOf("tls-key", "k"), "--tls-key: key k has no certificate"},
@@ -279,21 +276,20 @@ func TestLoadRefusesWhatThisBuildLacks(t *testing.T) {
 
 func TestDefaultsThatFollowOtherSettings(t *testing.T) {
 	for name, test := range map[string]struct {
-		flags             map[string][]string
-		bind, https, mesh string
+		flags       map[string][]string
+		bind, https string
 	}{
-		"nothing":     {nil, "127.0.0.1:7946", "", ""},
-		"keyring":     {flagsOf("keyring", "testdata/keyring.json"), "0.0.0.0:7946", "", ""},
-		"certificate": {flagsOf("tls-cert", "c", "tls-key", "k"), "127.0.0.1:7946", ":8443", ""},
-		"insecure":    {flagsOf("insecure", "true"), "127.0.0.1:7946", "", "127.0.0.1:7443"},
+		"nothing":     {nil, "127.0.0.1:7946", ""},
+		"keyring":     {flagsOf("keyring", "testdata/keyring.json"), "0.0.0.0:7946", ""},
+		"certificate": {flagsOf("tls-cert", "c", "tls-key", "k"), "127.0.0.1:7946", ":8443"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg, err := Load(test.flags, nil, "")
 			if err != nil {
 				t.Fatal(err)
 			}
-			if cfg.Gossip.Bind != test.bind || cfg.Listen.HTTPS != test.https || cfg.Listen.Mesh != test.mesh {
-				t.Errorf("bind %q, https %q, mesh %q; want %q, %q, %q", cfg.Gossip.Bind, cfg.Listen.HTTPS, cfg.Listen.Mesh, test.bind, test.https, test.mesh)
+			if cfg.Gossip.Bind != test.bind || cfg.Listen.HTTPS != test.https {
+				t.Errorf("bind %q, https %q; want %q, %q", cfg.Gossip.Bind, cfg.Listen.HTTPS, test.bind, test.https)
 			}
 		})
 	}
