@@ -20,7 +20,7 @@ func (s *Server) forward(x *Exchange) bool {
 	x.target = x.rule.choose()
 	u := x.target.upstream
 	x.deadline = within(x.Start, x.target.timeouts.Request)
-	u.shared.budget.request()
+	u.shared.budget.request(x.Start)
 	e, err := x.pick()
 	if err != nil {
 		return x.fail(u.nobody())

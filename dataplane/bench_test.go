@@ -16,15 +16,15 @@ import (
 
 // steady serves small GETs over one connection, all of it steady: the
 // connections are open, the counters made, the pools filled.
-func steady(t testing.TB) func() {
-	t.Helper()
+func steady(tb testing.TB) func() {
+	tb.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	front, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	go serveFixed(ln)
 	s := dataplane.New(dataplane.Config{Node: "n", Region: "eu", AccessLog: dataplane.AccessLog{Ratio: 0.01}}, zerolog.New(io.Discard), prometheus.NewRegistry())
@@ -35,14 +35,14 @@ func steady(t testing.TB) func() {
 	go func() {
 		defer close(done)
 		if err := s.Serve(ctx, dataplane.Listener{Name: "http", Listener: front}); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	}()
 	c, err := net.Dial("tcp", front.Addr().String())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		c.Close()
 		cancel()
 		<-done
@@ -52,10 +52,10 @@ func steady(t testing.TB) func() {
 	buf := make([]byte, 4096)
 	return func() {
 		if _, err := c.Write(request); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if n, err := c.Read(buf); err != nil || string(buf[:12]) != "HTTP/1.1 200" {
-			t.Fatalf("got %q, %v", buf[:n], err)
+			tb.Fatalf("got %q, %v", buf[:n], err)
 		}
 	}
 }

@@ -1,56 +1,52 @@
 package dataplane
 
 import (
-	"sync"
 	"sync/atomic"
 	"time"
 )
 
 // retryBudget bounds retries to a share of the requests of the last 10 s, so
 // that an upstream in trouble is not given more work (Gateway API, GEP-3388).
-// Few retries are always allowed, or a quiet upstream would have none.
+// A few retries are always allowed, or a quiet upstream would have none. It
+// takes no lock: where a second begins, a count may get lost.
 type retryBudget struct {
-	percent  atomic.Int64
-	requests atomic.Int64 // since the last second began
-
-	mu      sync.Mutex // guards the rest
-	second  int64
-	seconds [10]spent // by second modulo 10; without the present one's requests
+	percent atomic.Int64
+	seconds [16]budgetSecond // by second modulo 16
 }
 
-type spent struct{ requests, retries int64 }
+type budgetSecond struct{ at, requests, retries atomic.Int64 }
 
-const freeRetries = 30 // in 10 s
+const (
+	budgetWindow = 10 // seconds
+	freeRetries  = 30 // in a window
+)
+
+// second returns the counts of the second that now is in.
+func (b *retryBudget) second(now time.Time) *budgetSecond {
+	at := now.Unix()
+	s := &b.seconds[at%int64(len(b.seconds))]
+	if was := s.at.Load(); was != at && s.at.CompareAndSwap(was, at) {
+		s.requests.Store(0)
+		s.retries.Store(0)
+	}
+	return s
+}
 
 // request counts a request.
-func (b *retryBudget) request() { b.requests.Add(1) }
+func (b *retryBudget) request(now time.Time) { b.second(now).requests.Add(1) }
 
 // spend takes a retry if the budget has one.
 func (b *retryBudget) spend(now time.Time) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.turn(now.Unix())
-	var sum spent
-	for _, s := range b.seconds {
-		sum.requests += s.requests
-		sum.retries += s.retries
+	var requests, retries int64
+	for i := range b.seconds {
+		if s := &b.seconds[i]; s.at.Load() > now.Unix()-budgetWindow {
+			requests += s.requests.Load()
+			retries += s.retries.Load()
+		}
 	}
-	if sum.retries >= max(freeRetries, sum.requests*b.percent.Load()/100) {
+	if retries >= max(freeRetries, requests*b.percent.Load()/100) {
 		return false
 	}
-	b.seconds[b.second%10].retries++
+	b.second(now).retries.Add(1)
 	return true
-}
-
-// turn moves on to second, b.mu held. Requests are booked when it is called:
-// on retries only, so that a request costs one addition.
-func (b *retryBudget) turn(second int64) {
-	for b.second < second {
-		if second-b.second > 10 {
-			b.second = second - 10
-		}
-		b.second++
-		b.seconds[b.second%10] = spent{}
-	}
-	b.seconds[b.second%10].requests += b.requests.Swap(0)
 }

@@ -55,7 +55,7 @@ func (c *upstreamConn) watch(below net.Conn) {
 	c.look = func(fd uintptr) bool {
 		var b [1]byte
 		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		c.quiet = err == syscall.EAGAIN //nolint:errorlint // Recvfrom returns the bare errno
+		c.quiet = err == syscall.EAGAIN
 		return true
 	}
 }

@@ -52,7 +52,7 @@ const (
 
 // serve runs the connection to its end.
 func (c *clientConn) serve(secure *tls.Config) {
-	defer c.shut()
+	defer func() { _ = c.shut() }() // it is over, however it ends
 	if secure != nil && !c.handshake(secure) {
 		return
 	}
@@ -82,7 +82,7 @@ func (c *clientConn) handshake(secure *tls.Config) bool {
 
 // awaitRequest waits for the first byte of a request without holding a buffer.
 func (c *clientConn) awaitRequest(wait time.Duration) bool {
-	if c.state.Load() == connClosed || c.Conn.SetReadDeadline(time.Now().Add(wait)) != nil {
+	if c.state.Load() == connClosed || c.SetReadDeadline(time.Now().Add(wait)) != nil {
 		return false
 	}
 	var b [1]byte
@@ -125,7 +125,7 @@ func (c *clientConn) send(p []byte) (int, error) {
 	now := time.Now()
 	if c.writeBy.Sub(now) < writeIdle/2 {
 		c.writeBy = now.Add(writeIdle)
-		if err := c.Conn.SetWriteDeadline(c.writeBy); err != nil {
+		if err := c.SetWriteDeadline(c.writeBy); err != nil {
 			return 0, err
 		}
 	}
@@ -165,7 +165,7 @@ func (c *clientConn) shut() error {
 
 func (c *clientConn) linger() {
 	half, ok := c.Conn.(interface{ CloseWrite() error })
-	if !ok || half.CloseWrite() != nil || c.Conn.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
+	if !ok || half.CloseWrite() != nil || c.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
 		return
 	}
 	_, _ = io.CopyN(io.Discard, c.Conn, lingerBytes)

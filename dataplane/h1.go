@@ -303,7 +303,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 		return 0, os.ErrDeadlineExceeded
 	}
 	if !f.conn.stopped.Load() {
-		_ = f.conn.Conn.SetReadDeadline(now.Add(bodyIdle))
+		_ = f.conn.SetReadDeadline(now.Add(bodyIdle))
 	}
 	n, err := f.ctx.Request.BodyStream().Read(p)
 	f.read += int64(n)
@@ -314,7 +314,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 func (f *h1) StopBody() {
 	f.conn.stopped.Store(true)
 	f.conn.unread = true
-	_ = f.conn.Conn.SetReadDeadline(time.Unix(1, 0))
+	_ = f.conn.SetReadDeadline(time.Unix(1, 0))
 }
 
 // Trailers implements Front.
@@ -372,7 +372,7 @@ func (f *h1) Send(x *Exchange, r *reply) {
 	x.scratch.out = b
 	f.conn.muted = true
 	if last || err != nil {
-		f.conn.unread = f.conn.unread || x.Length != 0 && err == nil
+		f.conn.unread = f.conn.unread || err == nil && (x.Length != 0 || r.close)
 		f.ctx.SetConnectionClose()
 	}
 	f.end(err)

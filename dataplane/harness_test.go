@@ -53,48 +53,48 @@ func (b *safeBuffer) String() string {
 	return b.buf.String()
 }
 
-func startGateway(t testing.TB, cfg dataplane.Config, spec *routetable.Spec) *gateway {
-	t.Helper()
+func startGateway(tb testing.TB, cfg dataplane.Config, spec *routetable.Spec) *gateway {
+	tb.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	g := &gateway{addr: ln.Addr().String(), log: &safeBuffer{}, reg: prometheus.NewRegistry()}
 	cfg.Node, cfg.Region = "n1", "eu"
 	g.Server = dataplane.New(cfg, zerolog.New(g.log), g.reg)
-	g.publish(t, spec)
+	g.publish(tb, spec)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- g.Serve(ctx, dataplane.Listener{Name: "http", Listener: ln}) }()
 	g.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
-			t.Errorf("Serve: %v", err)
+			tb.Errorf("Serve: %v", err)
 		}
 	})
-	t.Cleanup(g.stop)
+	tb.Cleanup(g.stop)
 	return g
 }
 
-func (g *gateway) publish(t testing.TB, spec *routetable.Spec) {
-	t.Helper()
+func (g *gateway) publish(tb testing.TB, spec *routetable.Spec) {
+	tb.Helper()
 	table, problems := routetable.Compile(spec)
 	if problems := problems.Errors(); len(problems) > 0 {
-		t.Fatal(problems)
+		tb.Fatal(problems)
 	}
 	g.Publish(table)
 }
 
 // dial opens a connection to the gateway that ends with the test.
-func (g *gateway) dial(t testing.TB) *client {
-	t.Helper()
+func (g *gateway) dial(tb testing.TB) *client {
+	tb.Helper()
 	c, err := net.Dial("tcp", g.addr)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { c.Close() })
+	tb.Cleanup(func() { c.Close() })
 	c.SetDeadline(time.Now().Add(10 * time.Second))
-	return &client{Conn: c, t: t, r: bufio.NewReader(c)}
+	return &client{Conn: c, t: tb, r: bufio.NewReader(c)}
 }
 
 // client speaks raw bytes.
@@ -113,15 +113,23 @@ func (c *client) send(text string) *client {
 }
 
 // answer reads an answer and its body.
-func (c *client) answer(method string) (*http.Response, string, error) {
+func (c *client) answer(method string) (answer, string, error) {
 	c.t.Helper()
 	resp, err := http.ReadResponse(c.r, &http.Request{Method: method})
 	if err != nil {
 		c.t.Fatalf("read answer: %v", err)
 	}
+	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	resp.Body.Close()
-	return resp, string(body), err
+	return answer{resp.StatusCode, resp.Header, resp.Trailer, resp.Close, resp.ContentLength}, string(body), err
+}
+
+// answer is what is looked at of an answer.
+type answer struct {
+	StatusCode      int
+	Header, Trailer http.Header
+	Close           bool
+	ContentLength   int64
 }
 
 // rest reads to the end of the connection.
@@ -142,11 +150,11 @@ type recorder struct {
 // startRecorder starts an upstream. answer is called for each request with its
 // head and the connection, and returns whether the connection stays open; nil
 // answers 200 "ok" after the body.
-func startRecorder(t testing.TB, answer func(head string, c net.Conn, r *bufio.Reader) bool) *recorder {
-	t.Helper()
+func startRecorder(tb testing.TB, answer func(head string, c net.Conn, r *bufio.Reader) bool) *recorder {
+	tb.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if answer == nil {
 		answer = okay
@@ -182,7 +190,7 @@ func startRecorder(t testing.TB, answer func(head string, c net.Conn, r *bufio.R
 			})
 		}
 	})
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		ln.Close()
 		mu.Lock()
 		for _, c := range conns {

@@ -3,6 +3,7 @@ package dataplane
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/meshgw/meshgw/routetable"
@@ -59,11 +60,11 @@ func contains(networks []netip.Prefix, ip netip.Addr) bool {
 // first address that is none of them.
 func (s *Server) behind(x *Exchange) netip.Addr {
 	client := x.Peer
-	for i := len(x.Fields) - 1; i >= 0; i-- {
-		if x.Fields[i].id != fieldXForwardedFor {
+	for _, f := range slices.Backward(x.Fields) {
+		if f.id != fieldXForwardedFor {
 			continue
 		}
-		for rest := x.Fields[i].Value; len(rest) > 0; {
+		for rest := f.Value; len(rest) > 0; {
 			comma := bytes.LastIndexByte(rest, ',')
 			hop := bytes.Trim(rest[comma+1:], " \t")
 			rest = rest[:max(comma, 0)]

@@ -213,14 +213,14 @@ func (s *Server) newEndpoint(u *upstream, address routetable.Address) *endpoint 
 	e := &endpoint{
 		state:   failover.NewEndpoint(time.Now(), address.URL, cmp.Or(address.Region, s.cfg.Region)),
 		address: address,
-		tls:     u.Service.TLS,
+		tls:     u.TLS,
 		connect: new(atomic.Int64),
 	}
 	names := &resolver{host: address.Host, port: uint16(address.Port), look: s.cfg.Resolve, spawn: s.spawn}
 	var secure *tls.Config
 	if address.TLS {
 		var err error
-		if secure, err = upstreamTLS(u.Service.TLS, address.Host); err != nil {
+		if secure, err = upstreamTLS(u.TLS, address.Host); err != nil {
 			e.broken = err.Error()
 			s.log.Error().Err(err).Str("upstream", u.Name).Str("endpoint", address.URL).Msg("endpoint left out")
 		}

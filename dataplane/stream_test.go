@@ -31,6 +31,7 @@ func TestChunksAreSentOnAsTheyCome(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer resp.Body.Close()
 	for i := range 5 {
 		text := fmt.Sprintf("data: %d\n\n", i)
 		next <- text
@@ -64,6 +65,7 @@ func TestPiecesOfKnownLengthAreSentOnAsTheyCome(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer resp.Body.Close()
 	for range 3 {
 		next <- "hello"
 		if _, err := io.ReadFull(resp.Body, make([]byte, 5)); err != nil {
@@ -148,14 +150,16 @@ func TestEchoWhileUploading(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer resp.Body.Close()
 	for _, text := range []string{"one", "two", "six"} {
 		got := make([]byte, 3)
 		if _, err := io.ReadFull(resp.Body, got); err != nil || string(got) != text {
 			t.Fatalf("got %q, %v", got, err)
 		}
-		if text == "one" {
+		switch text {
+		case "one":
 			c.send("3\r\ntwo\r\n")
-		} else if text == "two" {
+		case "two":
 			c.send("3\r\nsix\r\n")
 		}
 	}
@@ -314,6 +318,7 @@ func TestWebSocketIsTunnelled(t *testing.T) {
 	if err != nil || resp.StatusCode != 101 || resp.Header.Get("Sec-Websocket-Accept") != "x" || resp.Header.Get("Upgrade") != "websocket" {
 		t.Fatalf("got %v, %v", resp, err)
 	}
+	defer resp.Body.Close()
 	g.publish(t, toUpstream()) // tunnels outlive their route
 	c.send("-late")
 	got := make([]byte, len("hiearly-late"))
@@ -354,7 +359,7 @@ func TestLargeBodiesPassWithFlatMemory(t *testing.T) {
 		fmt.Fprintf(c.Conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", size)
 		piece := make([]byte, 64<<10)
 		for range size / len(piece) {
-			if _, err := c.Conn.Write(piece); err != nil {
+			if _, err := c.Write(piece); err != nil {
 				return
 			}
 		}
@@ -363,6 +368,7 @@ func TestLargeBodiesPassWithFlatMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer resp.Body.Close()
 	n, err := io.Copy(io.Discard, resp.Body)
 	if err != nil || n != size || resp.Header.Get("X-Got") != fmt.Sprint(size) {
 		t.Errorf("got %d bytes, %v, upstream got %s", n, err, resp.Header.Get("X-Got"))

@@ -46,8 +46,7 @@ func (x *Exchange) checkUpgrade() error {
 // side is passed on alone, so that the other may finish. client holds bytes
 // that were read already; it is closed in the end.
 func (s *Server) tunnel(x *Exchange, client net.Conn) error {
-	defer client.Close()
-	defer x.conn.Close()
+	defer func() { _, _ = client.Close(), x.conn.Close() }() // may be closed already
 	var down int64
 	var downErr error
 	ended := make(chan struct{})

@@ -1,0 +1,92 @@
+package dataplane
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+)
+
+func FuzzParseFields(f *testing.F) {
+	for _, s := range []string{"A: b\r\n\r\n", "Connection: close, x\r\nTE: trailers\r\n\r\n", "\r\n", "A : b\r\n\r\n", "A: b\n\n"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, block []byte) {
+		fields, err := parseFields(nil, block)
+		if err != nil {
+			return
+		}
+		var b []byte
+		for i := range fields {
+			b = appendField(b, fields[i].Name, fields[i].Value)
+		}
+		again, err := parseFields(nil, append(b, "\r\n"...))
+		if err != nil || len(again) != len(fields) {
+			t.Fatalf("%q is not read again as %q: %v", block, b, err)
+		}
+		for i := range fields {
+			if !bytes.Equal(again[i].Name, fields[i].Name) || !bytes.Equal(again[i].Value, fields[i].Value) || again[i].id != fields[i].id {
+				t.Fatalf("%q became %q", fields[i].Name, again[i].Name)
+			}
+		}
+	})
+}
+
+// Whatever an endpoint sends, reading its answer ends, and a body that is
+// whole has the length that its head says.
+func FuzzReadAnswer(f *testing.F) {
+	for _, s := range []string{
+		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;a=b\r\nok\r\n0\r\nX: y\r\n\r\n",
+		"HTTP/1.0 200\r\n\r\nok",
+		"HTTP/1.1 103 Early\r\nLink: x\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
+	} {
+		f.Add([]byte(s), false)
+	}
+	buffers := &sync.Pool{New: func() any { return new(make([]byte, readBuffer)) }}
+	f.Fuzz(func(t *testing.T, raw []byte, head bool) {
+		conn := &upstreamConn{Conn: &bytesConn{r: bytes.NewReader(raw)}}
+		conn.begin(buffers)
+		defer conn.end(buffers)
+		a := answer{conn: conn}
+		if a.readHead(head) != nil {
+			return
+		}
+		total, limit := int64(0), len(raw)+1
+		for {
+			piece, err := a.next()
+			total += int64(len(piece))
+			if err != nil {
+				if err == io.EOF && a.done && a.length >= 0 && total != a.length {
+					t.Fatalf("%d bytes of %d pass for whole", total, a.length)
+				}
+				return
+			}
+			if limit--; limit < 0 {
+				t.Fatal("does not end")
+			}
+		}
+	})
+}
+
+func FuzzReadTrace(f *testing.F) {
+	f.Add([]byte("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		trace := readTrace(raw)
+		again := readTrace(trace.appendTraceparent(nil))
+		if !again.continued || again.id != trace.id || again.sampled != trace.sampled {
+			t.Fatalf("%q: what is sent on is not a valid traceparent of the same trace", raw)
+		}
+	})
+}
+
+// bytesConn is a connection that ends after some bytes.
+type bytesConn struct {
+	net.Conn
+	r *bytes.Reader
+}
+
+func (c *bytesConn) Read(p []byte) (int, error)      { return c.r.Read(p) }
+func (c *bytesConn) SetReadDeadline(time.Time) error { return nil }
