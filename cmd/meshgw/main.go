@@ -20,6 +20,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends at once what is still ending
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
@@ -93,7 +94,7 @@ a node that could not be reached.`,
 		SilenceUsage:  true,
 	}
 	group(root)
-	root.AddCommand(demoCommand(), statusCommand(), routesCommand(), drainCommand(), undrainCommand(), keygenCommand(), versionCommand())
+	root.AddCommand(agentCommand(), demoCommand(), statusCommand(), routesCommand(), drainCommand(), undrainCommand(), keygenCommand(), versionCommand())
 	return root
 }
 

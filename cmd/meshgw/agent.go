@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"github.com/meshgw/meshgw/node"
+)
+
+func agentCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "agent",
+		Short: "Run one node of a mesh",
+		Long: `agent runs one node until it is told to stop: SIGTERM and SIGINT drain it,
+SIGHUP reloads certificates, keyring and route file.
+
+Settings come from flags over the environment (MESHGW_ and the flag's name, as in
+MESHGW_DATA_DIR) over --config FILE. Each flag names its key in the file.`,
+		Example: `  meshgw agent
+  meshgw agent --routes routes.yaml --keyring keyring.json --join 10.0.0.1
+  meshgw agent --config /etc/meshgw/meshgw.yaml`,
+		Args: cobra.NoArgs,
+	}
+	config := cmd.Flags().String("config", "", "settings `FILE`, YAML, or MESHGW_CONFIG")
+	given := map[string][]string{}
+	for _, s := range node.Settings() {
+		addSetting(cmd, s, given)
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := node.Load(given, os.Environ(), *config)
+		if err != nil {
+			return err
+		}
+		return runNode(cmd.Context(), cfg, newLogger(cfg.Log, cmd.ErrOrStderr()))
+	}
+	return cmd
+}
+
+// addSetting gives cmd the flag of s. Its text is kept as it is: node.Load
+// judges all settings together, wherever they come from.
+func addSetting(cmd *cobra.Command, s node.Setting, given map[string][]string) {
+	usage := s.Help + " [" + s.Key + "]"
+	if s.Absent != "" {
+		usage += " (default: " + s.Absent + ")"
+	}
+	cmd.Flags().Var(settingFlag{s, given}, s.Flag, usage)
+	f := cmd.Flags().Lookup(s.Flag)
+	f.DefValue = s.Default
+	f.Hidden = s.Later
+	if s.Switch() {
+		f.NoOptDefVal = "true"
+	}
+}
+
+type settingFlag struct {
+	setting node.Setting
+	given   map[string][]string
+}
+
+func (f settingFlag) String() string { return strings.Join(f.given[f.setting.Flag], ",") }
+
+// Set keeps the text of one more mention of the flag.
+func (f settingFlag) Set(value string) error {
+	f.given[f.setting.Flag] = append(f.given[f.setting.Flag], value)
+	return nil
+}
+
+// Type is what stands for the value in the help.
+func (f settingFlag) Type() string {
+	if f.setting.Switch() {
+		return "bool"
+	}
+	return f.setting.Value
+}
+
+func runNode(ctx context.Context, cfg node.Config, log zerolog.Logger) error {
+	for _, warning := range cfg.Warnings() {
+		log.Warn().Msg(warning)
+	}
+	n := node.New(cfg, thisBuild().Version, log)
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	done := make(chan error, 1)
+	go func() { done <- n.Run(ctx) }()
+	for {
+		select {
+		case <-hangup:
+			n.Reload()
+		case err := <-done:
+			if errors.Is(err, context.Canceled) {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+func newLogger(cfg node.LogConfig, w io.Writer) zerolog.Logger {
+	if cfg.Format == "console" || cfg.Format == "" && isTerminal(w) {
+		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly + ".000", NoColor: !isTerminal(w)}
+	}
+	return zerolog.New(w).Level(cfg.Level).With().Timestamp().Logger()
+}
