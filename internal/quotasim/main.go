@@ -3,19 +3,21 @@ package main
 import (
 	"flag"
 	"fmt"
+	"os"
 	"strings"
 )
 
 func main() {
 	each := flag.Bool("scenarios", false, "print every scenario by itself")
-	only := flag.String("only", "", "only scenarios with this in their name")
+	only := flag.String("only", "", "only what has this in its name")
 	seeds := flag.Int("seeds", 10, "runs of each; the worst is shown")
 	first := flag.Uint64("first", 101, "the first seed")
 	flag.Parse()
-	if *each || *only != "" {
+	if *each {
 		printScenarios(*only, *first, *seeds)
 		return
 	}
+	printRows(os.Stdout, *only, *first, *seeds)
 }
 
 func printScenarios(only string, first uint64, seeds int) {
