@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -250,6 +252,36 @@ func loadKeyring(file string) (*memberlist.Keyring, error) {
 		}
 	}
 	return memberlist.NewKeyring(keys, keys[0])
+}
+
+// ReloadKeys reads the keyring file again: new keys are installed, the first
+// becomes primary, keys that are gone from the file are removed. A file that is
+// no good changes nothing.
+func (m *Mesh) ReloadKeys() error {
+	live := m.keyring()
+	if live == nil {
+		return nil
+	}
+	read, err := loadKeyring(m.cfg.KeyringFile)
+	if err != nil {
+		return err
+	}
+	for _, key := range read.GetKeys() {
+		if err := live.AddKey(key); err != nil {
+			return fmt.Errorf("install key: %w", err)
+		}
+	}
+	if err := live.UseKey(read.GetPrimaryKey()); err != nil {
+		return fmt.Errorf("use key: %w", err)
+	}
+	for _, key := range slices.Clone(live.GetKeys()) {
+		if !slices.ContainsFunc(read.GetKeys(), func(k []byte) bool { return bytes.Equal(k, key) }) {
+			if err := live.RemoveKey(key); err != nil {
+				return fmt.Errorf("remove key: %w", err)
+			}
+		}
+	}
+	return nil
 }
 
 // Run joins the mesh, stays in it whatever happens, and leaves it gracefully

@@ -88,6 +88,9 @@ func (n *Node) Reload() {
 	if err := n.certs.load(); err != nil {
 		n.log.Error().Err(err).Msg("certificates not reloaded, the old ones serve on")
 	}
+	if err := n.mesh.ReloadKeys(); err != nil {
+		n.log.Error().Err(err).Msg("keyring not reloaded, the old keys hold")
+	}
 	n.routes.readFileSoon()
 }
 
@@ -222,6 +225,7 @@ func (n *Node) serve(ctx context.Context) error {
 	group.Go(func() error { n.routes.follow(restCtx, n, n.published); return nil })
 	group.Go(func() error { n.tellLoad(restCtx); return nil })
 	group.Go(func() error { n.rememberPeers(restCtx); return nil })
+	group.Go(func() error { n.warnIsolated(restCtx); return nil })
 	group.Go(func() error {
 		defer endRest()
 		select {
@@ -361,6 +365,33 @@ func (n *Node) tellLoad(ctx context.Context) {
 				n.say()
 				last = now
 			}
+		}
+	}
+}
+
+// warnIsolated says so each minute while this node sees less than half of the
+// mesh, and when that is over.
+func (n *Node) warnIsolated(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	var since, said time.Time
+	for {
+		var now time.Time
+		select {
+		case <-ctx.Done():
+			return
+		case now = <-tick.C:
+		}
+		switch isolated := n.mesh.Isolated(); {
+		case isolated && now.Sub(said) >= time.Minute:
+			if since.IsZero() {
+				since = now
+			}
+			said = now
+			n.log.Warn().Time("since", since).Msg("isolated: less than half of the mesh is in sight; serving on")
+		case !isolated && !since.IsZero():
+			n.log.Info().Time("since", since).Msg("no longer isolated")
+			since, said = time.Time{}, time.Time{}
 		}
 	}
 }
