@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -219,13 +220,27 @@ func (m *Mesh) advertised(bound net.Addr) (string, error) {
 		return "", fmt.Errorf("advertise %s: not an IP", host)
 	}
 	if ip.IsUnspecified() {
-		found, err := sockaddr.GetPrivateIP()
-		if err != nil || found == "" {
-			return "", errors.Join(errors.New("no private address found to advertise; give one with --advertise"), err)
+		if host, err = privateIP(m.cfg.Bind); err != nil {
+			return "", err
 		}
-		host = found
 	}
 	return net.JoinHostPort(host, port), nil
+}
+
+// privateIP is the first private address of this machine, of the family that
+// bind is of: a socket bound to 0.0.0.0 is reached by IPv4 alone.
+func privateIP(bind string) (string, error) {
+	found, err := sockaddr.GetPrivateIPs()
+	if err != nil {
+		return "", fmt.Errorf("find an address to advertise: %w", err)
+	}
+	four := strings.HasPrefix(bind, "0.0.0.0")
+	for ip := range strings.FieldsSeq(found) {
+		if !four || net.ParseIP(ip).To4() != nil {
+			return ip, nil
+		}
+	}
+	return "", errors.New("no private address found to advertise; give one with --advertise")
 }
 
 // loadKeyring reads a keyring file. An empty one is refused: memberlist would

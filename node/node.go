@@ -124,6 +124,7 @@ func (n *Node) open() (err error) {
 	}
 	n.plane = dataplane.New(n.planeConfig(), n.log, n.registry)
 	n.plane.Publish(n.routes.table())
+	n.routes.published = n.published
 	return nil
 }
 
@@ -222,7 +223,7 @@ func (n *Node) serve(ctx context.Context) error {
 	group.Go(func() error {
 		return admin.New(n, n.routes, n.adminTokens, n.cfg.Insecure, n.registry, n.log).Serve(restCtx, n.adminAt)
 	})
-	group.Go(func() error { n.routes.follow(restCtx, n, n.published); return nil })
+	group.Go(func() error { n.routes.follow(restCtx, n); return nil })
 	group.Go(func() error { n.tellLoad(restCtx); return nil })
 	group.Go(func() error { n.rememberPeers(restCtx); return nil })
 	group.Go(func() error { n.warnIsolated(restCtx); return nil })

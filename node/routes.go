@@ -27,8 +27,13 @@ type routes struct {
 	log   zerolog.Logger
 	file  *routeFile
 
-	saving sync.Mutex // held from making a snapshot to having it on disk, so that none overwrites a newer
-	serves atomic.Pointer[served]
+	saving  sync.Mutex // held from making a snapshot to having it on disk, so that none overwrites a newer
+	serving sync.Mutex // held while a table is taken into service
+	serves  atomic.Pointer[served]
+
+	// published is called, by one goroutine at a time, when another table is
+	// served. It is set before anybody can change the table.
+	published func()
 }
 
 // served is the table in service and since when.
@@ -59,13 +64,21 @@ func (r *routes) table() *routetable.Table { return r.serves.Load().table }
 
 func (r *routes) appliedAt() time.Time { return r.serves.Load().since }
 
-// serve takes the store's table as the one in service.
+// serve takes the store's table into service, if it is another.
 func (r *routes) serve() {
-	table := r.store.Table()
-	if old := r.serves.Load(); old != nil && old.table == table {
+	r.serving.Lock()
+	defer r.serving.Unlock()
+	table, old := r.store.Table(), r.serves.Load()
+	if old != nil && old.table == table {
 		return
 	}
 	r.serves.Store(&served{table: table, since: time.Now().UTC()})
+	if old == nil || r.published == nil {
+		return // not up yet
+	}
+	r.published()
+	r.log.Info().Uint64("routes_version", table.Version()).Str("by", table.Stamp().Node).Str("digest", table.Digest()).
+		Int("routes", len(table.Rules())).Msg("table in service")
 }
 
 const (
@@ -74,21 +87,15 @@ const (
 )
 
 // follow takes every change of the store into service and to disk until ctx
-// ends. published is called when another table is served, mesh tells of others.
-func (r *routes) follow(ctx context.Context, mesh meshView, published func()) {
+// ends. mesh tells of others.
+func (r *routes) follow(ctx context.Context, mesh meshView) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { r.file.watch(ctx, mesh) })
 	var save <-chan time.Time
 	for {
 		changed := r.store.Changed()
-		if r.store.Table() != r.table() {
-			r.serve()
-			published()
-			table := r.table()
-			r.log.Info().Uint64("routes_version", table.Version()).Str("by", table.Stamp().Node).Str("digest", table.Digest()).
-				Int("routes", len(table.Rules())).Msg("table in service")
-		}
+		r.serve()
 		r.setLostAside()
 		select {
 		case <-changed:
@@ -146,6 +153,7 @@ func (r *routes) change(prepare func() (*routetable.Pending, error), dryRun bool
 		}
 		switch err := r.store.Commit(p); {
 		case err == nil:
+			r.serve() // who is answered can rely on it here
 			return p, nil
 		case !errors.Is(err, routetable.ErrStale):
 			return nil, errors.Join(err, r.dir.write(tableFile, r.store.Snapshot()))
