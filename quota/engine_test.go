@@ -123,7 +123,7 @@ func TestUnansweredNodeHoldsItselfToItsShare(t *testing.T) {
 		var out quota.Output
 		admitted, own := 0, true
 		const length = 5 * time.Second
-		for now := time.Duration(0); now < length; now += 5 * ms {
+		for now := time.Duration(0); now < length; now += 10 * ms {
 			if d := e.Take(now, a); d.Verdict == quota.Allow {
 				admitted++
 			}

@@ -30,6 +30,7 @@ type oddity struct {
 	bonus       float64       // rates taken over from the other side of a healing partition
 	aside       float64       // of a durable pool: what is for the other sides
 	part        float64       // of a durable pool: this side's, 0..1
+	blank       bool          // a durable pool that has not seen the records yet
 }
 
 // strange gives the oddity for writing.
@@ -82,6 +83,9 @@ func newHome(now time.Duration, l *Limit, claim float64, s *side) *home {
 	h := &home{limit: l, seen: now, pool: bucket{l.Burst, now}}
 	if claim > 0 || !s.settled || s.acting {
 		h.strange().coldUntil, h.pool.tokens = now+leaseTTL, 0
+	}
+	if l.durable() {
+		h.strange().blank, h.pool.tokens = true, 0
 	}
 	return h
 }
@@ -155,7 +159,7 @@ func (h *home) sweep(now time.Duration, s *side) {
 	}
 	h.parties = slices.DeleteFunc(h.parties, func(p party) bool { return !p.live && now > p.at+forgetParty })
 	h.recount()
-	if odd := h.oddly(); now >= odd.coldUntil && h.silent == 0 && odd.claims == 0 && odd.bonus == 0 && odd.aside == 0 && odd.part == 1 {
+	if odd := h.oddly(); !odd.blank && now >= odd.coldUntil && h.silent == 0 && odd.claims == 0 && odd.bonus == 0 && odd.aside == 0 && odd.part == 1 {
 		h.odd = nil
 	}
 }

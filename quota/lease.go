@@ -206,7 +206,11 @@ func (e *entry) waiting() (cost int64) {
 // report makes the next report to home. A release gives everything back with it.
 func (e *entry) report(now time.Duration, home *peer) report {
 	e.demand.estimate(now)
-	e.seq = max(e.seq+1, sequence(now))
+	next := max(e.seq+1, sequence(now))
+	if e.answered && !e.isLeased && e.seq == e.ackSeq {
+		e.ackSeq = next - 1 // nothing was asked since: the silence begins now
+	}
+	e.seq = next
 	waiting := e.waiting()
 	r := report{
 		Key: e.key, Limit: e.limit.id(), Seq: e.seq, Count: e.count, Base: e.acked,

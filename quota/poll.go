@@ -197,9 +197,9 @@ func (e *Engine) answer(now time.Duration, from *peer, incarnation uint32, r *re
 			return grant{}, false
 		}
 		h = newHome(now, l, r.Claim, s)
-		e.remember(now, r.Key, h, s)
 		e.homes[r.Key] = h
 	}
+	e.remember(now, r.Key, h, s)
 	charged := h.charged
 	g, recall, ok := h.report(now, from.id, incarnation, r, s)
 	if h.charged != charged && l.durable() {

@@ -132,17 +132,20 @@ func (e *Engine) Learn(now time.Duration, wall time.Time, r Record) bool {
 	return news
 }
 
-// remember starts a durable limit's home from the records. It is never cold: the
-// pool would take hours to fill.
+// remember fills a durable limit's new pool by the records, as soon as this node
+// is the home by right: until then the true one has it. Such a pool is never cold
+// after, as it would take hours to fill.
 func (e *Engine) remember(now time.Duration, k Key, h *home, s *side) {
-	if !h.limit.durable() {
+	if !h.oddly().blank || s.acting {
 		return
 	}
 	h.odd = nil
-	h.pool.tokens = h.limit.Burst
+	h.pool = bucket{h.limit.Burst - float64(h.charged), now}
 	if !e.clock.wall.IsZero() {
-		h.pool.tokens -= min(h.limit.Burst, e.history.missing(k, e.clock.at(now), h.limit))
+		h.pool.tokens -= e.history.missing(k, e.clock.at(now), h.limit)
 	}
+	h.pool.tokens = max(h.pool.tokens, 0)
+	h.recount()
 	h.divide(s)
 }
 
