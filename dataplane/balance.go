@@ -20,7 +20,7 @@ func (s *Server) forward(x *Exchange) bool {
 	x.target = x.rule.choose()
 	u := x.target.upstream
 	x.deadline = within(x.Start, x.target.timeouts.Request)
-	u.shared.budget.request(x.Start)
+	u.shared.budget.Request(x.Start)
 	e, err := x.pick()
 	if err != nil {
 		return x.fail(u.nobody())
@@ -76,7 +76,7 @@ func (s *Server) second(x *Exchange, f *failure) *endpoint {
 		return nil
 	}
 	e, err := x.pick()
-	if err != nil || !u.shared.budget.spend(time.Now()) {
+	if err != nil || !u.shared.budget.Retry(time.Now(), u.RetryBudget) {
 		return nil
 	}
 	pause := backOff(x.attempts)

@@ -100,7 +100,7 @@ func (s *Server) receive(x *Exchange) error {
 				x.upload.headCame()
 			}
 			return nil
-		case interim == 16:
+		case interim == maxInterim:
 			return errAnswerSyntax
 		case a.status != 100: // the client's Expect was answered here
 			x.Front.Inform(a.status, a.fields)

@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -59,7 +60,7 @@ func FuzzReadAnswer(f *testing.F) {
 			piece, err := a.next()
 			total += int64(len(piece))
 			if err != nil {
-				if err == io.EOF && a.done && a.length >= 0 && total != a.length {
+				if errors.Is(err, io.EOF) && a.done && a.length >= 0 && total != a.length {
 					t.Fatalf("%d bytes of %d pass for whole", total, a.length)
 				}
 				return

@@ -372,7 +372,7 @@ func (f *h1) Send(x *Exchange, r *reply) {
 	x.scratch.out = b
 	f.conn.muted = true
 	if last || err != nil {
-		f.conn.unread = f.conn.unread || err == nil && (x.Length != 0 || r.close)
+		f.conn.unread = f.conn.unread || err == nil && x.leavesBody(r.close)
 		f.ctx.SetConnectionClose()
 	}
 	f.end(err)

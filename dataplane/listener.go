@@ -31,8 +31,8 @@ func (s *Server) Serve(ctx context.Context, lns ...Listener) error {
 	for _, ln := range lns {
 		accepting.Go(func() { failed <- s.accept(ln) })
 	}
-	stopSweeping := make(chan struct{})
-	s.spawn(func() { s.sweep(stopSweeping) })
+	stopWatching := make(chan struct{})
+	s.spawn(func() { s.watch(stopWatching) })
 	var err error
 	select {
 	case <-ctx.Done():
@@ -48,7 +48,7 @@ func (s *Server) Serve(ctx context.Context, lns ...Listener) error {
 		s.upstreams.abort()
 		<-s.clients.empty
 	}
-	close(stopSweeping)
+	close(stopWatching)
 	for _, u := range s.plan.Load().upstreams {
 		for _, e := range u.endpoints {
 			e.pool.retire()
@@ -56,24 +56,6 @@ func (s *Server) Serve(ctx context.Context, lns ...Listener) error {
 	}
 	s.background.Wait()
 	return err
-}
-
-// sweep closes connections to endpoints that were idle too long.
-func (s *Server) sweep(stop <-chan struct{}) {
-	tick := time.NewTicker(sweepEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-stop:
-			return
-		case now := <-tick.C:
-			for _, u := range s.plan.Load().upstreams {
-				for _, e := range u.endpoints {
-					e.pool.sweep(now)
-				}
-			}
-		}
-	}
 }
 
 // accept takes connections in until ln is closed, which is no error.

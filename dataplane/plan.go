@@ -52,7 +52,7 @@ type upstream struct {
 // upstreamState is what an upstream keeps from table to table.
 type upstreamState struct {
 	pending atomic.Int64 // requests that wait for a connection
-	budget  retryBudget
+	budget  *failover.RetryBudget
 }
 
 // endpoint is an address of an upstream and what belongs to it from table to
@@ -63,7 +63,8 @@ type endpoint struct {
 	address routetable.Address
 	tls     routetable.UpstreamTLS // as dialled
 	connect *atomic.Int64          // time to connect, ns
-	broken  string                 // why it cannot be dialled; else empty
+	watched *watched
+	broken  string // why it cannot be dialled; else empty
 }
 
 // Publish makes t the table of all requests that begin from now on. Endpoints
@@ -140,7 +141,7 @@ func Unsupported(r *routetable.Rule) []string {
 
 // upstream makes service live, with what old has of it.
 func (s *Server) upstream(service *routetable.Service, old *plan) *upstream {
-	u := &upstream{Service: service, byState: map[*failover.Endpoint]*endpoint{}, shared: &upstreamState{}}
+	u := &upstream{Service: service, byState: map[*failover.Endpoint]*endpoint{}, shared: &upstreamState{budget: failover.NewRetryBudget(time.Now())}}
 	before := map[string]*endpoint{}
 	if old != nil {
 		if was := old.table.Service(service.Name); was != nil {
@@ -151,7 +152,6 @@ func (s *Server) upstream(service *routetable.Service, old *plan) *upstream {
 			}
 		}
 	}
-	u.shared.budget.percent.Store(int64(service.RetryBudget))
 	var near, far []failover.Candidate
 	for _, address := range service.Endpoints {
 		e := before[address.URL]
@@ -215,6 +215,7 @@ func (s *Server) newEndpoint(u *upstream, address routetable.Address) *endpoint 
 		address: address,
 		tls:     u.TLS,
 		connect: new(atomic.Int64),
+		watched: &watched{},
 	}
 	names := &resolver{host: address.Host, port: uint16(address.Port), look: s.cfg.Resolve, spawn: s.spawn}
 	var secure *tls.Config

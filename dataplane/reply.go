@@ -25,7 +25,7 @@ func (s *Server) respond(x *Exchange, from *routetable.Response) {
 	for _, f := range from.Headers {
 		fields = own(fields, f.Name, []byte(f.Value))
 	}
-	s.send200(x, from.Status, fields, from.Body)
+	s.sendMade(x, from.Status, fields, from.Body)
 }
 
 // redirect sends a rule's redirect.
@@ -38,7 +38,7 @@ func (s *Server) redirect(x *Exchange) {
 	}
 	location := x.rule.AppendLocation(x.scratch.location[:0], &origin)
 	x.scratch.location = location
-	s.send200(x, x.rule.Redirect.Status, own(nil, "location", location), nil)
+	s.sendMade(x, x.rule.Redirect.Status, own(nil, "location", location), nil)
 }
 
 // port returns the port that the client used, as its Host names it.
@@ -104,8 +104,8 @@ func (s *Server) refuse(x *Exchange) {
 	s.sendOwn(x, append(fields, out...), x.scratch.problem, r.close)
 }
 
-// send200 sends an answer made here that is no error.
-func (s *Server) send200(x *Exchange, status int, fields []Field, body []byte) {
+// sendMade sends an answer made here that is no error.
+func (s *Server) sendMade(x *Exchange, status int, fields []Field, body []byte) {
 	x.status = status
 	s.sendOwn(x, s.replyFields(x, fields), body, false)
 }

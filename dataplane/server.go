@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
 
+	"github.com/meshgw/meshgw/failover"
 	"github.com/meshgw/meshgw/routetable"
 )
 
@@ -28,6 +29,11 @@ type Config struct {
 	// Control reports whether an address is one of the node's own control
 	// addresses, which are never dialled. nil = none is.
 	Control func(netip.AddrPort) bool
+
+	// Hear returns what the live nodes of a region say of an endpoint, as
+	// failover.View does; it decides who checks and what is out. nil = this
+	// node checks all and decides alone.
+	Hear func(now time.Time, upstream, url, region string, interval time.Duration) failover.Hearing
 
 	// DrainFinish is how long requests in flight may take to end when Serve's
 	// context has ended; 0 = 30 s.

@@ -152,6 +152,12 @@ func (x *Exchange) stopUpload() {
 	}
 }
 
+// leavesBody reports whether the client may still be sending what nobody will
+// read: the rest of a body, or what follows a request that was not understood.
+func (x *Exchange) leavesBody(last bool) bool {
+	return x.Body != nil && (x.upload == nil || x.uploading()) || x.refused != nil && last
+}
+
 // uploadRefusal returns what was wrong with the body, if the upload has ended
 // for that.
 func (x *Exchange) uploadRefusal() *refusal {
