@@ -133,14 +133,14 @@ func TestSipHash(t *testing.T) {
 		s[i] = byte(i)
 	}
 	data := []byte{}
-	h := startSip(&s)
+	h := newHash(&s)
 	if got := h.finish(nil, 0); got != 0x726fdb47dd0e0e31 {
 		t.Errorf("%x", got)
 	}
 	for i := range 15 {
 		data = append(data, byte(i))
 	}
-	h = startSip(&s)
+	h = newHash(&s)
 	if got := h.finish(data, 0); got != 0xa129ca6149be45e5 {
 		t.Errorf("%x", got)
 	}

@@ -16,7 +16,7 @@ type Secret [16]byte
 // Key hashes subject, whom l counts, with SipHash-2-4 (Aumasson and Bernstein,
 // 2012). It does not allocate.
 func (s *Secret) Key(l *Limit, subject []byte) Key {
-	h := startSip(s)
+	h := newHash(s)
 	h.word(uint64(l.id()))
 	return Key(h.finish(subject, 8))
 }
@@ -24,7 +24,7 @@ func (s *Secret) Key(l *Limit, subject []byte) Key {
 // sip is the state of a SipHash-2-4.
 type sip struct{ v0, v1, v2, v3 uint64 }
 
-func startSip(s *Secret) sip {
+func newHash(s *Secret) sip {
 	k0, k1 := binary.LittleEndian.Uint64(s[:8]), binary.LittleEndian.Uint64(s[8:])
 	return sip{k0 ^ 0x736f6d6570736575, k1 ^ 0x646f72616e646f6d, k0 ^ 0x6c7967656e657261, k1 ^ 0x7465646279746573}
 }

@@ -35,6 +35,7 @@ type packet struct {
 }
 
 func newMesh(tb testing.TB, n int, limits ...*quota.Limit) *mesh {
+	tb.Helper()
 	m := &mesh{
 		tb: tb, rng: rand.New(rand.NewPCG(uint64(n), 7)), limits: limits,
 		delay:   func(r *rand.Rand) time.Duration { return ms + time.Duration(r.IntN(9))*ms },

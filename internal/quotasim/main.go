@@ -3,7 +3,6 @@ package main
 import (
 	"flag"
 	"fmt"
-	"os"
 	"strings"
 )
 
@@ -17,7 +16,7 @@ func main() {
 		printScenarios(*only, *first, *seeds)
 		return
 	}
-	printRows(os.Stdout, *only, *first, *seeds)
+	printRows(*only, *first, *seeds)
 }
 
 func printScenarios(only string, first uint64, seeds int) {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"strings"
 )
 
@@ -94,23 +93,23 @@ func verdict(met bool) string {
 }
 
 // printRows prints the acceptance table.
-func printRows(out io.Writer, only string, first uint64, seeds int) {
+func printRows(only string, first uint64, seeds int) {
 	engine := func() limiter { return &mesh{} }
-	fmt.Fprintf(out, "| demand, worst of %d seeds | measured | |\n|---|---|---|\n", seeds)
+	fmt.Printf("| demand, worst of %d seeds | measured | |\n|---|---|---|\n", seeds)
 	for _, w := range rows() {
 		if !strings.Contains(w.demand, only) {
 			continue
 		}
 		r := w.judge(first, seeds, engine)
-		fmt.Fprintf(out, "| %s | %s | %s |\n", w.demand, w.show(r), verdict(w.met(r)))
+		fmt.Printf("| %s | %s | %s |\n", w.demand, w.show(r), verdict(w.met(r)))
 	}
 	same := true
 	for i := range seeds {
 		same = same && clocksMatterNot(first+uint64(i))
 	}
-	fmt.Fprintf(out, "| 22 clocks off by up to 5 s: every decision the same | identical: %v | %s |\n", same, verdict(same))
+	fmt.Printf("| 22 clocks off by up to 5 s: every decision the same | identical: %v | %s |\n", same, verdict(same))
 	b := tenantsTraffic(first)
-	fmt.Fprintf(out, "| 24 10,000 Zipf tenants, 20,000 requests/s, N=50: <= 150 kB/s per node | %.0f kB/s | %s |\n", b/1000, verdict(b <= 150e3))
+	fmt.Printf("| 24 10,000 Zipf tenants, 20,000 requests/s, N=50: <= 150 kB/s per node | %.0f kB/s | %s |\n", b/1000, verdict(b <= 150e3))
 }
 
 // clocksMatterNot compares every admission of two runs that differ in the nodes'
