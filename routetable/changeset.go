@@ -54,14 +54,6 @@ type Revision struct {
 	Changes  []Change  // sorted by kind and name
 }
 
-// Conflict tells of two different writes that replaced the same one.
-type Conflict struct {
-	Kind, Name    string
-	Winner, Loser crdt.Stamp
-	WinnerData    json.RawMessage // nil = deleted
-	LoserData     json.RawMessage // nil = deleted
-}
-
 func (c *changeset) revision() Revision {
 	r := Revision{Stamp: c.stamp, Author: c.author, Message: c.message, At: c.at, Rollback: c.rollback}
 	for _, w := range c.writes {
@@ -83,30 +75,6 @@ func change(k key, before, after []byte, replaced crdt.Stamp) Change {
 		c.Action = "added"
 	}
 	return c
-}
-
-// conflicts finds, in the history, writes of one object that replaced the same
-// one and differ. It says the same on all nodes, whatever they saw first.
-func (s *state) conflicts() []Conflict {
-	type fork struct {
-		key
-		replaced crdt.Stamp
-	}
-	newest := map[fork]write{}
-	var out []Conflict
-	for _, c := range s.history { // oldest first, so a later one wins
-		for _, w := range c.writes {
-			f := fork{w.key, w.replaced}
-			if old, taken := newest[f]; taken && !bytes.Equal(old.data, w.data) {
-				out = append(out, Conflict{
-					Kind: w.kind, Name: w.name, Winner: w.stamp, Loser: old.stamp,
-					WinnerData: w.data, LoserData: old.data,
-				})
-			}
-			newest[f] = w
-		}
-	}
-	return out
 }
 
 // at returns the content of every object touched since stamp as it was then;

@@ -17,8 +17,9 @@ type Edit struct {
 
 	Prune  bool     // delete every object that Spec lacks
 	Delete []string // delete these, by kind/name
-	// Source names the file that Spec came from. It owns what it wrote: an
-	// object that it owns and Spec lacks is deleted.
+	// Source names the file that Spec came from, by a name that is the same on
+	// all nodes that have it. It owns what it wrote, and what it holds that is
+	// nobody's: an object that it owns and Spec lacks is deleted.
 	Source string
 
 	Author  string    // who
@@ -209,7 +210,8 @@ func (s *state) deletes(e Edit, given map[key]bool, old *entry) bool {
 	if given[old.key] || old.deleted() {
 		return false
 	}
-	return e.Prune || e.Source != "" && old.source == e.Source || slices.Contains(e.Delete, old.String())
+	// What this version cannot read no file of it can hold: not a reason to delete.
+	return e.Prune && old.object != nil || e.Source != "" && old.source == e.Source || slices.Contains(e.Delete, old.String())
 }
 
 // writes returns what e changes.
@@ -259,8 +261,8 @@ func (s *state) appendWrite(writes []write, k key, data []byte, source string) [
 	w := write{entry: &entry{key: k, source: source, data: data}}
 	if old := s.entries[k]; old != nil {
 		same := old.deleted() == (data == nil) && bytes.Equal(old.data, data)
-		if same && (old.source == source || data == nil) {
-			return writes
+		if same && (data == nil || source == "" || old.source != "") {
+			return writes // a file may take what is nobody's, but not what another wrote the same
 		}
 		w.replaced, w.before = old.stamp, old.data
 	} else if data == nil {

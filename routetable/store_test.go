@@ -118,6 +118,27 @@ func TestEditsOfOneObjectConflictAndTheLoserIsShown(t *testing.T) {
 	}
 }
 
+func TestTheBranchWithTheNewestWriteWinsAndSeeingBothResolves(t *testing.T) {
+	t.Parallel()
+	a, b := routetable.NewStore("a"), routetable.NewStore("b")
+	apply(t, a, routetable.Edit{Spec: spec("x")})
+	pull(t, b, a)
+	apply(t, a, routetable.Edit{Spec: body("x", "from a")})
+	apply(t, a, routetable.Edit{Spec: body("x", "from a again")})
+	apply(t, b, routetable.Edit{Spec: body("x", "from b")})
+	pull(t, a, b)
+	if c := a.Conflicts(); len(c) != 1 || c[0].Winner.String() != "2@a" || c[0].Loser.String() != "2@b" || c[0].Resolved {
+		t.Fatalf("got %+v, want 2@a over 2@b", c)
+	}
+	apply(t, a, routetable.Edit{Spec: body("x", "from both")})
+	pull(t, b, a)
+	for _, s := range []*routetable.Store{a, b} {
+		if c := s.Conflicts(); len(c) != 1 || !c[0].Resolved {
+			t.Errorf("got %+v, want it resolved", c)
+		}
+	}
+}
+
 func TestOneFileOnEveryNodeMakesOneVersion(t *testing.T) {
 	t.Parallel()
 	a, b := routetable.NewStore("a"), routetable.NewStore("b")
@@ -301,7 +322,10 @@ func TestObjectsOfANewerVersionAreHeldAndPassedOn(t *testing.T) {
 	if !bytes.Equal(a.Digest(), b.Digest()) || !bytes.Contains(b.Snapshot(), []byte("hologram")) {
 		t.Error("what a newer version wrote was not passed on")
 	}
-	apply(t, b, routetable.Edit{Spec: spec("x")})
+	apply(t, b, routetable.Edit{Spec: spec("x"), Prune: true})
+	if len(b.Held()) != 1 {
+		t.Error("a prune deleted what this version cannot read")
+	}
 	if v := b.Table().Version(); v != 8 {
 		t.Errorf("got version %d, want 8", v)
 	}

@@ -1,0 +1,75 @@
+package routetable
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+
+	"github.com/meshgw/meshgw/crdt"
+)
+
+// Conflict tells of two different writes that replaced the same one: neither
+// author had seen the other's. All nodes that hold the same history tell the
+// same conflicts.
+type Conflict struct {
+	Kind, Name    string
+	Winner, Loser crdt.Stamp
+	WinnerData    json.RawMessage // nil = deleted
+	LoserData     json.RawMessage // nil = deleted
+
+	// Resolved says that the object was written again by somebody who had seen
+	// both.
+	Resolved bool
+}
+
+// fork is where writes of one object part: all replaced the same one.
+type fork struct {
+	key
+	replaced crdt.Stamp
+}
+
+// conflicts finds the forks in the history, by the order of the winners.
+func (s *state) conflicts() []Conflict {
+	branches := map[fork][]write{}
+	after := map[crdt.Stamp]map[string]uint64{}
+	var parted []fork
+	for _, c := range s.history {
+		after[c.stamp] = c.after
+		for _, w := range c.writes {
+			f := fork{w.key, w.replaced}
+			if branches[f] = append(branches[f], w); len(branches[f]) == 2 {
+				parted = append(parted, f)
+			}
+		}
+	}
+	var out []Conflict
+	for _, f := range parted {
+		winner := slices.MaxFunc(branches[f], func(a, b write) int { return tip(branches, a).Compare(tip(branches, b)) })
+		seen := map[string]uint64{}
+		if e := s.entries[f.key]; e != nil {
+			seen = after[e.stamp]
+		}
+		for _, loser := range branches[f] {
+			if loser.stamp == winner.stamp || loser.deleted() == winner.deleted() && bytes.Equal(loser.data, winner.data) {
+				continue
+			}
+			out = append(out, Conflict{
+				Kind: f.kind, Name: f.name, Winner: winner.stamp, Loser: loser.stamp,
+				WinnerData: winner.data, LoserData: loser.data,
+				Resolved: seen[winner.stamp.Node] >= winner.stamp.Version && seen[loser.stamp.Node] >= loser.stamp.Version,
+			})
+		}
+	}
+	return out
+}
+
+// tip is the newest write that goes back to w: the branch with the newest holds.
+func tip(branches map[fork][]write, w write) crdt.Stamp {
+	newest := w.stamp
+	for _, next := range branches[fork{w.key, w.stamp}] {
+		if t := tip(branches, next); newest.Less(t) {
+			newest = t
+		}
+	}
+	return newest
+}
