@@ -51,9 +51,9 @@ const (
 )
 
 // serve runs the connection to its end.
-func (c *clientConn) serve(secure *tls.Config) {
+func (c *clientConn) serve() {
 	defer func() { _ = c.shut() }() // it is over, however it ends
-	if secure != nil && !c.handshake(secure) {
+	if c.secure && !c.handshake() {
 		return
 	}
 	for wait := headTimeout; c.awaitRequest(wait); wait = keepAlive - parkAfter {
@@ -69,15 +69,10 @@ func (c *clientConn) serve(secure *tls.Config) {
 	}
 }
 
-func (c *clientConn) handshake(secure *tls.Config) bool {
+func (c *clientConn) handshake() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
 	defer cancel()
-	t := tls.Server(c.Conn, secure)
-	if t.HandshakeContext(ctx) != nil {
-		return false
-	}
-	c.Conn, c.secure = t, true
-	return true
+	return c.Conn.(*tls.Conn).HandshakeContext(ctx) == nil // accept made it so
 }
 
 // awaitRequest waits for the first byte of a request without holding a buffer.

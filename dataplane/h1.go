@@ -72,7 +72,7 @@ func receivedH1(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 
 // connState follows whether a request is under way.
 func connState(c net.Conn, to fasthttp.ConnState) {
-	cc := c.(*clientConn) //nolint:forcetypeassert // ServeConn is given nothing else
+	cc := c.(*clientConn) // ServeConn is given nothing else
 	switch to {
 	case fasthttp.StateActive:
 		cc.state.CompareAndSwap(connIdleState, connActive)
@@ -104,9 +104,9 @@ func newH1(s *Server) *h1 {
 type requestBody struct{ h1 *h1 }
 
 func (s *Server) h1(ctx *fasthttp.RequestCtx) *h1 {
-	f := s.fronts.Get().(*h1) //nolint:forcetypeassert // the pool holds nothing else
+	f := s.fronts.Get().(*h1) // the pool holds nothing else
 	f.ctx, f.read = ctx, 0
-	f.conn = ctx.Conn().(*clientConn) //nolint:forcetypeassert // ServeConn is given nothing else
+	f.conn = ctx.Conn().(*clientConn) // ServeConn is given nothing else
 	f.x.reset()
 	return f
 }

@@ -76,14 +76,17 @@ func (s *Server) accept(ln Listener) error {
 		default:
 			return err
 		}
-		client := &clientConn{Conn: c, server: s, listener: ln.Name, peer: peerOf(c)}
+		client := &clientConn{Conn: c, server: s, listener: ln.Name, peer: peerOf(c), secure: ln.TLS != nil}
+		if client.secure {
+			client.Conn = tls.Server(c, ln.TLS)
+		}
 		if !s.clients.add(client) {
 			_ = c.Close()
 			continue
 		}
 		go func() {
 			defer s.clients.remove(client)
-			client.serve(ln.TLS)
+			client.serve()
 		}()
 	}
 }

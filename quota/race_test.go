@@ -1,0 +1,60 @@
+package quota_test
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/meshgw/meshgw/quota"
+)
+
+// Requests that share limits in every order, while the engine works.
+func TestEverythingAtOnce(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	a, b, s := rate("a", 1e5, 1000), rate("b", 10, 10), slots(50)
+	e := quota.New(0, quota.Config{Self: 1, MaxKeys: 32, Shards: 2})
+	e.Configure(0, []*quota.Limit{a, b, s})
+	began := time.Now()
+	stop := make(chan struct{})
+	var loop, takers sync.WaitGroup
+	loop.Go(func() {
+		var out quota.Output
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				now := time.Since(began)
+				e.Poll(now, &out)
+				e.Members(now, []quota.Member{{ID: 1}})
+				for range e.Keys(now) {
+				}
+				e.Stats()
+				time.Sleep(100 * time.Microsecond)
+			}
+		}
+	})
+	for g := range 4 {
+		takers.Go(func() {
+			for i := range 2000 {
+				subject := string(rune('a' + (i*7+g)%40))
+				asks := []quota.Ask{ask(a, subject), ask(b, subject), ask(s, subject)}
+				if g%2 == 0 {
+					asks[0], asks[2] = asks[2], asks[0]
+				}
+				switch d := e.Take(time.Since(began), asks); d.Verdict {
+				case quota.Allow:
+					e.Release(asks)
+				case quota.Wait:
+					e.Cancel(d.Ticket)
+				default:
+				}
+			}
+		})
+	}
+	takers.Wait()
+	close(stop)
+	loop.Wait()
+}
