@@ -207,8 +207,3 @@ func yamlOf(object json.RawMessage) []byte {
 	}
 	return text
 }
-
-// Explain is refused until tables can say why they match.
-func (r *routes) Explain(api.ExplainRequest) (api.Explanation, error) {
-	return api.Explanation{}, api.NewProblem(http.StatusNotImplemented, "this build cannot explain routes")
-}

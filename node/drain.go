@@ -1,0 +1,47 @@
+package node
+
+import (
+	"context"
+	"time"
+
+	"github.com/meshgw/meshgw/roster"
+)
+
+// drain takes the node out of rotation before it stops: the mesh and load
+// balancers hear first, and what still comes meanwhile is served.
+func (n *Node) drain(ctx context.Context) {
+	n.Drain()
+	n.log.Info().Dur("accept_for_ms", n.cfg.Drain.AcceptFor).Dur("finish_in_ms", n.cfg.Drain.FinishIn).Msg("draining")
+	select {
+	case <-time.After(n.cfg.Drain.AcceptFor):
+	case <-ctx.Done():
+	}
+}
+
+// Drain takes this node out of rotation: not ready, told to the mesh,
+// connections closed after their next answer. It serves on.
+func (n *Node) Drain() {
+	n.setPhase(roster.Draining)
+	n.plane.SetDraining(true)
+}
+
+// Undrain puts this node into rotation again.
+func (n *Node) Undrain() {
+	n.plane.SetDraining(false)
+	n.setPhase(roster.Serving)
+}
+
+func (n *Node) setPhase(p roster.Phase) {
+	n.phase.Store(&p)
+	n.tell()
+}
+
+// Ready reports whether this node should get requests, and why not.
+func (n *Node) Ready() (ok bool, why string) {
+	switch phase := *n.phase.Load(); phase {
+	case roster.Serving, roster.Shedding:
+		return true, ""
+	default:
+		return false, string(phase)
+	}
+}

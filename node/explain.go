@@ -1,0 +1,105 @@
+package node
+
+import (
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"strings"
+
+	"github.com/meshgw/meshgw/api"
+	"github.com/meshgw/meshgw/routetable"
+)
+
+// Explain says which route would answer a request, read and matched as the data
+// plane does it.
+func (r *routes) Explain(q api.ExplainRequest) (api.Explanation, error) {
+	request, err := requestOf(q)
+	if err != nil {
+		return api.Explanation{}, err
+	}
+	table := r.table()
+	found := routetable.Explain(table, request)
+	e := api.Explanation{
+		Node: r.node, Version: table.Version(), Digest: table.Digest(), Route: found.Route,
+		Why: strings.Join(found.Why, ", "), Near: []api.NearbyRoute{},
+	}
+	if found.Broken != "" {
+		e.Why += "; it answers 503, for " + found.Broken
+	}
+	if hit, ok := table.Match(request); ok {
+		var upstreams []string
+		for _, target := range hit.Rule.Targets {
+			upstreams = append(upstreams, target.Upstream.Name)
+		}
+		e.Upstream = strings.Join(upstreams, ", ")
+	}
+	for _, n := range found.Near {
+		why := strings.Join(n.Failed, ", ")
+		if n.Lost != "" {
+			why = n.Lost
+		}
+		e.Near = append(e.Near, api.NearbyRoute{Route: n.Route, Why: why})
+	}
+	return e, nil
+}
+
+// requestOf reads METHOD, URL and "name: value" headers. A URL of a path alone
+// is for any host; http and https name the listener.
+func requestOf(q api.ExplainRequest) (*routetable.Request, error) {
+	bad := func(err error) error { return api.NewProblem(http.StatusBadRequest, "%v", err) }
+	u, err := url.Parse(q.URL)
+	if err != nil {
+		return nil, bad(err)
+	}
+	fields := explained{header: map[string]string{}, query: u.Query()}
+	for _, line := range q.Headers {
+		name, value, ok := strings.Cut(line, ":")
+		if !ok {
+			return nil, api.NewProblem(http.StatusBadRequest, "header %q: want NAME: VALUE", line)
+		}
+		fields.header[textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(name))] = strings.TrimSpace(value)
+	}
+	request := &routetable.Request{Listener: "http", Method: []byte(strings.ToUpper(q.Method)), Fields: fields}
+	if q.Method == "" {
+		request.Method = []byte(http.MethodGet)
+	}
+	if u.Scheme == "https" {
+		request.Listener = "https"
+	}
+	host := u.Host
+	if named := fields.header["Host"]; named != "" {
+		host = named
+	}
+	if host != "" {
+		if request.Host, _, err = routetable.ParseHost(nil, []byte(host)); err != nil {
+			return nil, bad(err)
+		}
+	}
+	target, err := routetable.ParseTarget(nil, []byte(u.RequestURI()))
+	if err != nil {
+		return nil, bad(err)
+	}
+	request.Path = target.Path
+	return request, nil
+}
+
+// explained is the header and query of a request that is only asked about.
+type explained struct {
+	header map[string]string
+	query  url.Values
+}
+
+// Header implements routetable.Fields.
+func (e explained) Header(name string) ([]byte, bool) {
+	value, ok := e.header[textproto.CanonicalMIMEHeaderKey(name)]
+	return []byte(value), ok
+}
+
+// Query implements routetable.Fields.
+func (e explained) Query(name string) ([]byte, bool) {
+	values, ok := e.query[name]
+	if !ok {
+		return nil, false
+	}
+	return []byte(values[0]), true
+}

@@ -1,0 +1,106 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/meshgw/meshgw/api"
+	"github.com/meshgw/meshgw/gossip"
+)
+
+func (n *Node) heardTable() <-chan struct{} { return n.mesh.Heard(routesState) }
+
+func (n *Node) isFirst() bool {
+	for _, m := range n.mesh.Members() { // by name
+		if m.Node && m.Status == api.MemberAlive {
+			return m.Self
+		}
+	}
+	return true
+}
+
+// rememberPeers keeps the peers file true, for the next start.
+func (n *Node) rememberPeers(ctx context.Context) {
+	var last []gossip.Peer
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.peersMoved:
+		case <-time.After(10 * time.Second): // those seen lately change places with those that are not
+		}
+		peers := n.mesh.Peers()
+		if samePeers(last, peers) {
+			continue
+		}
+		data, err := json.Marshal(peers)
+		if err == nil {
+			err = n.dir.write(peersFile, data)
+		}
+		if err != nil {
+			n.log.Error().Err(err).Msg("peers not remembered")
+			continue
+		}
+		last = peers
+	}
+}
+
+// samePeers compares who is known and where; when they were last seen matters
+// only by the minute.
+func samePeers(a, b []gossip.Peer) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i].Name != b[i].Name || a[i].Addr != b[i].Addr || b[i].Seen.Sub(a[i].Seen) > time.Minute {
+			return false
+		}
+	}
+	return true
+}
+
+// memberChanged has peers remembered at once: a node without seeds that dies a
+// moment after its first join has no other way back. It also drops what a node told of itself once Serf has forgotten it, and
+// what another identity told under a name that has come back.
+func (n *Node) memberChanged(m gossip.Member, change gossip.Change) {
+	select {
+	case n.peersMoved <- struct{}{}:
+	default:
+	}
+	if change != gossip.Forgotten {
+		return
+	}
+	for _, node := range n.roster.Nodes() {
+		if node.Name == m.Name {
+			n.roster.Forget(node.ID)
+		}
+	}
+}
+
+// warnIsolated says so each minute while this node sees less than half of the
+// mesh, and when that is over.
+func (n *Node) warnIsolated(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	var since, said time.Time
+	for {
+		var now time.Time
+		select {
+		case <-ctx.Done():
+			return
+		case now = <-tick.C:
+		}
+		switch isolated := n.mesh.Isolated(); {
+		case isolated && now.Sub(said) >= time.Minute:
+			if since.IsZero() {
+				since = now
+			}
+			said = now
+			n.log.Warn().Time("since", since).Msg("isolated: less than half of the mesh is in sight; serving on")
+		case !isolated && !since.IsZero():
+			n.log.Info().Time("since", since).Msg("no longer isolated")
+			since, said = time.Time{}, time.Time{}
+		}
+	}
+}

@@ -1,0 +1,67 @@
+package node
+
+import (
+	"context"
+	"time"
+
+	"github.com/meshgw/meshgw/roster"
+)
+
+// tell tells the mesh of this node, at once.
+func (n *Node) tell() {
+	if n.say() {
+		n.mesh.Push(nodesState)
+	}
+}
+
+// say makes this node's word anew and reports whether it is another.
+func (n *Node) say() bool {
+	n.telling.Lock()
+	defer n.telling.Unlock()
+	table := n.routes.table()
+	n.toldLoad = *n.load.Load()
+	return n.roster.Tell(roster.Node{
+		Name: n.cfg.Node.Name, Region: n.cfg.Node.Region, Zone: n.cfg.Node.Zone, Weight: n.cfg.Node.Weight,
+		Build: n.build, StartedAt: n.started.UnixMilli(), Phase: *n.phase.Load(),
+		Listen: roster.Listen(n.listen), Load: n.toldLoad,
+		Routes: roster.Routes{Version: table.Version(), Digest: table.Digest(), AppliedAt: n.routes.appliedAt().UnixMilli()},
+	})
+}
+
+// published takes a new table into service and tells the mesh what runs here.
+func (n *Node) published() {
+	n.plane.Publish(n.routes.table())
+	n.mesh.Push(routesState)
+	n.tell()
+}
+
+// tellLoad measures, and tells the mesh when there is something to tell: with
+// the lazy rounds, and the more seldom the more nodes there are to listen.
+func (n *Node) tellLoad(ctx context.Context) {
+	var m meter
+	var last time.Time
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			l := n.plane.Load()
+			load := m.measure(now, cpuTime(), l.Requests, l.Inflight)
+			n.load.Store(&load)
+			n.drift.look(now, n.holders())
+			pause := max(time.Second, time.Duration(len(n.roster.Nodes()))*50*time.Millisecond)
+			if now.Sub(last) >= pause && worthTelling(n.lastTold(), load) {
+				n.say()
+				last = now
+			}
+		}
+	}
+}
+
+func (n *Node) lastTold() roster.Load {
+	n.telling.Lock()
+	defer n.telling.Unlock()
+	return n.toldLoad
+}
