@@ -48,7 +48,7 @@ func newEntry(now time.Duration, k Key, l *Limit, v *view) *entry {
 	e.demand.since = now
 	switch {
 	case l.Slots > 0:
-		e.slots = &slotLease{}
+		e.slots = newSlotLease()
 	case l.Local:
 		e.have.tokens = l.Burst
 	default:

@@ -16,11 +16,14 @@ type slotLease struct {
 	peak    int64 // the most used since the last report
 	refused int64 // since the last report
 
-	// A report that wants less than is held gives the rest up before the home
-	// can lease it to another. An answer to an older report must not bring it
-	// back.
-	floor, floorSeq int64
+	// A report that wants little makes the home lease the rest to others. An
+	// answer to an earlier one must not bring it back, so the least that was
+	// wanted since is remembered: since the report turn, and in the time before.
+	newer, older int64
+	turn         int64
 }
+
+func newSlotLease() *slotLease { return &slotLease{newer: math.MaxInt64, older: math.MaxInt64} }
 
 // available reports whether cost more could be in flight. Without a lease, a node
 // has its part of what a lonely node may use.
@@ -58,9 +61,7 @@ func (s *slotLease) report(r *report, e *entry) {
 		want = 0
 	}
 	r.Count, r.Base, r.Want = s.used, 0, max(want, s.used)
-	if r.Want < s.held {
-		s.held, s.floor, s.floorSeq = r.Want, r.Want, r.Seq
-	}
+	s.held, s.newer = min(s.held, r.Want), min(s.newer, r.Want)
 	e.rate = float32(s.held)
 	s.peak, s.refused = s.used, 0
 }
@@ -68,8 +69,14 @@ func (s *slotLease) report(r *report, e *entry) {
 // grant takes in the home's answer.
 func (s *slotLease) grant(g *grant, e *entry) {
 	s.held = int64(g.Rate)
-	if g.Seq < s.floorSeq {
-		s.held = min(s.held, s.floor)
+	switch {
+	case g.Seq == e.seq: // nothing was said since
+		s.newer, s.older, s.turn = math.MaxInt64, math.MaxInt64, e.seq+1
+	case g.Seq >= s.turn:
+		s.held = min(s.held, s.newer)
+		s.newer, s.older, s.turn = math.MaxInt64, s.newer, e.seq+1
+	default:
+		s.held = min(s.held, s.newer, s.older)
 	}
 	e.rate = float32(s.held)
 }
@@ -82,6 +89,10 @@ func (h *home) reportSlots(now time.Duration, p *party, r *report, s *side) (g g
 		h.recount()
 		return grant{Key: r.Key, Seq: r.Seq, Released: true}, 0, true
 	}
+	kept := float64(r.Count)
+	if p.live { // the node may be using all that it still wants of its lease
+		kept = max(kept, min(p.rate, float64(r.Want)))
+	}
 	p.seq, p.count, p.demand, p.at = r.Seq, r.Count, float32(r.Want), now
 	p.live, p.silent, p.recalled, p.rate = true, false, false, 0
 	h.recount()
@@ -93,7 +104,7 @@ func (h *home) reportSlots(now time.Duration, p *party, r *report, s *side) (g g
 	if h.demands > budget { // not enough for all: nobody grows beyond its share
 		want = min(want, math.Ceil(max(budget, 0)*want/h.demands))
 	}
-	p.rate = max(min(want, math.Floor(budget-h.rates)), float64(r.Count), 0)
+	p.rate = max(min(want, math.Floor(budget-h.rates)), kept)
 	h.rates += p.rate
 	g = grant{
 		Key: r.Key, Seq: r.Seq, Count: r.Count, Rate: p.rate,
