@@ -1,15 +1,11 @@
 package routetable
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/goccy/go-yaml"
 )
 
 // Source is the text of one route file: YAML, or JSON, which is YAML.
@@ -251,28 +247,4 @@ func (n *node) longestKey(rest string) (value *node, after string) {
 		}
 	}
 	return value, after
-}
-
-// EncodeJSON writes spec as a route file in JSON, which Decode reads back.
-func EncodeJSON(spec *Spec) ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	if err := enc.Encode(spec); err != nil {
-		return nil, fmt.Errorf("encode routes: %w", err)
-	}
-	return bytes.ReplaceAll(b.Bytes(), []byte("${"), []byte("$${")), nil
-}
-
-// EncodeYAML writes spec as a route file in YAML, which Decode reads back.
-func EncodeYAML(spec *Spec) ([]byte, error) {
-	data, err := EncodeJSON(spec)
-	if err != nil {
-		return nil, err
-	}
-	if data, err = yaml.JSONToYAML(data); err != nil {
-		return nil, fmt.Errorf("encode routes: %w", err)
-	}
-	return data, nil
 }

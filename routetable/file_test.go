@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/meshgw/meshgw/routetable"
 )
 
@@ -246,6 +248,31 @@ func FuzzDecode(f *testing.F) {
 		}
 		if other, _ := routetable.Compile(again.Spec); other.Digest() != table.Digest() {
 			t.Fatalf("another table from\n%s", written)
+		}
+	})
+}
+
+func TestAnyTextSurvivesBeingWrittenOut(t *testing.T) {
+	t.Parallel()
+	hard := []string{"null", "~", "yes", "0x10", "1e3", "007", "<<", "=", "- a", "a: b", "a #b", "#", "'", "\"", "\\", "${A}", "$${A}", "$", "*a", "&a", "!t", "|", ">", "%", "@", "`", "{", "[", " a ", "a\n", "\na", "a\n\nb\n", "a\r\nb", "\t", "é\u2028", "\x00", "\u0085", "---", "...", "?", "? a", ":", "2001-01-01", ".nan", "true", "a\n b\n  c", "  a\nb", "\ufeff"}
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.OneOf(rapid.SampledFrom(hard), rapid.String())
+		part := strings.ToValidUTF8(text.Draw(t, "one")+text.Draw(t, "two"), "")
+		spec := body("r", part)
+		spec.Routes[0].Match[0].Query = []routetable.NameValue{{Name: "q" + part, Value: part}}
+		spec.Routes[0].Respond.Headers = map[string]string{part: "x"}
+		for name, encode := range map[string]func(*routetable.Spec) ([]byte, error){"yaml": routetable.EncodeYAML, "json": routetable.EncodeJSON} {
+			data, err := encode(spec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			again, err := routetable.Decode(nil, routetable.Source{Name: name, Data: data})
+			if err != nil {
+				t.Fatalf("%s of %q: %v\n%s", name, part, err, data)
+			}
+			if !reflect.DeepEqual(again.Spec, spec) {
+				t.Fatalf("%s of %q: got %+v from\n%s", name, part, again.Spec.Routes[0], data)
+			}
 		}
 	})
 }

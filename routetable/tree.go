@@ -262,7 +262,7 @@ func (g *grower) merge(n, from *node) {
 
 func (g *grower) key(at ast.MapKeyNode) *node {
 	n := g.node(at, scalar)
-	n.text = at.GetToken().Value
+	n.text = g.expanded(n, at.GetToken().Value)
 	return n
 }
 
@@ -277,14 +277,18 @@ func (g *grower) scalar(at ast.Node) *node {
 	default:
 		n.text = t.Value
 	}
-	text, err := expand(n.text, g.env)
-	if err != nil {
-		g.problems = append(g.problems, n.problem("", "%v", err))
-	}
-	if text != n.text {
+	if text := g.expanded(n, n.text); text != n.text {
 		n.text, n.quoted = text, false // quotes are needed around ${ in a flow mapping; the value may be a number
 	}
 	return n
+}
+
+func (g *grower) expanded(n *node, text string) string {
+	text, err := expand(text, g.env)
+	if err != nil {
+		g.problems = append(g.problems, n.problem("", "%v", err))
+	}
+	return text
 }
 
 // expand replaces ${NAME} and ${NAME:-default}; $${ stands for ${.
