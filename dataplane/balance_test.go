@@ -354,3 +354,32 @@ func TestDrainEndsInTime(t *testing.T) {
 		t.Errorf("took %v", took)
 	}
 }
+
+// Endpoints of other regions are used only where the upstream says so, and only
+// when this region has none left.
+func TestOtherRegionsServeWhenThisOneCannot(t *testing.T) {
+	far := startRecorder(t, nil)
+	for via, status := range map[string]int{"direct": 200, "mesh": 503} {
+		spec := toUpstream()
+		spec.Upstreams[0].Endpoints = []routetable.Endpoint{{URL: "http://" + closed(t), Region: "eu"}, {URL: "http://" + far.addr, Region: "us"}}
+		spec.Upstreams[0].Failover = &routetable.Failover{Via: via}
+		g := startGateway(t, dataplane.Config{}, spec)
+		c := g.dial(t)
+		waitFor(t, func() bool {
+			resp, _, _ := c.send(get).answer("GET")
+			return resp.StatusCode == status
+		})
+		g.stop() // counted after the answer
+		families, err := g.reg.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		counted := false
+		for _, f := range families {
+			counted = counted || f.GetName() == "meshgw_failover_requests_total" && len(f.GetMetric()) > 0
+		}
+		if counted != (status == 200) {
+			t.Errorf("via %s: failover counted %v", via, counted)
+		}
+	}
+}

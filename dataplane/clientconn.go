@@ -14,10 +14,10 @@ import (
 )
 
 const (
-	headTimeout = 10 * time.Second // for a request's head, from its first byte
-	keepAlive   = 60 * time.Second // between requests
-	parkAfter   = time.Second      // idle: then the buffers are given back
-	writeIdle   = 60 * time.Second // for a client to take some bytes
+	headTimeout = 10 * time.Second       // for a request's head, from its first byte
+	keepAlive   = 60 * time.Second       // between requests
+	parkAfter   = 200 * time.Millisecond // idle: then the buffers are given back
+	writeIdle   = 60 * time.Second       // for a client to take some bytes
 	lingerTime  = 2 * time.Second
 	lingerBytes = 256 << 10
 )

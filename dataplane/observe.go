@@ -44,7 +44,14 @@ func (s *Server) observe(x *Exchange, err error) {
 		series = x.rule.own
 	}
 	if x.target != nil {
-		series = x.target.series
+		region := s.cfg.Region
+		if x.endpoint != nil {
+			region = x.endpoint.state.Region()
+		}
+		series = x.target.series[region]
+		if region != s.cfg.Region {
+			s.metrics.failovers.WithLabelValues(x.target.upstream.Name, s.cfg.Region, region).Inc()
+		}
 	}
 	series.count(x.status)
 	series.duration.Observe(took.Seconds())
@@ -119,6 +126,7 @@ type metrics struct {
 	duration         *prometheus.HistogramVec
 	upstreamDuration *prometheus.HistogramVec
 	retries          prometheus.Counter
+	failovers        *prometheus.CounterVec
 	unrouted         *series
 }
 
@@ -138,8 +146,11 @@ func newMetrics(s *Server, reg prometheus.Registerer) *metrics {
 			Name: "meshgw_retries_total", Help: "Tries after the first of a request.",
 		}),
 	}
+	m.failovers = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "meshgw_failover_requests_total", Help: "Requests sent to another region.",
+	}, []string{"upstream", "from", "to"})
 	m.unrouted = m.series("", "", s.cfg.Region)
-	reg.MustRegister(m.requests, m.duration, m.upstreamDuration, m.retries,
+	reg.MustRegister(m.requests, m.duration, m.upstreamDuration, m.retries, m.failovers,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "meshgw_inflight_requests", Help: "Requests in flight.",
 		}, func() float64 { return float64(s.inflight.Load()) }),

@@ -36,7 +36,7 @@ type liveTarget struct {
 	upstream *upstream
 	timeouts routetable.ServiceTimeouts
 	weight   int
-	series   *series
+	series   map[string]*series // by the region that serves
 }
 
 // upstream is a service and the live state of its endpoints.
@@ -110,11 +110,21 @@ func (s *Server) liveRule(r *routetable.Rule, p *plan) *liveRule {
 	for _, target := range r.Targets {
 		u := p.upstreams[target.Upstream.Index]
 		live.targets = append(live.targets, &liveTarget{
-			upstream: u, timeouts: target.Timeouts, weight: target.Weight,
-			series: s.metrics.series(r.Name, u.Name, s.cfg.Region),
+			upstream: u, timeouts: target.Timeouts, weight: target.Weight, series: s.seriesOf(r.Name, u),
 		})
 	}
 	return live
+}
+
+// seriesOf makes the series of a route to u, for each region that may serve.
+func (s *Server) seriesOf(route string, u *upstream) map[string]*series {
+	all := map[string]*series{s.cfg.Region: s.metrics.series(route, u.Name, s.cfg.Region)}
+	for _, e := range u.endpoints {
+		if region := e.state.Region(); all[region] == nil {
+			all[region] = s.metrics.series(route, u.Name, region)
+		}
+	}
+	return all
 }
 
 // Unsupported names the settings of r that the data plane cannot honour, as the

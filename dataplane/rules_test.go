@@ -160,7 +160,7 @@ func TestParkedConnectionsServeOn(t *testing.T) {
 		if resp, body, _ := c.send(get).answer("GET"); resp.StatusCode != 200 || body != "ok" {
 			t.Fatalf("got %d %q", resp.StatusCode, body)
 		}
-		time.Sleep(1200 * time.Millisecond)
+		time.Sleep(400 * time.Millisecond)
 	}
 }
 

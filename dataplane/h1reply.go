@@ -1,0 +1,175 @@
+package dataplane
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+
+	"github.com/meshgw/meshgw/failover"
+)
+
+// Inform implements Front.
+func (f *h1) Inform(status int, fields []Field) {
+	if f.x.Protocol == "HTTP/1.0" {
+		return
+	}
+	head := appendStatusLine(nil, status)
+	for _, field := range f.server.interim(fields) {
+		head = appendField(head, field.Name, field.Value)
+	}
+	_, _ = f.conn.send(append(head, "\r\n"...)) // a client that is gone is found out with the answer
+}
+
+// interim returns the fields of an interim answer that may pass.
+func (s *Server) interim(from []Field) []Field {
+	var fields []Field
+	tokens := connectionOptions(nil, from)
+	for _, f := range from {
+		if f.id == otherField && !isListed(tokens, f.Name) {
+			fields = append(fields, f)
+		}
+	}
+	return fields
+}
+
+// Send implements Front. The answer is written here, past fasthttp: head and
+// body in as few writes as can be, every piece of a stream as it comes.
+func (f *h1) Send(x *Exchange, r *reply) {
+	last := r.close || f.ctx.Request.Header.ConnectionClose()
+	if r.tunnel {
+		f.hijack(r)
+		return
+	}
+	if r.stream != nil && r.length < 0 && x.Protocol == "HTTP/1.0" {
+		last = true // no chunks for HTTP/1.0: the end of the connection ends the body
+	}
+	b := f.appendAnswer(x.scratch.out[:0], r, last)
+	var err error
+	switch {
+	case r.stream != nil:
+		b, err = f.stream(b, r)
+	case !x.isHead() && hasBody(r.status):
+		b = append(b, r.body...)
+		fallthrough
+	default:
+		_, err = f.conn.send(b)
+	}
+	x.scratch.out = b
+	f.conn.muted = true
+	if last || err != nil {
+		f.conn.unread = f.conn.unread || err == nil && x.leavesBody(r.close)
+		f.ctx.SetConnectionClose()
+	}
+	f.end(err)
+}
+
+// appendAnswer appends the head with its framing.
+func (f *h1) appendAnswer(b []byte, r *reply, last bool) []byte {
+	b = appendStatusLine(b, r.status)
+	for i := range r.fields {
+		b = appendField(b, r.fields[i].Name, r.fields[i].Value)
+	}
+	http10 := f.x.Protocol == "HTTP/1.0"
+	switch {
+	case r.length >= 0 && (hasBody(r.status) || r.status == 304 && r.length > 0):
+		b = append(b, "content-length: "...)
+		b = append(strconv.AppendInt(b, r.length, 10), "\r\n"...)
+	case r.stream != nil && !http10:
+		b = append(b, "transfer-encoding: chunked\r\n"...)
+	}
+	switch {
+	case last:
+		b = append(b, "connection: close\r\n"...)
+	case http10:
+		b = append(b, "connection: keep-alive\r\n"...)
+	}
+	return append(b, "\r\n"...)
+}
+
+// stream writes head and then the body as it comes. It returns the memory of
+// head for another use.
+func (f *h1) stream(head []byte, r *reply) ([]byte, error) {
+	chunks := r.length < 0 && f.x.Protocol == "HTTP/1.1"
+	b := head
+	if r.stream.conn.buffered() == 0 {
+		if _, err := f.conn.send(b); err != nil {
+			return b, err
+		}
+		b = b[:0]
+	}
+	for {
+		piece, err := r.stream.next()
+		if errors.Is(err, io.EOF) && r.stream.done {
+			break
+		}
+		if err != nil {
+			_, _ = f.conn.send(b) // what came before the cut
+			return b, &cutError{kind: failover.Reset, err: err}
+		}
+		b = appendPiece(b, piece, chunks)
+		f.x.out += int64(len(piece))
+		if _, err = f.conn.send(b); err != nil {
+			return b, err
+		}
+		b = b[:0]
+	}
+	if chunks {
+		b = append(b, "0\r\n"...)
+		b = appendTrailers(b, r.stream.trailers)
+		b = append(b, "\r\n"...)
+	}
+	if len(b) == 0 {
+		return b, nil
+	}
+	_, err := f.conn.send(b)
+	return b, err
+}
+
+// appendPiece appends a piece of a body, as a chunk if asked to.
+func appendPiece(b, piece []byte, chunk bool) []byte {
+	if !chunk {
+		return append(b, piece...)
+	}
+	b = append(strconv.AppendInt(b, int64(len(piece)), 16), "\r\n"...)
+	return append(append(b, piece...), "\r\n"...)
+}
+
+func appendStatusLine(b []byte, status int) []byte {
+	b = append(b, "HTTP/1.1 "...)
+	b = append(strconv.AppendInt(b, int64(status), 10), ' ')
+	return append(append(b, http.StatusText(status)...), "\r\n"...)
+}
+
+// hijack answers 101 and makes the connection a tunnel.
+func (f *h1) hijack(r *reply) {
+	head := appendStatusLine(nil, r.status)
+	for i := range r.fields {
+		head = appendField(head, r.fields[i].Name, r.fields[i].Value)
+	}
+	head = append(head, "\r\n"...)
+	conn, done := f.conn, make(chan struct{})
+	conn.hijacked = done
+	f.ctx.HijackSetNoResponse(true)
+	f.ctx.Hijack(func(c net.Conn) {
+		defer close(done)
+		_, err := conn.send(head)
+		if err == nil {
+			err = f.server.tunnel(&f.x, hijacked{c, conn})
+		}
+		f.end(err)
+	})
+}
+
+// hijacked is a client's connection together with what was read of it already.
+type hijacked struct {
+	net.Conn
+	below *clientConn
+}
+
+// Write writes past fasthttp.
+func (h hijacked) Write(p []byte) (int, error) { return h.below.send(p) }
+
+// CloseWrite ends the writing side.
+func (h hijacked) CloseWrite() error { return h.below.CloseWrite() }

@@ -1,0 +1,99 @@
+package dataplane
+
+import (
+	"bytes"
+	"errors"
+
+	"github.com/meshgw/meshgw/routetable"
+)
+
+// open reads and checks the request's head. Nothing of it has been believed
+// before: fasthttp found its end and framing, this finds whatever could be read
+// in two ways.
+func (f *h1) open() *refusal {
+	f.common()
+	x, h := &f.x, &f.ctx.Request.Header
+	x.Method = h.Method()
+	switch string(h.Protocol()) {
+	case "HTTP/1.1":
+	case "HTTP/1.0":
+		x.Protocol = "HTTP/1.0"
+	default:
+		return malformed(505, "Only HTTP/1.0 and HTTP/1.1 are spoken here.")
+	}
+	if r := f.checkFields(); r != nil {
+		return r
+	}
+	switch string(x.Method) {
+	case "CONNECT", "TRACE", "TRACK":
+		return malformed(405, "The method is not allowed through this gateway.")
+	}
+	return f.checkTarget()
+}
+
+func (f *h1) checkFields() *refusal {
+	x, raw := &f.x, f.ctx.Request.Header.RawHeaders()
+	http10 := x.Protocol == "HTTP/1.0"
+	if len(raw) > 0 {
+		var err error
+		x.Fields, err = parseFields(x.scratch.fields[:0], raw)
+		x.scratch.fields = x.Fields
+		switch {
+		case errors.Is(err, errTooManyFields):
+			return &refusal{code: TooLarge, status: 431, detail: "The request has more than 100 header fields.", close: true}
+		case err != nil:
+			return malformed(400, "A header field is malformed.")
+		}
+	}
+	var err error
+	x.Length, _, err = framing(x.Fields, http10)
+	switch {
+	case errors.Is(err, errTransferCoding):
+		return malformed(501, "Only the transfer coding chunked is understood.")
+	case err != nil:
+		return malformed(400, "The framing of the request's body is ambiguous.")
+	}
+	if expect, n := find(x.Fields, fieldExpect); n > 1 || n == 1 && !http10 && !equalFold(expect, "100-continue") {
+		return malformed(417, "The expectation cannot be met.")
+	}
+	if !http10 {
+		x.Upgrade = upgradable(x.Fields)
+	}
+	if x.Upgrade != nil && (x.Length != 0 || string(x.Method) != "GET") {
+		return malformed(400, "An upgrade must be asked for with GET and without a body.")
+	}
+	return nil
+}
+
+// checkTarget makes host and path canonical. A target with an authority must
+// agree with Host, so that no two parties can take different ones.
+func (f *h1) checkTarget() *refusal {
+	x := &f.x
+	raw := f.ctx.Request.Header.RequestURI()
+	if len(raw) > targetLimit {
+		return &refusal{code: TooLarge, status: 414, detail: "The request target is longer than 8 KiB.", close: true}
+	}
+	target, err := routetable.ParseTarget(x.scratch.path[:0], raw)
+	if err != nil || string(target.Path) == "*" {
+		return malformed(400, "The request target is not accepted.")
+	}
+	x.scratch.path = target.Path
+	x.Path, x.Query, x.HasQuery = target.Path, target.Query, target.HasQuery
+	host, count := find(x.Fields, fieldHost)
+	switch {
+	case count > 1, count == 0 && x.Protocol == "HTTP/1.1":
+		return malformed(400, "The request must have one Host field.")
+	case count == 0 && target.Authority == nil:
+		return nil // HTTP/1.0: for every host
+	case count == 0:
+		host = target.Authority
+	}
+	if x.Host, _, err = routetable.ParseHost(x.scratch.host[:0], host); err != nil {
+		return malformed(400, "The Host field is malformed.")
+	}
+	x.scratch.host, x.Authority = x.Host, host
+	if target.Authority != nil && !bytes.EqualFold(target.Authority, host) {
+		return malformed(400, "The request target and Host name different hosts.")
+	}
+	return nil
+}
