@@ -33,6 +33,7 @@ const (
 // Node is one gateway of the mesh.
 type Node struct {
 	cfg     Config
+	world   World
 	build   string
 	log     zerolog.Logger
 	started time.Time
@@ -74,7 +75,7 @@ func New(cfg Config, build string, log zerolog.Logger) *Node {
 // knows another living node of this name. All that it started has ended when it
 // returns.
 func (n *Node) Run(ctx context.Context) error {
-	n.started = time.Now()
+	n.started = n.world.now()
 	if err := n.open(); err != nil {
 		n.close()
 		return err
@@ -103,7 +104,7 @@ func (n *Node) open() (err error) {
 		return err
 	}
 	n.roster = roster.New(n.identity.ID, n.identity.Incarnation)
-	if n.routes, err = openRoutes(n.cfg, n.dir, n.log); err != nil {
+	if n.routes, err = openRoutes(n.cfg, n.world, n.dir, n.log); err != nil {
 		return err
 	}
 	n.registry = prometheus.NewRegistry()
@@ -140,6 +141,7 @@ func (n *Node) gossipConfig() gossip.Config {
 			"meshgw-health":  func(upstream []byte) []byte { return answer(n.healthAnswer(string(upstream))) },
 		},
 		OnChange: n.memberChanged,
+		Network:  n.world.Gossip,
 	}
 }
 
@@ -161,7 +163,7 @@ func (n *Node) bind() error {
 	}
 	n.listen.Gossip, n.listen.RPC = n.mesh.Addr(), n.mesh.RPCAddr()
 	var err error
-	if n.adminAt, err = net.Listen("tcp", n.cfg.Listen.Admin); err != nil {
+	if n.adminAt, err = n.world.listen(n.cfg.Listen.Admin); err != nil {
 		return fmt.Errorf("listen for admin: %w", err)
 	}
 	n.listen.Admin = n.adminAt.Addr().String()
@@ -177,7 +179,7 @@ func (n *Node) bind() error {
 }
 
 func (n *Node) data(name, addr string, secure *tls.Config) (bound string, err error) {
-	ln, err := net.Listen("tcp", addr)
+	ln, err := n.world.listen(addr)
 	if err != nil {
 		return "", fmt.Errorf("listen for %s: %w", name, err)
 	}
@@ -260,7 +262,7 @@ func (n *Node) serve(ctx context.Context) error {
 func (n *Node) announce() error {
 	n.log.Info().Str("version", n.build).Str("id", n.identity.ID).Str("http", n.listen.HTTP).Str("https", n.listen.HTTPS).
 		Str("admin", n.listen.Admin).Str("gossip", n.listen.Gossip).Str("rpc", n.listen.RPC).
-		Uint64("routes_version", n.routes.table().Version()).Dur("after_ms", time.Since(n.started)).Msg("serving")
+		Uint64("routes_version", n.routes.table().Version()).Dur("after_ms", n.world.now().Sub(n.started)).Msg("serving")
 	if n.cfg.ReadyFile == "" {
 		return nil
 	}

@@ -113,7 +113,7 @@ func (f *routeFile) take() error {
 
 func (f *routeFile) apply(data []byte, dryRun bool) (*routetable.Pending, error) {
 	return f.routes.prepare(routetable.Source{Name: f.path, Data: data}, os.LookupEnv, routetable.Edit{
-		Source: f.path, Author: "file " + f.path, Message: "route file changed", At: time.Now(),
+		Source: f.path, Author: "file " + f.path, Message: "route file changed", At: f.routes.world.now(),
 	}, dryRun)
 }
 

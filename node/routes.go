@@ -23,6 +23,7 @@ import (
 type routes struct {
 	store *routetable.Store
 	node  string
+	world World
 	dir   *dataDir
 	log   zerolog.Logger
 	file  *routeFile
@@ -44,8 +45,8 @@ type served struct {
 
 // openRoutes restores the table from disk. A damaged one is set aside: the mesh
 // or the route file may bring it back.
-func openRoutes(cfg Config, dir *dataDir, log zerolog.Logger) (*routes, error) {
-	r := &routes{store: routetable.NewStore(cfg.Node.Name), node: cfg.Node.Name, dir: dir, log: log}
+func openRoutes(cfg Config, world World, dir *dataDir, log zerolog.Logger) (*routes, error) {
+	r := &routes{store: routetable.NewStore(cfg.Node.Name), node: cfg.Node.Name, world: world, dir: dir, log: log}
 	data, err := dir.read(tableFile)
 	if err != nil {
 		return nil, fmt.Errorf("read table: %w", err)
@@ -72,7 +73,7 @@ func (r *routes) serve() {
 	if old != nil && old.table == table {
 		return
 	}
-	r.serves.Store(&served{table: table, since: time.Now().UTC()})
+	r.serves.Store(&served{table: table, since: r.world.now().UTC()})
 	if old == nil || r.published == nil {
 		return // not up yet
 	}
@@ -130,7 +131,7 @@ func (r *routes) setLostAside() {
 	if len(lost) == 0 {
 		return
 	}
-	name := fmt.Sprintf("lost-%d.json", time.Now().UnixMilli())
+	name := fmt.Sprintf("lost-%d.json", r.world.now().UnixMilli())
 	data, err := json.MarshalIndent(lost, "", "  ")
 	if err == nil {
 		err = r.dir.write(name, data)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/goccy/go-yaml"
 	"github.com/rogpeppe/go-internal/diff"
@@ -52,14 +51,14 @@ func stampOf(version string) (crdt.Stamp, error) {
 
 // Validate checks a route file without changing anything.
 func (r *routes) Validate(doc []byte) error {
-	_, err := r.prepare(routetable.Source{Data: doc}, nil, routetable.Edit{At: time.Now()}, true)
+	_, err := r.prepare(routetable.Source{Data: doc}, nil, routetable.Edit{At: r.world.now()}, true)
 	return refusal(err)
 }
 
 // Apply applies a route file. What it says of the environment is not resolved
 // here: that of this process is none of a client's business.
 func (r *routes) Apply(_ context.Context, doc []byte, o api.ApplyOptions) (api.Applied, error) {
-	edit, err := editOf(o)
+	edit, err := r.editOf(o)
 	if err != nil {
 		return api.Applied{}, err
 	}
@@ -88,7 +87,7 @@ func (r *routes) Rollback(_ context.Context, version string, o api.ApplyOptions)
 	if err != nil {
 		return api.Applied{}, err
 	}
-	edit, err := editOf(o)
+	edit, err := r.editOf(o)
 	if err != nil {
 		return api.Applied{}, err
 	}
@@ -98,8 +97,8 @@ func (r *routes) Rollback(_ context.Context, version string, o api.ApplyOptions)
 
 // editOf reads what an apply asks for besides its document. If-Match is an ETag,
 // "VERSION-DIGEST12", or a version.
-func editOf(o api.ApplyOptions) (routetable.Edit, error) {
-	e := routetable.Edit{Prune: o.Prune, Author: o.By, Message: o.Message, At: time.Now()}
+func (r *routes) editOf(o api.ApplyOptions) (routetable.Edit, error) {
+	e := routetable.Edit{Prune: o.Prune, Author: o.By, Message: o.Message, At: r.world.now()}
 	if o.IfMatch == "" || o.IfMatch == "*" {
 		return e, nil
 	}
