@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -58,7 +60,7 @@ func (n *Network) Cut(a, b *Host) {
 	defer n.mu.Unlock()
 	n.cut[[2]string{a.IP, b.IP}] = true
 	for s := range n.streams {
-		if s.from == a.IP && s.to == b.IP || s.from == b.IP && s.to == a.IP {
+		if s.between(a.IP, b.IP) {
 			_ = s.Conn.Close()
 		}
 	}
@@ -81,13 +83,44 @@ func (n *Network) Heal() {
 	clear(n.cut)
 }
 
-// Host returns the machine with the given IP.
+// Host returns a machine with the given IP. A machine that was killed makes room
+// for another with its IP.
 func (n *Network) Host(ip string) *Host { return &Host{IP: ip, net: n} }
 
 // A Host is one machine on a Network; it is a gossip.Network.
 type Host struct {
 	IP  string
 	net *Network
+
+	// Guarded by net.mu.
+	dead  bool
+	slow  time.Duration
+	opens []io.Closer
+}
+
+// Slow makes whatever this host sends take d more.
+func (h *Host) Slow(d time.Duration) {
+	h.net.mu.Lock()
+	defer h.net.mu.Unlock()
+	h.slow = d
+}
+
+// Kill ends all that this host opened, as the death of its processes does:
+// peers see streams break and connections refused, and nothing that is still
+// running here reaches anybody any more.
+func (h *Host) Kill() {
+	h.net.mu.Lock()
+	h.dead = true
+	opens := slices.Clone(h.opens)
+	for s := range h.net.streams {
+		if s.host == h || s.peer == h {
+			opens = append(opens, s.Conn)
+		}
+	}
+	h.net.mu.Unlock()
+	for _, c := range opens {
+		_ = c.Close()
+	}
 }
 
 // Listen opens addr for packets and streams.
@@ -99,14 +132,40 @@ func (h *Host) Listen(addr string) (net.PacketConn, net.Listener, error) {
 	n := h.net
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.packets[addr] != nil {
-		return nil, nil, fmt.Errorf("listen %s: %w", addr, syscall.EADDRINUSE)
+	l, err := n.listen(h, tcp)
+	if err != nil {
+		return nil, nil, err
 	}
 	udp := &net.UDPAddr{IP: tcp.IP, Port: tcp.Port}
 	p := &packetConn{host: h, addr: udp, in: make(chan packet, 4096), done: make(chan struct{})}
-	l := &listener{net: n, addr: tcp, in: make(chan net.Conn, 64), done: make(chan struct{})}
-	n.packets[addr], n.listeners[addr] = p, l
+	n.packets[addr] = p
+	h.opens = append(h.opens, p)
 	return p, l, nil
+}
+
+// ListenStream opens addr for streams alone.
+func (h *Host) ListenStream(addr string) (net.Listener, error) {
+	tcp, err := net.ResolveTCPAddr("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	h.net.mu.Lock()
+	defer h.net.mu.Unlock()
+	return h.net.listen(h, tcp)
+}
+
+// listen opens a listener of h. The caller holds mu.
+func (n *Network) listen(h *Host, addr *net.TCPAddr) (*listener, error) {
+	if h.dead {
+		return nil, fmt.Errorf("listen %s: %w", addr, syscall.ENETDOWN)
+	}
+	if n.listeners[addr.String()] != nil {
+		return nil, fmt.Errorf("listen %s: %w", addr, syscall.EADDRINUSE)
+	}
+	l := &listener{host: h, addr: addr, in: make(chan net.Conn, 64), done: make(chan struct{})}
+	n.listeners[addr.String()] = l
+	h.opens = append(h.opens, l)
+	return l, nil
 }
 
 // Dial opens a stream to addr. Across a cut it waits for ctx to end.
@@ -117,7 +176,7 @@ func (h *Host) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	}
 	n := h.net
 	n.mu.Lock()
-	l, cut, delay := n.listeners[addr], n.isCut(h.IP, host), n.delay
+	l, cut, delay := n.listeners[addr], h.dead || n.isCut(h.IP, host), n.delay+h.slow
 	n.mu.Unlock()
 	if cut {
 		<-ctx.Done()
@@ -128,9 +187,9 @@ func (h *Host) Dial(ctx context.Context, addr string) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
 	}
 	a, b := net.Pipe()
-	here, there := &stream{Conn: a, net: n, from: h.IP, to: host}, &stream{Conn: b, net: n, from: host, to: h.IP}
-	here.remote = l.addr
-	there.remote = &net.TCPAddr{IP: net.ParseIP(h.IP), Port: 40000}
+	port := &net.TCPAddr{IP: net.ParseIP(h.IP), Port: 40000}
+	here := &stream{Conn: a, host: h, peer: l.host, local: port, remote: l.addr}
+	there := &stream{Conn: b, host: l.host, peer: h, local: l.addr, remote: port}
 	n.mu.Lock()
 	n.streams[here], n.streams[there] = struct{}{}, struct{}{}
 	n.mu.Unlock()
@@ -180,7 +239,7 @@ func (p *packetConn) WriteTo(b []byte, to net.Addr) (int, error) {
 		return 0, err
 	}
 	peer := n.packets[to.String()]
-	if peer == nil || n.cut[[2]string{p.host.IP, host}] || n.rng.Float64() < n.loss {
+	if peer == nil || p.host.dead || n.cut[[2]string{p.host.IP, host}] || n.rng.Float64() < n.loss {
 		return len(b), nil // a lost packet is no error
 	}
 	copies := 1
@@ -189,7 +248,7 @@ func (p *packetConn) WriteTo(b []byte, to net.Addr) (int, error) {
 	}
 	for range copies {
 		out := packet{data: append([]byte(nil), b...), from: p.addr}
-		wait := n.delay
+		wait := n.delay + p.host.slow
 		if n.jitter > 0 {
 			wait += time.Duration(n.rng.Int64N(int64(n.jitter)))
 		}
@@ -220,7 +279,7 @@ func (p *packetConn) SetReadDeadline(time.Time) error  { return errors.ErrUnsupp
 func (p *packetConn) SetWriteDeadline(time.Time) error { return errors.ErrUnsupported }
 
 type listener struct {
-	net  *Network
+	host *Host
 	addr *net.TCPAddr
 	in   chan net.Conn
 	done chan struct{}
@@ -238,9 +297,10 @@ func (l *listener) Accept() (net.Conn, error) {
 
 func (l *listener) Close() error {
 	l.once.Do(func() {
-		l.net.mu.Lock()
-		defer l.net.mu.Unlock()
-		delete(l.net.listeners, l.addr.String())
+		n := l.host.net
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		delete(n.listeners, l.addr.String())
 		close(l.done)
 		for {
 			select {
@@ -259,17 +319,23 @@ func (l *listener) Addr() net.Addr { return l.addr }
 // stream is one end of a stream.
 type stream struct {
 	net.Conn
-	net      *Network
-	from, to string
-	remote   net.Addr
+	host, peer    *Host // this end's and the other's
+	local, remote net.Addr
 }
 
+func (s *stream) LocalAddr() net.Addr  { return s.local }
 func (s *stream) RemoteAddr() net.Addr { return s.remote }
 
+// between reports whether s is a stream between the machines at a and b.
+func (s *stream) between(a, b string) bool {
+	return s.host.IP == a && s.peer.IP == b || s.host.IP == b && s.peer.IP == a
+}
+
 func (s *stream) Write(b []byte) (int, error) {
-	s.net.mu.Lock()
-	delay, cut := s.net.delay, s.net.isCut(s.from, s.to)
-	s.net.mu.Unlock()
+	n := s.host.net
+	n.mu.Lock()
+	delay, cut := n.delay+s.host.slow, n.isCut(s.host.IP, s.peer.IP)
+	n.mu.Unlock()
 	if cut {
 		return 0, &net.OpError{Op: "write", Net: "tcp", Err: os.ErrDeadlineExceeded}
 	}
@@ -278,8 +344,9 @@ func (s *stream) Write(b []byte) (int, error) {
 }
 
 func (s *stream) Close() error {
-	s.net.mu.Lock()
-	delete(s.net.streams, s)
-	s.net.mu.Unlock()
+	n := s.host.net
+	n.mu.Lock()
+	delete(n.streams, s)
+	n.mu.Unlock()
 	return s.Conn.Close()
 }
