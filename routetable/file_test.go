@@ -276,3 +276,25 @@ func TestAnyTextSurvivesBeingWrittenOut(t *testing.T) {
 		}
 	})
 }
+
+func TestJSONIsRead(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		"{\n\t\"routes\": [\n\t\t{\n\t\t\t\"name\": \"r\",\n\t\t\t\"respond\": {\"status\": 200, \"body\": \"a\\u00e9\\n\\/\\ud83d\\ude00\"}\n\t\t}\n\t]\n}\n",
+		`{"routes":[{"name":"r","respond":{"status":200,"body":"aé\n/😀"}}]}`,
+		"{\r\n  \"routes\": [{\"name\": \"r\", \"respond\": {\"status\": 200, \"body\": \"aé\\n/😀\"}}]\r\n}\r\n",
+	} {
+		f, err := routetable.Decode(nil, file(text))
+		if err != nil {
+			t.Errorf("%v\nof %s", err, text)
+			continue
+		}
+		if got := f.Spec.Routes[0].Respond.Body; got != "aé\n/😀" {
+			t.Errorf("got %q of %s", got, text)
+		}
+	}
+	_, err := routetable.Decode(nil, file("{\n\t\"routes\": [\n\t\t{\"nam\": \"r\"}\n\t]\n}\n"))
+	if err == nil || !strings.Contains(err.Error(), "f.yaml:3:4: routes[0].nam: unknown key \"nam\", did you mean \"name\"?\n  3 | \t\t{\"nam\": \"r\"}\n    | \t\t ^") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -72,6 +72,20 @@ func (s *source) problem(line, column int, path, format string, args ...any) Pro
 	return p
 }
 
+// place is where a token stands. The scanner counts too few columns in lines that
+// begin with tabs, as those of JSON may; there the token is looked for.
+func (s *source) place(t *token.Token) (line, column int) {
+	line, column = t.Position.Line, t.Position.Column
+	if line > 0 && line <= len(s.lines) {
+		text := s.lines[line-1]
+		from := max(0, min(column-1, len(text)))
+		if i := strings.Index(text[from:], strings.TrimSpace(t.Origin)); i > 0 && strings.HasPrefix(text, "\t") {
+			column += i
+		}
+	}
+	return line, column
+}
+
 func (n *node) problem(path, format string, args ...any) Problem {
 	return n.file.problem(n.line, n.column, path, format, args...)
 }
@@ -153,13 +167,13 @@ func tooDeep(tokens token.Tokens) *token.Token {
 }
 
 func (g *grower) report(at ast.Node, format string, args ...any) {
-	p := at.GetToken().Position
-	g.problems = append(g.problems, g.file.problem(p.Line, p.Column, "", format, args...))
+	line, column := g.file.place(at.GetToken())
+	g.problems = append(g.problems, g.file.problem(line, column, "", format, args...))
 }
 
 func (g *grower) node(at ast.Node, s shape) *node {
-	p := at.GetToken().Position
-	return &node{shape: s, file: g.file, line: p.Line, column: p.Column}
+	line, column := g.file.place(at.GetToken())
+	return &node{shape: s, file: g.file, line: line, column: column}
 }
 
 func (g *grower) grow(at ast.Node) *node {
