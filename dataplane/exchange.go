@@ -38,6 +38,7 @@ type Exchange struct {
 	trace     trace
 	rule      *liveRule
 	prefix    int
+	preflight bool // a CORS preflight, answered here
 	target    *liveTarget
 	endpoint  *endpoint
 	deadline  time.Time // for the answer's header; zero = none

@@ -267,6 +267,7 @@ func (s *Server) replyFields(x *Exchange, from []Field) []Field {
 	if x.rule != nil {
 		edit = &x.rule.ResponseHeaders
 	}
+	cors := x.rule != nil && x.rule.CORS != nil
 	dated := false
 	for i := range from {
 		f := &from[i]
@@ -277,6 +278,9 @@ func (s *Server) replyFields(x *Exchange, from []Field) []Field {
 		case fieldDate:
 			dated = true
 		}
+		if cors && hasPrefixFold(f.Name, "access-control-") {
+			continue // the route decides
+		}
 		if !isListed(x.scratch.tokens, f.Name) && !edited(edit, f.Name) {
 			fields = append(fields, *f)
 		}
@@ -286,6 +290,9 @@ func (s *Server) replyFields(x *Exchange, from []Field) []Field {
 	}
 	fields = append(fields, Field{Name: s.names.requestID, Value: x.RequestID})
 	fields = append(fields, s.names.node...)
+	if cors {
+		fields = x.appendCORS(fields)
+	}
 	for _, added := range [2][]routetable.Field{edit.Set, edit.Add} {
 		for i := range added {
 			fields = own(fields, added[i].Name, []byte(added[i].Value))

@@ -96,7 +96,10 @@ func (s *Server) match(x *Exchange) bool {
 	p := s.plan.Load()
 	m := &x.scratch.match
 	*m = routetable.Request{Listener: x.Listener, Method: x.Method, Host: x.Host, Path: x.Path, Fields: &x.scratch.view}
-	hit, ok := p.table.Match(m)
+	hit, ok := s.matchPreflight(x, p)
+	if !ok {
+		hit, ok = p.table.Match(m)
+	}
 	if !ok {
 		return x.fail(refusal{code: NoRoute, detail: "No route matches the request."})
 	}

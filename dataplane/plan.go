@@ -138,7 +138,6 @@ func Unsupported(r *routetable.Rule) []string {
 	}{
 		{"auth", len(r.Auth) > 0},
 		{"limits", len(r.Limits) > 0},
-		{"cors", r.CORS != nil},
 		{"compress", r.Compress != nil},
 		{"mirror", r.Mirror != nil},
 	} {

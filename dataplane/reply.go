@@ -10,6 +10,8 @@ import (
 // answer sends what forward got.
 func (s *Server) answer(x *Exchange) {
 	switch {
+	case x.preflight:
+		s.sendMade(x, 204, nil, nil)
 	case x.rule.Respond != nil:
 		s.respond(x, x.rule.Respond)
 	case x.rule.Redirect != nil:

@@ -1,0 +1,102 @@
+package dataplane
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/meshgw/meshgw/routetable"
+)
+
+// preflighted returns the method that a browser asks for leave to use, nil if
+// the request is no CORS preflight (Fetch, section 4.8).
+func (x *Exchange) preflighted() []byte {
+	if string(x.Method) != "OPTIONS" {
+		return nil
+	}
+	if _, ok := x.header("origin"); !ok {
+		return nil
+	}
+	method, _ := x.header("access-control-request-method")
+	return method
+}
+
+// matchPreflight finds the rule that a preflight asks about: that of the method
+// to come, if it has a word on origins.
+func (s *Server) matchPreflight(x *Exchange, p *plan) (routetable.Hit, bool) {
+	method := x.preflighted()
+	if method == nil {
+		return routetable.Hit{}, false
+	}
+	m := x.scratch.match
+	m.Method = method
+	hit, ok := p.table.Match(&m)
+	x.preflight = ok && hit.Rule.CORS != nil
+	return hit, x.preflight
+}
+
+// appendCORS appends what the rule says to the origin that asks; nothing to
+// those that it does not admit.
+func (x *Exchange) appendCORS(fields []Field) []Field {
+	c := x.rule.CORS
+	anyone := c.AnyOrigin && !c.Credentials
+	if !anyone {
+		fields = own(fields, "vary", []byte("origin"))
+	}
+	origin, ok := x.header("origin")
+	if !ok || !admitsOrigin(c, origin) {
+		return fields
+	}
+	if anyone {
+		origin = []byte("*")
+	}
+	fields = own(fields, "access-control-allow-origin", origin)
+	if c.Credentials {
+		fields = own(fields, "access-control-allow-credentials", []byte("true"))
+	}
+	if x.preflight {
+		return x.appendLeave(fields)
+	}
+	if c.ExposeHeaders != "" {
+		fields = own(fields, "access-control-expose-headers", []byte(c.ExposeHeaders))
+	}
+	return fields
+}
+
+// appendLeave appends what a preflight wants to know. With credentials, "*" is
+// no wildcard for browsers: then what was asked for is named.
+func (x *Exchange) appendLeave(fields []Field) []Field {
+	c := x.rule.CORS
+	methods, headers := []byte(c.Methods), []byte(c.Headers)
+	if c.Methods == "*" && c.Credentials {
+		methods = x.preflighted()
+	}
+	if c.Headers == "*" && c.Credentials {
+		headers, _ = x.header("access-control-request-headers")
+	}
+	if len(methods) > 0 {
+		fields = own(fields, "access-control-allow-methods", methods)
+	}
+	if len(headers) > 0 {
+		fields = own(fields, "access-control-allow-headers", headers)
+	}
+	if c.MaxAge > 0 {
+		fields = own(fields, "access-control-max-age", strconv.AppendInt(nil, int64(c.MaxAge/time.Second), 10))
+	}
+	return fields
+}
+
+// admitsOrigin reports whether c admits origin; schemes and hosts have no case.
+func admitsOrigin(c *routetable.CORSRule, origin []byte) bool {
+	for _, admitted := range c.Origins {
+		if equalFold(origin, admitted) {
+			return true
+		}
+	}
+	for _, s := range c.Suffixes {
+		host := len(origin) - len(s.Suffix)
+		if host > len(s.Scheme) && hasPrefixFold(origin, s.Scheme) && equalFold(origin[host:], s.Suffix) {
+			return true
+		}
+	}
+	return c.AnyOrigin
+}
