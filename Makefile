@@ -3,7 +3,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
 
 .PHONY: help
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## bin/meshgw and bin/serf, the stock Serf CLI of the same version
@@ -25,6 +25,10 @@ test: ## every test that needs nothing but Go, real processes included
 race: ## the same under the race detector (needs a C compiler)
 	go test -race -shuffle=on -short ./...
 
+.PHONY: test-root
+test-root: ## what needs root: nodes in network namespaces, partitions (iproute2)
+	go test -tags root -run Namespace -v ./internal/e2e
+
 .PHONY: lint
 lint: ## golangci-lint, the import diagram among it; changes nothing
 	$(GO_TOOL) golangci-lint run
@@ -44,5 +48,5 @@ bench: ## the benchmarks that stand beside the code
 	go test -run '^$$' -bench . -benchmem ./...
 
 .PHONY: check
-check: build test race lint ## what CI runs
+check: build lint test race test-root ## what CI runs
 	FUZZTIME=3s scripts/fuzz.sh
