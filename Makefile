@@ -27,6 +27,7 @@ race: ## the same under the race detector (needs a C compiler)
 
 .PHONY: test-root
 test-root: ## what needs root: nodes in network namespaces, partitions (iproute2)
+	scripts/install-tools.sh
 	go test -tags root -run Namespace -v ./internal/e2e
 
 .PHONY: lint
@@ -49,4 +50,4 @@ bench: ## the benchmarks that stand beside the code
 
 .PHONY: check
 check: build lint test race test-root ## what CI runs
-	FUZZTIME=3s scripts/fuzz.sh
+	FUZZTIME=2s scripts/fuzz.sh

@@ -1,0 +1,17 @@
+#!/bin/sh
+# Installs what the tests of `make check` need besides Go, from Debian's packages.
+# Says so and fails where it cannot: nothing is skipped in silence.
+set -eu
+missing=
+for pair in ip:iproute2 slowhttptest:slowhttptest; do
+	command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
+done
+[ -z "$missing" ] && exit 0
+command -v apt-get >/dev/null || {
+	echo "install-tools: need$missing, and there is no apt-get to install them with" >&2
+	exit 1
+}
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+# shellcheck disable=SC2086 # a list of words
+apt-get install -qq -y --no-install-recommends $missing >/dev/null
