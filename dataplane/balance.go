@@ -75,12 +75,13 @@ func (s *Server) second(x *Exchange, f *failure) *endpoint {
 		f.sent && !x.idempotent(), x.upload != nil:
 		return nil
 	}
-	e, err := x.pick()
-	if err != nil || !u.shared.budget.Retry(time.Now(), u.RetryBudget) {
+	pause := backOff(x.attempts)
+	if !x.deadline.IsZero() && time.Until(x.deadline) <= pause || !u.shared.budget.Retry(time.Now(), u.RetryBudget) {
 		return nil
 	}
-	pause := backOff(x.attempts)
-	if !x.deadline.IsZero() && time.Until(x.deadline) <= pause {
+	// Last, since who is picked may have been promised a probe.
+	e, err := x.pick()
+	if err != nil {
 		return nil
 	}
 	time.Sleep(pause)

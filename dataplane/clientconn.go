@@ -34,7 +34,6 @@ type clientConn struct {
 
 	state    atomic.Int32 // connIdleState and so on
 	first    []byte       // read while parked
-	stopped  atomic.Bool  // nothing of the body is read any more
 	inBody   atomic.Bool  // an end now is not the end of a message
 	unread   bool         // the client may still be sending when the answer is out
 	muted    bool         // the answer is out
@@ -42,6 +41,9 @@ type clientConn struct {
 	writeBy  time.Time    // deadline that is set
 	hijacked chan struct{}
 	close    sync.Once
+
+	mu      sync.Mutex // guards the rest
+	stopped bool       // nothing of the body is read any more
 }
 
 const (
@@ -104,6 +106,22 @@ func (c *clientConn) Read(p []byte) (int, error) {
 		c.parkable = true
 	}
 	return n, err
+}
+
+// extendRead gives a read of the body until deadline, unless reading was
+// stopped.
+func (c *clientConn) extendRead(deadline time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.stopped && c.SetReadDeadline(deadline) == nil
+}
+
+// stopReading makes a read of the body that is under way fail, and all to come.
+func (c *clientConn) stopReading() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopped = true
+	_ = c.SetReadDeadline(time.Unix(1, 0)) // in the past
 }
 
 // Write is for what fasthttp writes: 100 Continue passes; the answer that it

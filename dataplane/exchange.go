@@ -169,9 +169,15 @@ func appendUnescaped(dst, b []byte) []byte {
 	return dst
 }
 
+// maxKept is how much of an answer's memory is kept for others.
+const maxKept = 64 << 10
+
 // reset makes x ready for another request, keeping its memory.
 func (x *Exchange) reset() {
 	kept := x.scratch
+	if cap(kept.out) > maxKept {
+		kept.out = nil
+	}
 	clear(kept.tried[:cap(kept.tried)])
 	*x = Exchange{scratch: kept}
 	x.scratch.view.x = x

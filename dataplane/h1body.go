@@ -38,8 +38,8 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	if took := now.Sub(f.began); took > bodyIdle && float64(f.read) < bodyRate*took.Seconds() {
 		return 0, os.ErrDeadlineExceeded
 	}
-	if !f.conn.stopped.Load() {
-		_ = f.conn.SetReadDeadline(now.Add(bodyIdle))
+	if !f.conn.extendRead(now.Add(bodyIdle)) {
+		return 0, os.ErrDeadlineExceeded
 	}
 	n, err := f.ctx.Request.BodyStream().Read(p)
 	f.read += int64(n)
@@ -48,9 +48,8 @@ func (b *requestBody) Read(p []byte) (int, error) {
 
 // StopBody implements Front.
 func (f *h1) StopBody() {
-	f.conn.stopped.Store(true)
 	f.conn.unread = true
-	_ = f.conn.SetReadDeadline(time.Unix(1, 0))
+	f.conn.stopReading()
 }
 
 // Trailers implements Front.
