@@ -56,7 +56,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	set(prometheus.GaugeValue, "routes_version", float64(table.Version()))
 	set(prometheus.GaugeValue, "routes_info", 1, table.Digest())
 	set(prometheus.GaugeValue, "routes_versions_behind", float64(newest(n.holders()).version-min(table.Version(), newest(n.holders()).version)))
-	set(prometheus.CounterValue, "routes_conflicts_total", float64(n.routes.conflicts()))
+	set(prometheus.CounterValue, "routes_conflicts_total", float64(n.routes.conflictsSeen.Load()))
 	set(prometheus.GaugeValue, "routes_pending", float64(len(n.routes.pending())))
 	set(prometheus.GaugeValue, "cpu_usage_ratio", n.load.Load().CPU)
 	n.collectGossip(set)

@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/meshgw/meshgw/api"
+	"github.com/meshgw/meshgw/crdt"
 	"github.com/meshgw/meshgw/dataplane"
 	"github.com/meshgw/meshgw/routetable"
 )
@@ -35,6 +36,9 @@ type routes struct {
 	// published is called, by one goroutine at a time, when another table is
 	// served. It is set before anybody can change the table.
 	published func()
+
+	known         map[conflict]bool // of follow alone
+	conflictsSeen atomic.Uint64
 }
 
 // served is the table in service and since when.
@@ -98,6 +102,7 @@ func (r *routes) follow(ctx context.Context, mesh meshView) {
 		changed := r.store.Changed()
 		r.serve()
 		r.setLostAside()
+		r.noteConflicts()
 		select {
 		case <-changed:
 			if save == nil {
@@ -167,8 +172,38 @@ func (r *routes) change(prepare func() (*routetable.Pending, error), dryRun bool
 	}
 }
 
-// conflicts counts the edits that lost against a concurrent one.
-func (r *routes) conflicts() int { return len(r.store.Conflicts()) }
+// conflicts counts the edits that lost against a concurrent one and that nobody
+// has settled by a later edit.
+func (r *routes) conflicts() (open int) {
+	for _, c := range r.store.Conflicts() {
+		if !c.Resolved {
+			open++
+		}
+	}
+	return open
+}
+
+// noteConflicts logs and counts conflicts that were not there before.
+func (r *routes) noteConflicts() {
+	now := map[conflict]bool{}
+	for _, c := range r.store.Conflicts() {
+		id := conflict{c.Kind, c.Name, c.Loser}
+		now[id] = true
+		if r.known[id] {
+			continue
+		}
+		r.conflictsSeen.Add(1)
+		r.log.Warn().Str("object", c.Kind+"/"+c.Name).Stringer("winner", c.Winner).Stringer("loser", c.Loser).
+			Msg("conflict: two edits replaced the same one; the loser is kept in the history")
+	}
+	r.known = now
+}
+
+// conflict names the edit of an object that lost.
+type conflict struct {
+	kind, name string
+	loser      crdt.Stamp
+}
 
 // pending is what is held here and cannot be served, with the reasons.
 func (r *routes) pending() []api.Pending {
