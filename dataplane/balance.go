@@ -14,7 +14,7 @@ import (
 // forward gets an answer: from the rule itself, or from an endpoint of its
 // upstream, trying others as the upstream's retries allow.
 func (s *Server) forward(x *Exchange) bool {
-	if x.preflight || x.rule.Respond != nil || x.rule.Redirect != nil {
+	if x.preflight || x.endsHere() || x.rule.Respond != nil || x.rule.Redirect != nil {
 		return true
 	}
 	x.target = x.rule.choose()

@@ -260,6 +260,23 @@ func TestUpgradeThatIsNotAllowedIsServedWithout(t *testing.T) {
 	}
 }
 
+func TestOptionsGoAsFarAsTheyMay(t *testing.T) {
+	up := startRecorder(t, nil)
+	g := startGateway(t, dataplane.Config{}, toUpstream(up.addr))
+	c := g.dial(t)
+	for hops, seen := range map[string]int{"0": 0, "3": 1} {
+		before := len(up.seen())
+		resp, _, _ := c.send("OPTIONS / HTTP/1.1\r\nHost: a\r\nMax-Forwards: " + hops + "\r\n\r\n").answer("OPTIONS")
+		heads := up.seen()
+		if resp.StatusCode != 200 || len(heads)-before != seen || (resp.Header.Get("Allow") != "") != (hops == "0") {
+			t.Errorf("%s hops: %d, %v, upstream saw %q", hops, resp.StatusCode, resp.Header, heads[before:])
+		}
+		if seen == 1 && !strings.Contains(heads[before], "max-forwards: 2\r\n") {
+			t.Errorf("upstream saw %q", heads[before])
+		}
+	}
+}
+
 func TestRouteWithWhatIsMissingIsRefused(t *testing.T) {
 	up := startRecorder(t, nil)
 	spec := toUpstream(up.addr)

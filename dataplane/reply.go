@@ -12,6 +12,8 @@ func (s *Server) answer(x *Exchange) {
 	switch {
 	case x.preflight:
 		s.sendMade(x, 204, nil, nil)
+	case x.endsHere():
+		s.sendMade(x, 200, own(nil, "allow", []byte(allowedMethods)), nil)
 	case x.rule.Respond != nil:
 		s.respond(x, x.rule.Respond)
 	case x.rule.Redirect != nil:
@@ -19,6 +21,16 @@ func (s *Server) answer(x *Exchange) {
 	default:
 		s.relay(x)
 	}
+}
+
+// allowedMethods is what Allow tells, where the gateway answers by itself.
+const allowedMethods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+
+// endsHere reports whether the client wants the answer of this hop (RFC 9110,
+// section 7.6.2).
+func (x *Exchange) endsHere() bool {
+	hops, count := find(x.Fields, fieldMaxForwards)
+	return count > 0 && string(x.Method) == "OPTIONS" && string(hops) == "0"
 }
 
 // respond sends a rule's own answer.
@@ -99,7 +111,7 @@ func (s *Server) refuse(x *Exchange) {
 		fields = own(fields, "retry-after", []byte("1"))
 	}
 	if r.status == 405 {
-		fields = own(fields, "allow", []byte("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"))
+		fields = own(fields, "allow", []byte(allowedMethods))
 	}
 	x.scratch.problem = r.appendProblem(x.scratch.problem[:0], x.RequestID)
 	out := s.replyFields(x, nil)
