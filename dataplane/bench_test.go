@@ -27,7 +27,7 @@ func steady(tb testing.TB) func() {
 		tb.Fatal(err)
 	}
 	go serveFixed(ln)
-	s := dataplane.New(dataplane.Config{Node: "n", Region: "eu", AccessLog: dataplane.AccessLog{Ratio: 0.01}}, zerolog.New(io.Discard), prometheus.NewRegistry())
+	s := dataplane.New(dataplane.Config{Node: "n", Region: "eu", AccessLog: dataplane.AccessLog{}}, zerolog.New(io.Discard), prometheus.NewRegistry())
 	table, _ := routetable.Compile(toUpstream(ln.Addr().String()))
 	s.Publish(table)
 	ctx, cancel := context.WithCancel(context.Background())

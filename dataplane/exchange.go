@@ -63,7 +63,7 @@ type scratch struct {
 	path      []byte // canonical path
 	host      []byte
 	id        [128]byte
-	small     []byte // values made for fields
+	small     []byte // for short texts
 	body      []byte // a small body
 	tokens    [][]byte
 	fields    []Field
@@ -85,8 +85,8 @@ type Front interface {
 	// take it.
 	Inform(status int, fields []Field)
 
-	// Send sends the answer: status, fields and body. It calls x.finish once,
-	// after the last byte or with what stopped it.
+	// Send sends the answer: status, fields and body. The server's finish is
+	// called once, after the last byte or with what stopped it.
 	Send(x *Exchange, r *reply)
 
 	// Trailers returns the fields that came after the request's body, once
@@ -181,6 +181,9 @@ func (x *Exchange) reset() {
 	clear(kept.tried[:cap(kept.tried)])
 	*x = Exchange{scratch: kept}
 	x.scratch.view.x = x
+	if x.scratch.small == nil {
+		x.scratch.small = make([]byte, 0, 64)
+	}
 	x.scratch.tried = x.scratch.tried[:0]
 }
 

@@ -81,7 +81,7 @@ func (s *Server) writeLine(x *Exchange, err error, took time.Duration) {
 	appendError(line, x, err)
 	line.Str("protocol", x.Protocol).Int("attempts", x.attempts).
 		Float64("duration_ms", milliseconds(took)).Float64("upstream_ms", milliseconds(x.upstream)).
-		Int64("bytes_in", x.in).Int64("bytes_out", x.out).Stringer("client_ip", x.Client).
+		Int64("bytes_in", x.in).Int64("bytes_out", x.out).Bytes("client_ip", x.Client.AppendTo(x.scratch.small[:0])).
 		Msg("request")
 }
 

@@ -57,7 +57,9 @@ func (s *Server) redirect(x *Exchange) {
 
 // port returns the port that the client used, as its Host names it.
 func (x *Exchange) port() int {
-	if _, port, err := routetable.ParseHost(x.scratch.small[:0], x.Authority); err == nil && port != 0 {
+	host, port, err := routetable.ParseHost(x.scratch.small[:0], x.Authority)
+	x.scratch.small = host
+	if err == nil && port != 0 {
 		return port
 	}
 	if x.Secure {
