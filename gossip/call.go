@@ -10,8 +10,62 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// A service answers calls of other nodes.
-type service func(request []byte) (answer []byte, err error)
+// A Service answers calls of other nodes. The text of its error is told to the
+// caller.
+type Service func(request []byte) (answer []byte, err error)
+
+// MaxAnswer bounds what a Service of Config answers, in bytes: it is for what
+// people look at, not for copies of a state.
+const MaxAnswer = 4 << 20
+
+// ErrNotAlive is returned by Call for a member that is not known to be alive.
+var ErrNotAlive = errors.New("not alive")
+
+// Call asks the member of that name what its Service answers to request. The
+// service of this node itself is asked without the network. An error is
+// ErrNotAlive, ErrKey, that of ctx, of the network, or what the service said.
+func (m *Mesh) Call(ctx context.Context, member, service string, request []byte) ([]byte, error) {
+	if member == m.cfg.Name {
+		if serve, ok := m.services[service]; ok {
+			return serve(request)
+		}
+		return nil, noService(service)
+	}
+	addr := m.living(member)
+	if addr == "" {
+		return nil, ErrNotAlive
+	}
+	answer, err := m.callAt(ctx, addr, service, request)
+	if err != nil && ctx.Err() != nil {
+		return nil, context.Cause(ctx) // which closed the connection under it
+	}
+	return answer, err
+}
+
+func (m *Mesh) callAt(ctx context.Context, addr, service string, request []byte) ([]byte, error) {
+	s, err := m.dial(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = s.conn.Close() }()
+	defer context.AfterFunc(ctx, func() { _ = s.conn.Close() })()
+	s.limit = MaxAnswer + 1<<10 // and what wraps it
+	return s.call(service, request)
+}
+
+// bounded refuses an answer that is too large where it is made, so that the
+// caller reads why.
+func bounded(serve Service) Service {
+	return func(request []byte) ([]byte, error) {
+		answer, err := serve(request)
+		if err == nil && len(answer) > MaxAnswer {
+			return nil, fmt.Errorf("answer of %d bytes, at most %d", len(answer), MaxAnswer)
+		}
+		return answer, err
+	}
+}
+
+func noService(name string) error { return fmt.Errorf("no service %q", name) }
 
 const (
 	fieldService = 1
@@ -87,7 +141,7 @@ func (m *Mesh) answer(msg []byte) []byte {
 		if serve, ok := m.services[string(name)]; ok {
 			answer, err = serve(request)
 		} else {
-			err = fmt.Errorf("no service %q", name)
+			err = noService(string(name))
 		}
 	}
 	if err != nil {

@@ -48,6 +48,9 @@ type Config struct {
 
 	// Queries answer `serf query NAME PAYLOAD` with at most 1 KB.
 	Queries map[string]func(payload []byte) []byte
+	// Services answer what other nodes ask by Mesh.Call, with at most MaxAnswer
+	// bytes. They only read, and may be called from several goroutines at once.
+	Services map[string]Service
 	// OnChange hears what happens to members, one at a time. It must not block.
 	OnChange func(Member, Change)
 }
@@ -62,7 +65,7 @@ type Mesh struct {
 	pace     pace
 	network  Network
 	replicas map[string]*replica
-	services map[string]service
+	services map[string]Service
 	log      zerolog.Logger
 	stats    stats
 
@@ -107,7 +110,13 @@ func New(cfg Config, states map[string]State, log zerolog.Logger) (*Mesh, error)
 	for name, state := range states {
 		m.replicas[name] = newReplica(name, state)
 	}
-	m.services = map[string]service{"who": m.serveWho, "sync": m.serveSync, "deliver": m.serveDeliver}
+	m.services = map[string]Service{"who": m.serveWho, "sync": m.serveSync, "deliver": m.serveDeliver}
+	for name, serve := range cfg.Services {
+		if m.services[name] != nil {
+			return nil, fmt.Errorf("service %q is gossip's own", name)
+		}
+		m.services[name] = bounded(serve)
+	}
 	m.view.Store(&view{byName: map[string]Member{}})
 	m.lazy.RetransmitMult = 4
 	m.lazy.NumNodes = func() int { return len(m.peers()) + 1 }

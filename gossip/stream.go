@@ -55,9 +55,12 @@ type stream struct {
 	conn       net.Conn
 	in         *bufio.Reader
 	seal, open *counterAEAD // nil in the clear
+	limit      int          // of a message that is read, in bytes
 }
 
-func newStream(c net.Conn) *stream { return &stream{conn: c, in: bufio.NewReader(c)} }
+func newStream(c net.Conn) *stream {
+	return &stream{conn: c, in: bufio.NewReader(c), limit: maxMessage}
+}
 
 // counterAEAD is a cipher whose nonce is the number of the frame.
 type counterAEAD struct {
@@ -80,6 +83,7 @@ func dialStream(ctx context.Context, network Network, addr string, keys *memberl
 	}
 	c = &countedConn{Conn: c, in: &st.streamBytesIn, out: &st.streamBytesOut}
 	s := newStream(c)
+	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
 	if err := s.greet(keys); err != nil {
 		_ = c.Close()
 		return nil, err
@@ -233,7 +237,7 @@ func (s *stream) read() ([]byte, error) {
 		size := binary.BigEndian.Uint32(head)
 		last := size&lastFrame != 0
 		size &^= lastFrame
-		if size > maxFrame+64 || len(msg)+int(size) > maxMessage {
+		if size > maxFrame+64 || len(msg)+int(size) > s.limit {
 			return nil, fmt.Errorf("message of %d bytes or more, frame of %d", len(msg), size)
 		}
 		part := make([]byte, size)
