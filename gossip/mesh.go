@@ -51,6 +51,9 @@ type Config struct {
 	// Services answer what other nodes ask by Mesh.Call, with at most MaxAnswer
 	// bytes. They only read, and may be called from several goroutines at once.
 	Services map[string]Service
+	// Datagrams take what Datagram of other nodes sent, by service. They are
+	// called one at a time and must not block; data is theirs to keep.
+	Datagrams map[string]func(data []byte)
 	// OnChange hears what happens to members, one at a time. It must not block.
 	OnChange func(Member, Change)
 }

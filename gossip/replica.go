@@ -157,7 +157,11 @@ func (m *Mesh) hear(msg []byte) {
 		m.stats.refused("frame", "malformed")
 		return
 	}
-	if f.data != nil {
+	switch {
+	case f.data == nil:
+	case f.service != "":
+		m.deliver(f)
+	default:
 		r, ok := m.replicas[f.state]
 		if !ok {
 			m.stats.refused("frame", "unknown_state")

@@ -16,6 +16,7 @@ type stats struct {
 	pushesHeld                    atomic.Uint64
 	syncs, syncsFailed            atomic.Uint64
 	undecryptable                 atomic.Uint64
+	datagramsUnsent               atomic.Uint64
 
 	mu       sync.Mutex // guards refusals
 	refusals map[Refusal]uint64
@@ -46,6 +47,7 @@ type Stats struct {
 	PushesHeld                    uint64 // eager pushes left to the lazy rounds, over the rate
 	Syncs, SyncsFailed            uint64 // exchanges with a copy that differed
 	Undecryptable                 uint64 // packets without our key
+	DatagramsUnsent               uint64 // to members that are not alive, or too long
 	Refused                       map[Refusal]uint64
 }
 
@@ -58,6 +60,7 @@ func (m *Mesh) Stats() Stats {
 		StreamBytesIn: s.streamBytesIn.Load(), StreamBytesOut: s.streamBytesOut.Load(),
 		Merged: s.merged.Load(), Dropped: s.dropped.Load(), PushesHeld: s.pushesHeld.Load(),
 		Syncs: s.syncs.Load(), SyncsFailed: s.syncsFailed.Load(), Undecryptable: s.undecryptable.Load(),
+		DatagramsUnsent: s.datagramsUnsent.Load(),
 		Refused: map[Refusal]uint64{},
 	}
 	s.mu.Lock()

@@ -17,14 +17,16 @@ const (
 
 var errMalformed = errors.New("malformed")
 
-// A frame is one of our messages: news of a state, or hashes of the digests of
-// states that can be had at an address. On the wire it is a protobuf message.
+// A frame is one of our messages: news of a state, a datagram to a service, or
+// hashes of the digests of states that can be had at an address. On the wire it
+// is a protobuf message.
 type frame struct {
-	eager  bool   // push it on at once if it is news
-	state  string // with data: which state
-	data   []byte // changes of that state
-	holder string // with hashes: who has them, as IP and port
-	hashes []hash
+	eager   bool   // push it on at once if it is news
+	state   string // with data: which state
+	service string // with data, instead of state: whom the datagram is for
+	data    []byte // changes of that state, or the datagram
+	holder  string // with hashes: who has them, as IP and port
+	hashes  []hash
 }
 
 // A hash is the hash of a state's digest.
@@ -34,11 +36,12 @@ type hash struct {
 }
 
 const (
-	fieldEager  = 1
-	fieldState  = 2
-	fieldData   = 3
-	fieldHolder = 4
-	fieldHash   = 5
+	fieldEager    = 1
+	fieldState    = 2
+	fieldData     = 3
+	fieldHolder   = 4
+	fieldHash     = 5
+	fieldDatagram = 6 // the service that data is for
 
 	fieldHashState = 1
 	fieldHashSum   = 2
@@ -50,7 +53,11 @@ func (f frame) encode() []byte {
 		b = protowire.AppendVarint(protowire.AppendTag(b, fieldEager, protowire.VarintType), 1)
 	}
 	if f.data != nil {
-		b = protowire.AppendString(protowire.AppendTag(b, fieldState, protowire.BytesType), f.state)
+		if f.service != "" {
+			b = protowire.AppendString(protowire.AppendTag(b, fieldDatagram, protowire.BytesType), f.service)
+		} else {
+			b = protowire.AppendString(protowire.AppendTag(b, fieldState, protowire.BytesType), f.state)
+		}
 		b = protowire.AppendBytes(protowire.AppendTag(b, fieldData, protowire.BytesType), f.data)
 	}
 	return f.appendHashes(b)
@@ -83,6 +90,8 @@ func decodeFrame(b []byte) (f frame, err error) {
 			f.eager = field.number != 0
 		case fieldState:
 			f.state = string(field.bytes)
+		case fieldDatagram:
+			f.service = string(field.bytes)
 		case fieldData:
 			f.data = field.bytes
 		case fieldHolder:

@@ -12,10 +12,14 @@ import (
 func TestFramesReadBackAsWritten(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		f := frame{eager: rapid.Bool().Draw(t, "eager")}
-		if rapid.Bool().Draw(t, "news") {
+		switch rapid.IntRange(0, 2).Draw(t, "what") {
+		case 0:
+			f.service = rapid.StringN(1, 10, 20).Draw(t, "service")
+			f.data = rapid.SliceOfN(rapid.Byte(), 1, 50).Draw(t, "datagram")
+		case 1:
 			f.state = rapid.StringN(1, 10, 20).Draw(t, "state")
 			f.data = rapid.SliceOfN(rapid.Byte(), 1, 50).Draw(t, "data")
-		} else {
+		default:
 			f.holder = "10.0.0.1:7946"
 			for range rapid.IntRange(1, 4).Draw(t, "hashes") {
 				f.hashes = append(f.hashes, hash{rapid.StringN(1, 10, 20).Draw(t, "of"), rapid.Uint64().Draw(t, "sum")})
@@ -39,6 +43,10 @@ func TestFrameOnTheWire(t *testing.T) {
 	if !bytes.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
+	got = frame{service: "limits", data: []byte{1, 2}}.encode()
+	if want = []byte("\xf0\x01\x32\x06limits\x1a\x02\x01\x02"); !bytes.Equal(got, want) {
+		t.Errorf("datagram: got  %q\nwant %q", got, want)
+	}
 }
 
 func TestTrailerRidesBehindSerfsPart(t *testing.T) {
@@ -59,6 +67,7 @@ func TestTrailerRidesBehindSerfsPart(t *testing.T) {
 
 func FuzzHear(f *testing.F) {
 	f.Add(frame{eager: true, state: "routes", data: []byte{1}}.encode()[1:])
+	f.Add(frame{service: "limits", data: []byte{1}}.encode()[1:])
 	f.Add(frame{holder: "10.0.0.1:7946", hashes: []hash{{"routes", 1}}}.encode()[1:])
 	f.Fuzz(func(t *testing.T, b []byte) {
 		got, err := decodeFrame(b)
@@ -66,8 +75,11 @@ func FuzzHear(f *testing.F) {
 			return
 		}
 		again, err := decodeFrame(got.encode()[1:])
+		if got.data == nil || got.service != "" {
+			got.state = "" // says nothing without data, or beside a service
+		}
 		if got.data == nil {
-			got.state = "" // says nothing without data
+			got.service = ""
 		}
 		if got.holder == "" {
 			got.hashes = nil
