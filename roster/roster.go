@@ -16,7 +16,8 @@ type Roster struct {
 	incarnation uint32
 	words       *crdt.Map
 
-	mu    sync.Mutex // guards the making of nodes
+	name  atomic.Pointer[string] // what this node last called itself
+	mu    sync.Mutex             // guards the making of nodes
 	nodes atomic.Pointer[[]Node]
 }
 
@@ -34,9 +35,16 @@ func New(self string, incarnation uint32) *Roster {
 }
 
 // Tell replaces what this node says of itself; its ID and Incarnation are those
-// given to New. It reports whether that is news.
+// given to New. It reports whether that is news. A name has one holder among the
+// living, so what another identity said under this node's name is forgotten,
+// now and whenever it turns up: it is this node before it lost its disk.
 func (r *Roster) Tell(n Node) (news bool) {
 	n.ID, n.Incarnation = r.self, r.incarnation
+	if old := r.name.Swap(&n.Name); old == nil || *old != n.Name {
+		for id := range r.words.All() {
+			r.disown(id)
+		}
+	}
 	// The incarnation is the upper half of the version, so that a restart
 	// outbids everything said before it.
 	news = r.words.Put(r.self, uint64(r.incarnation)<<32, encode(n))
@@ -44,6 +52,19 @@ func (r *Roster) Tell(n Node) (news bool) {
 		r.refresh()
 	}
 	return news
+}
+
+// disown forgets id if it is another identity that used this node's name.
+func (r *Roster) disown(id string) {
+	name := r.name.Load()
+	if name == nil || id == r.self {
+		return
+	}
+	if value, ok := r.words.Get(id); ok {
+		if n, err := decode(id, value); err == nil && n.Name == *name {
+			r.words.Forget(id)
+		}
+	}
 }
 
 // Forget drops the node with the given id everywhere, until it speaks again.
@@ -102,6 +123,9 @@ func (r *Roster) Changes(limit int) (data []byte, oversized bool) { return r.wor
 // Merge implements gossip.State.
 func (r *Roster) Merge(data []byte) error {
 	changed, err := r.words.Merge(data)
+	for _, id := range changed {
+		r.disown(id)
+	}
 	if len(changed) > 0 {
 		r.refresh()
 	}
