@@ -19,7 +19,7 @@
 //
 //	go test ./internal/sim                                      a few dozen seeds
 //	MESHGW_SEEDS=1000 go test -run Seeds -timeout 30m ./internal/sim
-//	MESHGW_SEED=17 go test -run Seeds -count 20 ./internal/sim  one seed, again and again
+//	MESHGW_FROM=17 MESHGW_SEEDS=1 go test -run 'Seeds$' -count 20 ./internal/sim
 //
 // Disks are directories below TMPDIR; a TMPDIR in memory makes it faster.
 package sim

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/meshgw/meshgw/api"
 	"github.com/meshgw/meshgw/crdt"
+	"github.com/meshgw/meshgw/routetable"
 )
 
 // settle ends all faults and holds the mesh to what it promises then.
@@ -75,16 +77,21 @@ func (w *world) equalTables() error {
 	return nil
 }
 
+// equalDisks says whose snapshot differs. A node that never had a table need not
+// have written that down.
 func (w *world) equalDisks() error {
 	var first []byte
 	for i, m := range w.machines {
 		data, err := os.ReadFile(filepath.Join(m.dir, tableFile))
-		if err != nil && !os.IsNotExist(err) {
+		if errors.Is(err, fs.ErrNotExist) {
+			data, err = routetable.NewStore(m.name).Snapshot(), nil
+		}
+		if err != nil {
 			return err
 		}
 		if i == 0 {
 			first = data
-		} else if len(first)+len(data) > 0 && !bytes.Equal(data, first) {
+		} else if !bytes.Equal(data, first) {
 			return fmt.Errorf("%s and %s hold different snapshots, %d and %d bytes", w.machines[0].name, m.name, len(first), len(data))
 		}
 	}
