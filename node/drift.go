@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 	"time"
@@ -14,6 +15,8 @@ type holder struct {
 	alive   bool
 	version uint64
 	digest  string
+	held    int    // how much of it the node cannot serve
+	why     string // what the node says is in its way; empty = nothing
 }
 
 // newest is the table that all should hold: the highest version heard of, and of
@@ -27,28 +30,43 @@ func newest(holders []holder) (top holder) {
 	return top
 }
 
+// holds reports whether h serves the table of top.
+func (h holder) holds(top holder) bool { return h.version == top.version && h.digest == top.digest }
+
+// fewestHeld is how much of the table of top cannot be served by anybody: what
+// is held back everywhere is no drift.
+func fewestHeld(holders []holder, top holder) int {
+	fewest := top.held
+	for _, h := range holders {
+		if h.alive && h.holds(top) {
+			fewest = min(fewest, h.held)
+		}
+	}
+	return fewest
+}
+
 // driftWatch remembers since when which node lags.
 type driftWatch struct {
-	mu    sync.Mutex // guards drift
+	mu    sync.Mutex // guards the rest
 	drift api.Drift
+	lost  map[string]time.Time // nodes out of reach, since when
 }
 
 // look compares what nodes hold and keeps since when they differ.
 func (d *driftWatch) look(now time.Time, holders []holder) {
 	top := newest(holders)
+	fewest := fewestHeld(holders, top)
 	next := api.Drift{Nodes: []api.DriftNode{}}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.reach(now, holders)
 	for _, h := range holders {
-		if h.version == top.version && h.digest == top.digest {
+		if h.holds(top) && (h.held <= fewest || !h.alive) {
 			continue
 		}
 		lag := api.DriftNode{
 			Name: h.name, RoutesVersion: h.version, RoutesDigest: h.digest, VersionsBehind: top.version - h.version,
-			Reason: "not received yet", Since: now,
-		}
-		if !h.alive {
-			lag.Reason = "not reachable"
+			Reason: d.reason(h), Since: now,
 		}
 		if i := slices.IndexFunc(d.drift.Nodes, func(o api.DriftNode) bool { return o.Name == h.name }); i >= 0 {
 			lag.Since = d.drift.Nodes[i].Since
@@ -57,6 +75,29 @@ func (d *driftWatch) look(now time.Time, holders []holder) {
 		next.MaxVersionsBehind = max(next.MaxVersionsBehind, lag.VersionsBehind)
 	}
 	d.drift = next
+}
+
+// reach keeps since when nodes are out of reach. The caller holds mu.
+func (d *driftWatch) reach(now time.Time, holders []holder) {
+	lost := map[string]time.Time{}
+	for _, h := range holders {
+		if h.alive {
+			continue
+		}
+		lost[h.name] = now
+		if since, ok := d.lost[h.name]; ok {
+			lost[h.name] = since
+		}
+	}
+	d.lost = lost
+}
+
+// reason says why h lags. The caller holds mu.
+func (d *driftWatch) reason(h holder) string {
+	if !h.alive {
+		return "unreachable since " + d.lost[h.name].UTC().Format(time.RFC3339)
+	}
+	return cmp.Or(h.why, "not received yet")
 }
 
 func (d *driftWatch) now() api.Drift {

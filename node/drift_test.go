@@ -10,8 +10,18 @@ import (
 func TestDriftNamesWhoLagsBehindTheNewestAndSinceWhen(t *testing.T) {
 	var d driftWatch
 	start := time.Unix(1000, 0)
-	d.look(start, []holder{{"a", true, 7, "x"}, {"b", true, 5, "y"}, {"c", false, 6, "z"}, {"d", true, 7, "x"}})
-	d.look(start.Add(time.Second), []holder{{"a", true, 8, "w"}, {"b", true, 5, "y"}, {"c", false, 6, "z"}, {"d", true, 8, "w"}})
+	d.look(start, []holder{
+		{name: "a", alive: true, version: 7, digest: "x"},
+		{name: "b", alive: true, version: 5, digest: "y"},
+		{name: "c", version: 6, digest: "z"},
+		{name: "d", alive: true, version: 7, digest: "x"},
+	})
+	d.look(start.Add(time.Second), []holder{
+		{name: "a", alive: true, version: 8, digest: "w"},
+		{name: "b", alive: true, version: 5, digest: "y"},
+		{name: "c", version: 6, digest: "z"},
+		{name: "d", alive: true, version: 8, digest: "w"},
+	})
 	got := d.now()
 	if got.MaxVersionsBehind != 3 || len(got.Nodes) != 2 {
 		t.Fatalf("%+v", got)
@@ -20,15 +30,40 @@ func TestDriftNamesWhoLagsBehindTheNewestAndSinceWhen(t *testing.T) {
 	if b.Name != "b" || b.VersionsBehind != 3 || !b.Since.Equal(start) || b.Reason != "not received yet" {
 		t.Errorf("b: %+v", b)
 	}
-	if c.Name != "c" || c.VersionsBehind != 2 || c.Reason != "not reachable" {
+	if c.Name != "c" || c.VersionsBehind != 2 || c.Reason != "unreachable since 1970-01-01T00:16:40Z" {
 		t.Errorf("c: %+v", c)
 	}
 }
 
 func TestOneVersionWithTwoDigestsIsDrift(t *testing.T) {
 	var d driftWatch
-	d.look(time.Unix(0, 0), []holder{{"a", true, 5, "x"}, {"b", true, 5, "y"}})
+	d.look(time.Unix(0, 0), []holder{{name: "a", alive: true, version: 5, digest: "x"}, {name: "b", alive: true, version: 5, digest: "y"}})
 	if got := d.now(); len(got.Nodes) != 1 || got.Nodes[0].Name != "a" || got.MaxVersionsBehind != 0 {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestDriftTellsWhatANodeSaysIsInItsWay(t *testing.T) {
+	var d driftWatch
+	d.look(time.Unix(0, 0), []holder{
+		{name: "a", alive: true, version: 7, digest: "x"},
+		{name: "b", alive: true, version: 5, digest: "y", why: "refused: too_big"},
+		{name: "c", alive: true, version: 7, digest: "x", held: 1, why: "held back: route/r"},
+		{name: "d", version: 7, digest: "x", held: 1, why: "held back: route/r"}, // as it last said
+	})
+	got := d.now()
+	if len(got.Nodes) != 2 || got.Nodes[0].Reason != "refused: too_big" || got.Nodes[1].Name != "c" || got.Nodes[1].Reason != "held back: route/r" {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestWhatIsHeldBackEverywhereIsNoDrift(t *testing.T) {
+	var d driftWatch
+	d.look(time.Unix(0, 0), []holder{
+		{name: "a", alive: true, version: 7, digest: "x", held: 1, why: "held back: route/r"},
+		{name: "b", alive: true, version: 7, digest: "x", held: 1, why: "held back: route/r"},
+	})
+	if got := d.now(); len(got.Nodes) != 0 {
 		t.Errorf("%+v", got)
 	}
 }

@@ -109,7 +109,7 @@ func (n *Node) open() (err error) {
 	}
 	n.registry = prometheus.NewRegistry()
 	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), (*collector)(n))
-	if n.mesh, err = gossip.New(n.gossipConfig(), map[string]gossip.State{nodesState: n.roster, routesState: n.routes.store}, n.log); err != nil {
+	if n.mesh, err = gossip.New(n.gossipConfig(), map[string]gossip.State{nodesState: n.roster, routesState: &n.routes.store}, n.log); err != nil {
 		return err
 	}
 	if n.cfg.AdminTokensFile != "" {
@@ -125,7 +125,7 @@ func (n *Node) open() (err error) {
 	}
 	n.plane = dataplane.New(n.planeConfig(), n.log, n.registry)
 	n.plane.Publish(n.routes.table())
-	n.routes.published = n.published
+	n.routes.published, n.routes.store.onRefusal = n.published, n.tell
 	return nil
 }
 

@@ -14,7 +14,6 @@ import (
 
 	"github.com/meshgw/meshgw/api"
 	"github.com/meshgw/meshgw/crdt"
-	"github.com/meshgw/meshgw/dataplane"
 	"github.com/meshgw/meshgw/routetable"
 )
 
@@ -22,7 +21,7 @@ import (
 // apply was answered for is there before it is answered; what came by gossip is
 // there a moment later, for others hold it too.
 type routes struct {
-	store *routetable.Store
+	store heedfulStore
 	node  string
 	world World
 	dir   *dataDir
@@ -34,23 +33,24 @@ type routes struct {
 	serves  atomic.Pointer[served]
 
 	// published is called, by one goroutine at a time, when another table is
-	// served. It is set before anybody can change the table.
+	// served. Like store.onRefusal it is set before anybody can change the table.
 	published func()
 
 	known         map[conflict]bool // of follow alone
 	conflictsSeen atomic.Uint64
 }
 
-// served is the table in service and since when.
+// served is the table in service, since when, and what of it is held back.
 type served struct {
 	table *routetable.Table
 	since time.Time
+	held  []routetable.Held
 }
 
 // openRoutes restores the table from disk. A damaged one is set aside: the mesh
 // or the route file may bring it back.
 func openRoutes(cfg Config, world World, dir *dataDir, log zerolog.Logger) (*routes, error) {
-	r := &routes{store: routetable.NewStore(cfg.Node.Name), node: cfg.Node.Name, world: world, dir: dir, log: log}
+	r := &routes{store: heedfulStore{Store: routetable.NewStore(cfg.Node.Name)}, node: cfg.Node.Name, world: world, dir: dir, log: log}
 	data, err := dir.read(tableFile)
 	if err != nil {
 		return nil, fmt.Errorf("read table: %w", err)
@@ -77,7 +77,7 @@ func (r *routes) serve() {
 	if old != nil && old.table == table {
 		return
 	}
-	r.serves.Store(&served{table: table, since: r.world.now().UTC()})
+	r.serves.Store(&served{table: table, since: r.world.now().UTC(), held: heldOf(r.store.Store, table)})
 	if old == nil || r.published == nil {
 		return // not up yet
 	}
@@ -208,13 +208,8 @@ type conflict struct {
 // pending is what is held here and cannot be served, with the reasons.
 func (r *routes) pending() []api.Pending {
 	all := []api.Pending{}
-	for _, h := range r.store.Held() {
+	for _, h := range r.held() {
 		all = append(all, pendingOf(h.Object, h.Reason))
-	}
-	for _, rule := range r.table().Rules() {
-		for _, reason := range dataplane.Unsupported(rule) {
-			all = append(all, api.Pending{Kind: "route", Name: rule.Name, Reason: reason})
-		}
 	}
 	if err := r.file.trouble(); err != nil {
 		all = append(all, api.Pending{Kind: "file", Name: r.file.path, Reason: err.Error()})

@@ -42,6 +42,7 @@ func (n *Node) holders() []holder {
 			all = append(all, holder{
 				name: v.member.Name, alive: v.member.Status == api.MemberAlive,
 				version: v.word.Routes.Version, digest: v.word.Routes.Digest,
+				held: v.word.Routes.Held, why: cmp.Or(v.word.Routes.Refused, v.word.Routes.HeldReason),
 			})
 		}
 	}

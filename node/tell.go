@@ -18,13 +18,12 @@ func (n *Node) tell() {
 func (n *Node) say() bool {
 	n.telling.Lock()
 	defer n.telling.Unlock()
-	table := n.routes.table()
 	n.toldLoad = *n.load.Load()
 	return n.roster.Tell(roster.Node{
 		Name: n.cfg.Node.Name, Region: n.cfg.Node.Region, Zone: n.cfg.Node.Zone, Weight: n.cfg.Node.Weight,
 		Build: n.build, StartedAt: n.started.UnixMilli(), Phase: *n.phase.Load(),
 		Listen: roster.Listen(n.listen), Load: n.toldLoad,
-		Routes: roster.Routes{Version: table.Version(), Digest: table.Digest(), AppliedAt: n.routes.appliedAt().UnixMilli()},
+		Routes: n.routes.word(),
 	})
 }
 

@@ -19,6 +19,7 @@ func (n *Node) fields() []any {
 		9: &n.Listen.HTTP, 10: &n.Listen.HTTPS, 11: &n.Listen.Mesh, 12: &n.Listen.Admin, 13: &n.Listen.Gossip, 14: &n.Listen.RPC,
 		15: &n.Load.CPU, 16: &n.Load.Inflight, 17: &n.Load.RequestsPerSecond,
 		18: &n.Routes.Version, 19: &n.Routes.Digest, 20: &n.Routes.AppliedAt,
+		21: &n.Routes.Held, 22: &n.Routes.HeldReason, 23: &n.Routes.Refused,
 	}
 }
 

@@ -45,4 +45,8 @@ type Routes struct {
 	Version   uint64
 	Digest    string // lower-case hex SHA-256
 	AppliedAt int64  // ms since 1970 on the node's own clock; for display only
+
+	Held       int    // objects and changesets that it holds and cannot serve
+	HeldReason string // of the first of them; short
+	Refused    string // why it refused the last table that it was sent; empty once it took one
 }

@@ -111,6 +111,10 @@ type Held struct {
 	Object string     `json:"object,omitempty"` // kind/name; empty for a whole changeset
 	Stamp  crdt.Stamp `json:"-"`
 	Reason string     `json:"reason"`
+
+	// Foreign says that it is here that the object is no good: another version of
+	// the program, most likely a newer one, took it.
+	Foreign bool `json:"-"`
 }
 
 // Held returns the objects that cannot be served and the changesets that wait
@@ -124,12 +128,12 @@ func (s *Store) Held() []Held {
 	var out []Held
 	for _, e := range st.order {
 		if e.fault != "" {
-			out = append(out, Held{e.String(), e.stamp, e.fault})
+			out = append(out, Held{Object: e.String(), Stamp: e.stamp, Reason: e.fault, Foreign: true})
 		}
 	}
 	for _, r := range table.rules {
 		if r.Broken != "" {
-			out = append(out, Held{kindRoute + "/" + r.Name, r.Stamp, r.Broken})
+			out = append(out, Held{Object: kindRoute + "/" + r.Name, Stamp: r.Stamp, Reason: r.Broken})
 		}
 	}
 	for _, stamp := range slices.SortedFunc(maps.Keys(st.waiting), crdt.Stamp.Compare) {
