@@ -78,6 +78,7 @@ func (g *mergeGuard) NotifyMerge(theirs []*memberlist.Node) error {
 		}
 		addr := net.JoinHostPort(n.Addr.String(), strconv.Itoa(int(n.Port)))
 		if mine := g.mesh.living(n.Name); mine != "" && mine != addr {
+			g.mesh.contest(dispute{name: n.Name, ours: mine, theirs: addr})
 			return fmt.Errorf("%w: %s is alive at %s and said to be at %s", ErrNameInUse, n.Name, mine, addr)
 		}
 	}

@@ -83,6 +83,7 @@ type Mesh struct {
 	events    chan serf.Event
 	moved     chan struct{} // the view changed
 	strangers chan string   // a peer whose view differs
+	disputes  chan dispute
 	joining   chan struct{} // held while Serf joins
 	lazy      lazyQueue
 	bucket    bucket
@@ -105,6 +106,7 @@ func New(cfg Config, states map[string]State, log zerolog.Logger) (*Mesh, error)
 		bucket:    bucket{rate: 200},
 		moved:     make(chan struct{}, 1),
 		strangers: make(chan string, 1),
+		disputes:  make(chan dispute, 1),
 		joining:   make(chan struct{}, 1),
 	}
 	if m.network == nil {
@@ -327,6 +329,7 @@ func (m *Mesh) Run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, stopJoining)() // who leaves joins no more
 	group.Go(func() error { return m.rejoin(joining) })
 	group.Go(func() error { m.regather(joining); return nil })
+	group.Go(func() error { m.concede(joining); return nil })
 	group.Go(func() error {
 		if err := m.live(ctx, inner); err != nil {
 			return err

@@ -304,6 +304,37 @@ func TestANodeComesBackUnderItsNameAtAnotherAddress(t *testing.T) {
 	})
 }
 
+func TestWhoWasCutOffWhileAMemberMovedFindsItSoon(t *testing.T) {
+	bubble(t, func(l *lab) {
+		nodes := append([]*labNode(nil), l.mesh(6)...)
+		var rest []*meshtest.Host
+		for _, n := range nodes[:5] {
+			rest = append(rest, n.host)
+		}
+		l.net.Split([]*meshtest.Host{nodes[5].host}, rest)
+		nodes[3].host.Kill()
+		nodes[3].stop()
+		l.nodes = append(nodes[:3:3], nodes[4])
+		l.start("n4", "10.0.0.44", nil)
+		l.within(15*time.Second, "five see n4 where it is now", func() bool { return l.allSee(5) })
+		l.net.Heal()
+		l.nodes = append(l.nodes, nodes[5])
+		l.within(10*time.Second, "six see six", func() bool { return l.allSee(6) && l.allSeeAt("n4", "10.0.0.44:7946") })
+		<-nodes[3].ended
+	})
+}
+
+func (l *lab) allSeeAt(name, addr string) bool {
+	for _, n := range l.nodes {
+		for _, member := range n.Members() {
+			if member.Name == name && member.Addr != addr {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 func TestANameInUseIsRefusedAndItsHolderUndisturbed(t *testing.T) {
 	bubble(t, func(l *lab) {
 		nodes := append([]*labNode(nil), l.mesh(3)...)
