@@ -5,8 +5,8 @@ package dataplane
 func (s *Server) admit(x *Exchange) bool {
 	r := x.rule
 	switch {
-	case s.cfg.MaxInflight > 0 && s.inflight.Load() > int64(s.cfg.MaxInflight):
-		return x.fail(refusal{code: Overloaded, detail: "The gateway has too many requests in flight."})
+	case !s.hasCapacity(x):
+		return false
 	case r.refused != nil:
 		x.refused = r.refused
 		return false

@@ -17,18 +17,29 @@ func (s *Server) forward(x *Exchange) bool {
 	if x.preflight || x.endsHere() || x.rule.Respond != nil || x.rule.Redirect != nil {
 		return true
 	}
-	x.target = x.rule.choose()
+	if x.target == nil {
+		x.target = x.rule.choose()
+	}
 	u := x.target.upstream
 	x.deadline = within(x.Start, x.target.timeouts.Request)
+	if x.from == nil {
+		u.shared.traffic.own[x.priority].Add(1)
+		if !u.division.Load().hasRoom(x.priority) {
+			return s.turnAway(x, "no_room", "No region has room for the request.")
+		}
+	} else {
+		u.shared.traffic.foreign.Add(1)
+		x.deadline = earlier(x.deadline, within(x.Start, x.from.deadline))
+	}
 	u.shared.budget.Request(x.Start)
-	e, err := x.pick()
+	e, err := s.pick(x)
 	if err != nil {
 		return x.fail(u.nobody())
 	}
 	for {
 		f := s.attempt(x, e)
 		if f == nil {
-			next := s.second(x, badStatus(x.answer.status))
+			next := s.second(x, x.badAnswer())
 			if next == nil {
 				return true
 			}
@@ -50,6 +61,19 @@ type failure struct {
 	refusal
 	reason routetable.RetryOn // 0 = never tried again
 	sent   bool               // bytes of the request may have reached the endpoint
+}
+
+// badAnswer returns the failure that an answer means; nil for none. What an
+// endpoint answered through a gateway is final; the gateway's own refusal means
+// that nothing was done.
+func (x *Exchange) badAnswer() *failure {
+	switch {
+	case x.endpoint.gateway == "":
+		return badStatus(x.answer.status)
+	case x.ownRefusal() != NoError:
+		return &failure{reason: routetable.RetryConnectFailure}
+	}
+	return nil
 }
 
 // badStatus returns the failure that an answer's status means; nil for none.
@@ -80,7 +104,7 @@ func (s *Server) second(x *Exchange, f *failure) *endpoint {
 		return nil
 	}
 	// Last, since who is picked may have been promised a probe.
-	e, err := x.pick()
+	e, err := s.pickAgain(x)
 	if err != nil {
 		return nil
 	}
@@ -93,19 +117,6 @@ func (s *Server) second(x *Exchange, f *failure) *endpoint {
 // doubled with each try, 250 ms at most (full jitter).
 func backOff(n int) time.Duration {
 	return rand.N(min(25*time.Millisecond<<(n-1), 250*time.Millisecond))
-}
-
-// pick chooses an endpoint that was not tried.
-func (x *Exchange) pick() (*endpoint, error) {
-	u, now, key := x.target.upstream, time.Now(), x.key()
-	state, err := u.near.Pick(now, key, x.scratch.tried)
-	if err != nil && u.far != nil {
-		state, err = u.far.Pick(now, key, x.scratch.tried)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return u.byState[state], nil
 }
 
 // key returns what consistent_hash keeps together, hashed; else a random word.

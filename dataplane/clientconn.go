@@ -3,6 +3,7 @@ package dataplane
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
@@ -31,6 +32,8 @@ type clientConn struct {
 	listener string
 	peer     netip.Addr
 	secure   bool
+	link     bool              // to another gateway
+	shown    *x509.Certificate // by that gateway; nil on a plain link
 
 	state    atomic.Int32 // connIdleState and so on
 	first    []byte       // read while parked
@@ -74,7 +77,14 @@ func (c *clientConn) serve() {
 func (c *clientConn) handshake() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
 	defer cancel()
-	return c.Conn.(*tls.Conn).HandshakeContext(ctx) == nil // accept made it so
+	conn := c.Conn.(*tls.Conn) //nolint:forcetypeassert // accept made it so
+	if conn.HandshakeContext(ctx) != nil {
+		return false
+	}
+	if c.link {
+		c.shown = shownBy(conn)
+	}
+	return true
 }
 
 // awaitRequest waits for the first byte of a request without holding a buffer.

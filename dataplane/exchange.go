@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"crypto/x509"
 	"io"
 	"net/netip"
 	"time"
@@ -13,29 +14,33 @@ import (
 // decide, what is told of it. Its bytes are read only and die with it.
 type Exchange struct {
 	// Set by the front.
-	Front     Front
-	Protocol  string // HTTP/1.1, HTTP/1.0
-	Listener  string // name of the listener
-	Secure    bool   // the client speaks TLS to this node
-	Method    []byte
-	Authority []byte // as the client wrote it, checked; empty in HTTP/1.0 without Host
-	Host      []byte // canonical, without port
-	Path      []byte // canonical
-	Query     []byte // raw, without "?"
-	HasQuery  bool
-	Fields    []Field
-	Length    int64     // of the body: bytes, or chunked; 0 = none
-	Buffered  []byte    // the whole body, where it is small; then Body is nil
-	Body      io.Reader // the body, where it is streamed; ends with io.EOF only when it is whole
-	Upgrade   []byte    // protocol asked for, where it may be tunnelled; else nil
-	Peer      netip.Addr
-	Start     time.Time
+	Front       Front
+	Protocol    string            // HTTP/1.1, HTTP/1.0
+	Listener    string            // name of the listener
+	Link        bool              // it comes from another gateway, or is to look so
+	Certificate *x509.Certificate // of that gateway; nil on a plain link
+	Secure      bool              // the client speaks TLS to this node
+	Method      []byte
+	Authority   []byte // as the client wrote it, checked; empty in HTTP/1.0 without Host
+	Host        []byte // canonical, without port
+	Path        []byte // canonical
+	Query       []byte // raw, without "?"
+	HasQuery    bool
+	Fields      []Field
+	Length      int64     // of the body: bytes, or chunked; 0 = none
+	Buffered    []byte    // the whole body, where it is small; then Body is nil
+	Body        io.Reader // the body, where it is streamed; ends with io.EOF only when it is whole
+	Upgrade     []byte    // protocol asked for, where it may be tunnelled; else nil
+	Peer        netip.Addr
+	Start       time.Time
 
 	// Set by the steps.
 	Client    netip.Addr // the peer, or who trusted proxies say stands behind it
 	trusted   bool       // the peer is a trusted proxy
 	RequestID []byte
 	trace     trace
+	from      *link // what the gateway that sent it on says; nil for clients
+	priority  failover.Priority
 	rule      *liveRule
 	prefix    int
 	preflight bool // a CORS preflight, answered here
@@ -77,6 +82,7 @@ type scratch struct {
 	query     []byte
 	location  []byte
 	trailText []byte
+	from      link
 }
 
 // Front is what one protocol does for an exchange.

@@ -34,10 +34,10 @@ func (s *Server) try(x *Exchange, e *endpoint, begun time.Time) (*failure, failo
 		x.conn.begin(&s.buffers)
 		err := s.send(x, deadline)
 		if err == nil {
-			err = s.receive(x)
+			err = s.receive(x, deadline)
 		}
 		if err == nil {
-			return nil, kindOf(x.answer.status)
+			return nil, x.kind()
 		}
 		if x.conn.used && !x.conn.received && broken(err) && x.idempotent() && x.upload == nil {
 			s.drop(x)
@@ -81,14 +81,14 @@ func (s *Server) send(x *Exchange, deadline time.Time) error {
 }
 
 // receive reads interim answers, passing them on, and the head of the answer.
-func (s *Server) receive(x *Exchange) error {
+func (s *Server) receive(x *Exchange, deadline time.Time) error {
 	a := &x.answer
 	*a = answer{
 		conn: x.conn, idle: x.target.timeouts.Idle,
 		fields: x.scratch.upstream, trailers: x.scratch.trailers, text: x.scratch.trailText,
 	}
 	for interim := 0; ; interim++ {
-		err := a.readHead(x.isHead())
+		err := x.awaitHead(deadline)
 		x.scratch.upstream = a.fields[:0]
 		switch {
 		case err != nil:
@@ -121,11 +121,15 @@ func (s *Server) failed(x *Exchange, err error) (*failure, failover.Kind) {
 	}
 	_, network := errors.AsType[net.Error](err)
 	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case errors.Is(err, errStalled), errors.Is(err, os.ErrDeadlineExceeded):
+		kind := failover.TimedOut
+		if errors.Is(err, errStalled) {
+			kind = failover.Stalled
+		}
 		return &failure{
 			refusal: refusal{code: UpstreamTimeout, detail: "The upstream did not answer in time."},
 			reason:  routetable.RetryStalled, sent: true,
-		}, failover.TimedOut
+		}, kind
 	case errors.Is(err, errUnasked):
 		return &failure{
 			refusal: refusal{code: UpstreamReset, detail: "The upstream switched to a protocol that was not asked for."},

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/meshgw/meshgw/failover"
 )
 
 const (
@@ -127,7 +129,7 @@ func (s *Server) expectH1(ctx *fasthttp.RequestCtx) int {
 		return http.StatusExpectationFailed // answered: fasthttp's own goes nowhere
 	}
 	x.Body = &f.body // to come: unread if refused
-	if s.identify(x) && s.match(x) && s.admit(x) {
+	if s.enter(x) {
 		s.fronts.Put(f)
 		return fasthttp.StatusContinue // the body follows, then serveH1
 	}
@@ -170,7 +172,8 @@ func (f *h1) common() {
 	x := &f.x
 	x.Front, x.Start = f, time.Now()
 	x.Listener, x.Peer, x.Secure = f.conn.listener, f.conn.peer, f.conn.secure
-	x.Protocol = "HTTP/1.1"
+	x.Link, x.Certificate = f.conn.link, f.conn.shown
+	x.Protocol, x.priority = "HTTP/1.1", failover.Normal
 }
 
 // end finishes the exchange and gives the front back.

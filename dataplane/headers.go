@@ -13,7 +13,7 @@ import (
 func (s *Server) buildHead(x *Exchange, e *endpoint) {
 	b := append(x.scratch.head[:0], x.Method...)
 	b = append(b, ' ')
-	b = append(b, e.address.BasePath...)
+	b = append(b, e.address.BasePath...) // none of a gateway: its endpoint has its own
 	b = x.rule.RewritePath(b, x.Path, x.prefix)
 	if x.HasQuery {
 		b = append(b, '?')
@@ -30,7 +30,13 @@ func (s *Server) buildHead(x *Exchange, e *endpoint) {
 	}
 	b = append(b, "\r\n"...)
 	b = s.appendClientFields(b, x)
-	b = s.appendForwarded(b, x)
+	b = s.appendHops(b, x)
+	if x.from == nil {
+		b = s.appendForwarded(b, x)
+	}
+	if e.gateway != "" {
+		b = s.appendLink(b, x)
+	}
 	b = appendEdits(b, &x.rule.RequestHeaders)
 	b = appendFraming(b, x)
 	b = append(b, "\r\n"...)
@@ -44,6 +50,10 @@ func (s *Server) appendClientFields(b []byte, x *Exchange) []byte {
 		f := &x.Fields[i]
 		switch f.id {
 		case otherField, fieldContentType, fieldDate, fieldVia:
+		case fieldXForwardedFor, fieldXForwardedHost, fieldXForwardedProto, fieldXForwardedOther:
+			if x.from == nil {
+				continue
+			}
 		case fieldTracestate:
 			if !x.trace.continued {
 				continue
@@ -91,13 +101,20 @@ func acceptsTrailers(te []byte) bool {
 	return false
 }
 
+// appendHops appends the fields that every hop adds or sets anew.
+func (s *Server) appendHops(b []byte, x *Exchange) []byte {
+	b = append(append(b, "via: "...), s.via...)
+	b = append(append(b, "\r\nx-request-id: "...), x.RequestID...)
+	b = append(b, "\r\ntraceparent: "...)
+	b = x.trace.appendTraceparent(b)
+	return append(b, "\r\n"...)
+}
+
 // appendForwarded appends the fields that tell of the way so far. What an
 // untrusted client says of it is replaced; to what a trusted proxy says is
 // appended.
 func (s *Server) appendForwarded(b []byte, x *Exchange) []byte {
-	b = append(b, "via: "...)
-	b = append(b, s.via...)
-	b = append(b, "\r\nx-forwarded-for: "...)
+	b = append(b, "x-forwarded-for: "...)
 	proto, host := []byte(nil), []byte(nil)
 	if x.trusted {
 		for i := range x.Fields {
@@ -124,9 +141,6 @@ func (s *Server) appendForwarded(b []byte, x *Exchange) []byte {
 	if len(host) > 0 {
 		b = append(append(b, "\r\nx-forwarded-host: "...), host...)
 	}
-	b = append(append(b, "\r\nx-request-id: "...), x.RequestID...)
-	b = append(b, "\r\ntraceparent: "...)
-	b = x.trace.appendTraceparent(b)
 	return append(b, "\r\n"...)
 }
 
@@ -289,7 +303,7 @@ func (s *Server) replyFields(x *Exchange, from []Field) []Field {
 		fields = append(fields, Field{Name: s.names.date, Value: s.date(time.Now()), id: fieldDate})
 	}
 	fields = append(fields, Field{Name: s.names.requestID, Value: x.RequestID})
-	fields = append(fields, s.names.node...)
+	fields = s.appendServed(fields, x, from)
 	if cors {
 		fields = x.appendCORS(fields)
 	}

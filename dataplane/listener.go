@@ -15,6 +15,7 @@ type Listener struct {
 	Name         string      // http, https or a name of the node's own, as routes say it
 	net.Listener             // accepts the connections; Serve closes it
 	TLS          *tls.Config // nil = plain
+	Link         bool        // for other gateways of the mesh, which TLS must verify, and not for clients
 }
 
 const (
@@ -53,6 +54,7 @@ func (s *Server) Serve(ctx context.Context, lns ...Listener) error {
 		for _, e := range u.endpoints {
 			e.pool.retire()
 		}
+		u.retireGates()
 	}
 	s.background.Wait()
 	return err
@@ -76,7 +78,7 @@ func (s *Server) accept(ln Listener) error {
 		default:
 			return err
 		}
-		client := &clientConn{Conn: c, server: s, listener: ln.Name, peer: peerOf(c), secure: ln.TLS != nil}
+		client := &clientConn{Conn: c, server: s, listener: ln.Name, peer: peerOf(c), secure: ln.TLS != nil, link: ln.Link}
 		if client.secure {
 			client.Conn = tls.Server(c, ln.TLS)
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/meshgw/meshgw/failover"
 	"github.com/meshgw/meshgw/routetable"
 )
 
@@ -16,6 +17,15 @@ func (s *Server) identify(x *Exchange) bool {
 	if x.trusted {
 		x.Client = s.behind(x)
 	}
+	s.trace(x)
+	if s.seen(x) {
+		return x.fail(refusal{code: ForwardLoop, detail: "The request has passed this node before."})
+	}
+	return true
+}
+
+// trace gives the request its ids: those it came with, or new ones.
+func (s *Server) trace(x *Exchange) {
 	x.RequestID, _ = find(x.Fields, fieldRequestID)
 	if !validRequestID(x.RequestID) {
 		x.RequestID = appendRequestID(x.scratch.id[:0], x.Start)
@@ -25,10 +35,6 @@ func (s *Server) identify(x *Exchange) bool {
 		parent = nil
 	}
 	x.trace = readTrace(parent)
-	if s.seen(x) {
-		return x.fail(refusal{code: ForwardLoop, detail: "The request has passed this node before."})
-	}
-	return true
 }
 
 // seen reports whether Via lists this node.
@@ -104,6 +110,7 @@ func (s *Server) match(x *Exchange) bool {
 		return x.fail(refusal{code: NoRoute, detail: "No route matches the request."})
 	}
 	x.rule, x.prefix = p.rules[hit.Rule.Index], hit.Prefix
+	x.priority = failover.Priority(x.rule.Priority)
 	return true
 }
 

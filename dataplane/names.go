@@ -10,6 +10,7 @@ import (
 type names struct {
 	date, requestID []byte
 	node            []Field // x-meshgw-node and -region
+	via             Field   // x-meshgw-via
 
 	stamp atomic.Pointer[dateStamp]
 }
@@ -22,6 +23,7 @@ type dateStamp struct {
 
 func (n *names) init(node, region string) {
 	n.date, n.requestID = []byte("date"), []byte("x-request-id")
+	n.via = Field{Name: []byte("x-meshgw-via"), Value: []byte(token(node))}
 	n.node = []Field{
 		{Name: []byte("x-meshgw-node"), Value: []byte(token(node))},
 		{Name: []byte("x-meshgw-region"), Value: []byte(token(region))},

@@ -39,6 +39,13 @@ func (a AccessLog) wants(failed bool, took time.Duration) bool {
 // observe tells of a request that has ended: it counts it and writes its line.
 func (s *Server) observe(x *Exchange, err error) {
 	took := time.Since(x.Start)
+	failed := err != nil || x.refused != nil || x.status >= 500
+	if s.cfg.AccessLog.wants(failed, took) {
+		s.writeLine(x, err, took)
+	}
+	if x.Link {
+		return // counted where it came in
+	}
 	series := s.metrics.unrouted
 	if x.rule != nil {
 		series = x.rule.own
@@ -58,17 +65,16 @@ func (s *Server) observe(x *Exchange, err error) {
 	if x.upstream > 0 {
 		series.upstreamDuration.Observe(x.upstream.Seconds())
 	}
-	failed := err != nil || x.refused != nil || x.status >= 500
-	if s.cfg.AccessLog.wants(failed, took) {
-		s.writeLine(x, err, took)
-	}
 }
 
 func (s *Server) writeLine(x *Exchange, err error, took time.Duration) {
 	line := s.log.Info().
 		Bytes("request_id", x.RequestID).Bytes("trace_id", x.trace.id[:]).
 		Str("node", s.cfg.Node).Str("region", s.cfg.Region)
-	if x.rule != nil {
+	switch {
+	case x.from != nil:
+		line.Bytes("route", x.from.route).Bytes("via", x.from.node)
+	case x.rule != nil:
 		line.Str("route", x.rule.Name)
 	}
 	if x.target != nil {
@@ -127,6 +133,8 @@ type metrics struct {
 	upstreamDuration *prometheus.HistogramVec
 	retries          prometheus.Counter
 	failovers        *prometheus.CounterVec
+	forwarded        *prometheus.CounterVec
+	shed             *prometheus.CounterVec
 	unrouted         *series
 }
 
@@ -149,8 +157,14 @@ func newMetrics(s *Server, reg prometheus.Registerer) *metrics {
 	m.failovers = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "meshgw_failover_requests_total", Help: "Requests sent to another region.",
 	}, []string{"upstream", "from", "to"})
+	m.forwarded = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "meshgw_forwarded_requests_total", Help: "Requests that gateways of another region sent on to here.",
+	}, []string{"upstream", "from"})
+	m.shed = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "meshgw_shed_total", Help: "Requests refused for want of room.",
+	}, []string{"priority", "reason"})
 	m.unrouted = m.series("", "", s.cfg.Region)
-	reg.MustRegister(m.requests, m.duration, m.upstreamDuration, m.retries, m.failovers,
+	reg.MustRegister(m.requests, m.duration, m.upstreamDuration, m.retries, m.failovers, m.forwarded, m.shed,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "meshgw_inflight_requests", Help: "Requests in flight.",
 		}, func() float64 { return float64(s.inflight.Load()) }),

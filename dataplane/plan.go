@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,8 +20,9 @@ import (
 // per table and swapped whole.
 type plan struct {
 	table     *routetable.Table
-	rules     []*liveRule // by Rule.Index
-	upstreams []*upstream // by Service.Index
+	rules     []*liveRule          // by Rule.Index
+	upstreams []*upstream          // by Service.Index
+	byName    map[string]*liveRule // one of each route's
 }
 
 // liveRule is a rule and where it leads.
@@ -44,8 +46,11 @@ type upstream struct {
 	*routetable.Service
 	endpoints []*endpoint
 	byState   map[*failover.Endpoint]*endpoint
-	near      *failover.Balancer // over this region's endpoints
-	far       *failover.Balancer // over the others', where they may be used directly; else nil
+	near      *failover.Balancer            // over this region's endpoints
+	far       map[string]*failover.Balancer // over those of other regions, where they are used directly
+	elsewhere []string                      // the other regions that have endpoints
+	division  atomic.Pointer[division]
+	linked    *liveRule // for requests that other gateways send on
 	shared    *upstreamState
 }
 
@@ -53,6 +58,12 @@ type upstream struct {
 type upstreamState struct {
 	pending atomic.Int64 // requests that wait for a connection
 	budget  *failover.RetryBudget
+	traffic traffic
+
+	dividing sync.Mutex // guards the rest
+	holds    map[string]failover.Hold
+	gates    map[string]*gates // by region
+	away     string            // where requests go instead of here; empty for nowhere
 }
 
 // endpoint is an address of an upstream and what belongs to it from table to
@@ -64,6 +75,8 @@ type endpoint struct {
 	tls     routetable.UpstreamTLS // as dialled
 	connect *atomic.Int64          // time to connect, ns
 	watched *watched
+	near    bool   // in this node's region
+	gateway string // the node, where it is a way to another region; else empty
 	broken  string // why it cannot be dialled; else empty
 }
 
@@ -74,7 +87,7 @@ func (s *Server) Publish(t *routetable.Table) {
 	s.publishing.Lock()
 	defer s.publishing.Unlock()
 	old := s.plan.Load()
-	p := &plan{table: t}
+	p := &plan{table: t, byName: map[string]*liveRule{}}
 	kept := map[*pool]bool{}
 	for _, service := range t.Services() {
 		u := s.upstream(service, old)
@@ -84,7 +97,8 @@ func (s *Server) Publish(t *routetable.Table) {
 		}
 	}
 	for _, r := range t.Rules() {
-		p.rules = append(p.rules, s.liveRule(r, p))
+		live := s.liveRule(r, p)
+		p.rules, p.byName[r.Name] = append(p.rules, live), live
 	}
 	s.plan.Store(p)
 	if old == nil {
@@ -95,6 +109,9 @@ func (s *Server) Publish(t *routetable.Table) {
 			if !kept[e.pool] {
 				e.pool.retire()
 			}
+		}
+		if t.Service(u.Name) == nil {
+			u.retireGates()
 		}
 	}
 }
@@ -150,7 +167,8 @@ func Unsupported(r *routetable.Rule) []string {
 
 // upstream makes service live, with what old has of it.
 func (s *Server) upstream(service *routetable.Service, old *plan) *upstream {
-	u := &upstream{Service: service, byState: map[*failover.Endpoint]*endpoint{}, shared: &upstreamState{budget: failover.NewRetryBudget(time.Now())}}
+	u := &upstream{Service: service, byState: map[*failover.Endpoint]*endpoint{}, elsewhere: otherRegions(service, s.cfg.Region)}
+	u.shared = &upstreamState{budget: failover.NewRetryBudget(time.Now()), gates: map[string]*gates{}}
 	before := map[string]*endpoint{}
 	if old != nil {
 		if was := old.table.Service(service.Name); was != nil {
@@ -161,7 +179,8 @@ func (s *Server) upstream(service *routetable.Service, old *plan) *upstream {
 			}
 		}
 	}
-	var near, far []failover.Candidate
+	var near []failover.Candidate
+	far := map[string][]failover.Candidate{}
 	for _, address := range service.Endpoints {
 		e := before[address.URL]
 		if e == nil || e.tls != service.TLS || e.address.Region != address.Region {
@@ -178,13 +197,19 @@ func (s *Server) upstream(service *routetable.Service, old *plan) *upstream {
 		case address.Region == "" || address.Region == s.cfg.Region:
 			near = append(near, candidate)
 		case service.Failover && service.Direct:
-			far = append(far, candidate)
+			far[address.Region] = append(far[address.Region], candidate)
 		}
 	}
 	u.near = failover.NewBalancer(policy(service.Balance), near)
-	if len(far) > 0 {
-		u.far = failover.NewBalancer(policy(service.Balance), far)
+	u.far = map[string]*failover.Balancer{}
+	for region, candidates := range far {
+		u.far[region] = failover.NewBalancer(policy(service.Balance), candidates)
 	}
+	u.linked = &liveRule{
+		Rule: &routetable.Rule{}, own: s.metrics.unrouted,
+		targets: []*liveTarget{{upstream: u, timeouts: u.Timeouts, series: s.seriesOf("", u)}},
+	}
+	s.divide(time.Now(), u)
 	return u
 }
 
@@ -225,6 +250,7 @@ func (s *Server) newEndpoint(u *upstream, address routetable.Address) *endpoint 
 		tls:     u.TLS,
 		connect: new(atomic.Int64),
 		watched: &watched{},
+		near:    address.Region == "" || address.Region == s.cfg.Region,
 	}
 	names := &resolver{host: address.Host, port: uint16(address.Port), look: s.cfg.Resolve, spawn: s.spawn}
 	var secure *tls.Config

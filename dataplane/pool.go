@@ -120,6 +120,7 @@ func (p *pool) get(now time.Time) *upstreamConn {
 // put keeps c for another exchange.
 func (p *pool) put(c *upstreamConn, now time.Time) {
 	c.idleSince = now
+	_ = c.SetReadDeadline(time.Time{}) // a passed one would make it look closed; a closed one is found so
 	p.mu.Lock()
 	keep := !p.retired && len(p.idle) < p.limit
 	if keep {

@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/netip"
 	"sync"
@@ -30,10 +31,9 @@ type Config struct {
 	// addresses, which are never dialled. nil = none is.
 	Control func(netip.AddrPort) bool
 
-	// Hear returns what the live nodes of a region say of an endpoint, as
-	// failover.View does; it decides who checks and what is out. nil = this
-	// node checks all and decides alone.
-	Hear func(now time.Time, upstream, url, region string, interval time.Duration) failover.Hearing
+	// Link returns how a link to another gateway is secured, by the gateway's
+	// name; the settings nil for a plain one. nil = there are no links.
+	Link func(node string) *tls.Config
 
 	// DrainFinish is how long requests in flight may take to end when Serve's
 	// context has ended; 0 = 30 s.
@@ -52,14 +52,16 @@ type Server struct {
 	log     zerolog.Logger
 	metrics *metrics
 	plan    atomic.Pointer[plan]
-	via     []byte // this node's entry in Via
+	mesh    atomic.Pointer[Mesh]
+	shed    atomic.Pointer[failover.Mix] // share of each priority to refuse; nil = none
+	via     []byte                       // this node's entry in Via
 	names   names
 
 	front      *fasthttp.Server
 	buffers    sync.Pool // *[]byte of readBuffer
 	fronts     sync.Pool // *h1
 	inflight   atomic.Int64
-	requests   atomic.Uint64
+	requests   [failover.Priorities]atomic.Uint64
 	draining   atomic.Bool
 	publishing sync.Mutex
 	background sync.WaitGroup
@@ -90,6 +92,7 @@ func New(cfg Config, log zerolog.Logger, reg prometheus.Registerer) *Server {
 	s.front = s.newFront()
 	s.upstreams.open = map[*upstreamConn]struct{}{}
 	s.clients.init(cfg.MaxConns, cfg.MaxConnsPerIP)
+	s.mesh.Store(alone(cfg))
 	empty, _ := routetable.Compile(&routetable.Spec{}) // nothing in it to be wrong
 	s.Publish(empty)
 	return s
@@ -112,13 +115,19 @@ func (s *Server) SetDraining(on bool) { s.draining.Store(on) }
 
 // Load is what a Server has to do.
 type Load struct {
-	Inflight int    // requests
-	Requests uint64 // begun since the start
+	Inflight int                         // requests
+	Requests uint64                      // begun since the start
+	Arrived  [failover.Priorities]uint64 // the same by priority; those that match nothing are normal
 }
 
 // Load returns the present load.
 func (s *Server) Load() Load {
-	return Load{Inflight: int(s.inflight.Load()), Requests: s.requests.Load()}
+	l := Load{Inflight: int(s.inflight.Load())}
+	for p := range s.requests {
+		l.Arrived[p] = s.requests[p].Load()
+		l.Requests += l.Arrived[p]
+	}
+	return l
 }
 
 // UpstreamStatus is the state of one endpoint of an upstream.
@@ -159,7 +168,9 @@ func (s *Server) Upstreams() []UpstreamStatus {
 // is; the front's Send ends in finish.
 func (s *Server) handle(x *Exchange) {
 	s.begin()
-	if s.identify(x) && s.match(x) && s.admit(x) && s.forward(x) {
+	entered := s.enter(x)
+	s.requests[x.priority].Add(1)
+	if entered && s.forward(x) {
 		s.answer(x)
 		return
 	}
@@ -169,7 +180,6 @@ func (s *Server) handle(x *Exchange) {
 // begin counts a request that finish will end.
 func (s *Server) begin() {
 	s.inflight.Add(1)
-	s.requests.Add(1)
 }
 
 // spawn runs f in the background; Serve waits for it.

@@ -61,10 +61,7 @@ func (s *Server) watchUpstream(now time.Time, u *upstream, sweep, judge bool) {
 	if judge {
 		u.near.EjectOutliers(now, u.MaxEjectedPercent)
 	}
-	need := failover.NeedNone
-	if health, _ := u.near.Health(); health == 0 {
-		need = failover.NeedUrgent
-	}
+	d := s.divide(now, u)
 	for _, e := range u.endpoints {
 		if e.broken != "" || e.address.Weight == 0 {
 			continue
@@ -73,6 +70,28 @@ func (s *Server) watchUpstream(now time.Time, u *upstream, sweep, judge bool) {
 			e.pool.sweep(now)
 		}
 		s.heed(now, u, e)
+		if (e.near || u.Direct) && e.state.TryDue(now, d.need(e.state.Region())) {
+			s.tryOut(u, e)
+		}
+		s.tell(now, u, e)
+	}
+	s.watchGates(now, u, d, sweep)
+}
+
+// watchGates looks after the gateways to an upstream elsewhere.
+func (s *Server) watchGates(now time.Time, u *upstream, d *division, sweep bool) {
+	gateways, balancers := u.allGates()
+	for _, b := range balancers {
+		b.Suspect(now)
+	}
+	for _, e := range gateways {
+		if sweep {
+			e.pool.sweep(now)
+		}
+		need := failover.NeedNone
+		if d.split.Dark {
+			need = failover.NeedUrgent
+		}
 		if e.state.TryDue(now, need) {
 			s.tryOut(u, e)
 		}
@@ -80,18 +99,30 @@ func (s *Server) watchUpstream(now time.Time, u *upstream, sweep, judge bool) {
 	}
 }
 
+// need is how badly an endpoint in a region has to be tried.
+func (d *division) need(region string) failover.Need {
+	if d.split.Dark {
+		return failover.NeedUrgent
+	}
+	for i := range d.ways {
+		if d.ways[i].region == region && d.split.Held[i] {
+			return failover.NeedHeld
+		}
+	}
+	return failover.NeedNone
+}
+
 // heed runs the endpoint's check, if it is due and this node's, and acts on
 // what the region says.
 func (s *Server) heed(now time.Time, u *upstream, e *endpoint) {
-	var interval time.Duration
-	if u.Check != nil {
-		interval = time.Duration(u.Check.Interval)
-	}
 	e.watched.mu.Lock()
-	check, checking := e.watched.check, e.watched.checking
-	hearing := s.hear(now, u, e, check, interval)
-	due := u.Check != nil && !checking && check.Due(now) && hearing.Assigned()
-	e.watched.checking = checking || due
+	hearing := s.hear(now, u, e, e.watched.check, u.checkInterval())
+	assigned := u.Check != nil && hearing.Assigned()
+	if !assigned {
+		e.watched.check = failover.Check{} // what it found is for others to say now
+	}
+	due := assigned && !e.watched.checking && e.watched.check.Due(now)
+	e.watched.checking = e.watched.checking || due
 	e.watched.mu.Unlock()
 	e.state.Heed(now, hearing.Decide(e.state.Novice()))
 	if due {
@@ -99,18 +130,12 @@ func (s *Server) heed(now time.Time, u *upstream, e *endpoint) {
 	}
 }
 
-// hear asks what the region's nodes say of e; without a mesh, it is this node's
-// own word.
-func (s *Server) hear(now time.Time, u *upstream, e *endpoint, check failover.Check, interval time.Duration) failover.Hearing {
-	if s.cfg.Hear != nil {
-		return s.cfg.Hear(now, u.Name, e.address.URL, e.state.Region(), interval)
+// checkInterval is the time between two checks of an endpoint; 0 without checks.
+func (u *upstream) checkInterval() time.Duration {
+	if u.Check == nil {
+		return 0
 	}
-	const self = "self"
-	return failover.Hearing{
-		Self:      self,
-		Witnesses: []failover.Witness{{ID: self, Check: check.Verdict, Reason: check.Failure}},
-		Checkers:  []string{self},
-	}
+	return time.Duration(u.Check.Interval)
 }
 
 // check does one active check.

@@ -28,6 +28,7 @@ import (
 const (
 	nodesState  = "nodes"
 	routesState = "routes"
+	healthState = "health"
 )
 
 // Node is one gateway of the mesh.
@@ -41,6 +42,7 @@ type Node struct {
 	dir      *dataDir
 	identity identity
 	roster   *roster.Roster
+	health   *health
 	routes   *routes
 	mesh     *gossip.Mesh
 	plane    *dataplane.Server
@@ -104,12 +106,13 @@ func (n *Node) open() (err error) {
 		return err
 	}
 	n.roster = roster.New(n.identity.ID, n.identity.Incarnation)
+	n.health = newHealth(n.identity.ID, n.identity.Incarnation, n.cfg.Node.Region)
 	if n.routes, err = openRoutes(n.cfg, n.world, n.dir, n.log); err != nil {
 		return err
 	}
 	n.registry = prometheus.NewRegistry()
 	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), (*collector)(n))
-	if n.mesh, err = gossip.New(n.gossipConfig(), map[string]gossip.State{nodesState: n.roster, routesState: &n.routes.store}, n.log); err != nil {
+	if n.mesh, err = gossip.New(n.gossipConfig(), map[string]gossip.State{nodesState: n.roster, routesState: &n.routes.store, healthState: n.health}, n.log); err != nil {
 		return err
 	}
 	if n.cfg.AdminTokensFile != "" {
@@ -227,6 +230,7 @@ func (n *Node) serve(ctx context.Context) error {
 	})
 	group.Go(func() error { n.routes.follow(restCtx, n); return nil })
 	group.Go(func() error { n.tellLoad(restCtx); return nil })
+	group.Go(func() error { n.followHealth(restCtx); return nil })
 	group.Go(func() error { n.rememberPeers(restCtx); return nil })
 	group.Go(func() error { n.warnIsolated(restCtx); return nil })
 	group.Go(func() error {

@@ -74,6 +74,7 @@ func (n *Node) memberChanged(m gossip.Member, change gossip.Change) {
 	for _, node := range n.roster.Nodes() {
 		if node.Name == m.Name {
 			n.roster.Forget(node.ID)
+			n.health.forget(node.ID)
 		}
 	}
 }

@@ -1,0 +1,137 @@
+package dataplane
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/meshgw/meshgw/failover"
+	"github.com/meshgw/meshgw/routetable"
+)
+
+// gates are the gateway nodes of another region, as ways to an upstream there.
+// To the balancer a gateway is an endpoint like others: with a breaker, latency
+// and connections of its own, for each upstream, so that a slow one does not
+// stand for all.
+type gates struct {
+	names    []string
+	weights  []int
+	balancer *failover.Balancer
+	byState  map[*failover.Endpoint]*endpoint
+}
+
+// gateways returns the ways to u in a region through its nodes, and what those
+// offer. u.shared.dividing is held.
+func (s *Server) gateways(now time.Time, u *upstream, mesh *Mesh, region string) (*failover.Balancer, map[*failover.Endpoint]*endpoint, failover.Access, float64) {
+	var names []string
+	var offers []failover.Gateway
+	peers, all := mesh.View.Gateways(u.Name, region)
+	for i, p := range peers {
+		if s.cfg.Link != nil && mesh.Links[p.ID] != "" {
+			names, offers = append(names, p.ID), append(offers, all[i])
+		}
+	}
+	g := u.shared.gates[region]
+	if weights := failover.GatewayWeights(offers); g == nil || !slices.Equal(g.names, names) || !slices.Equal(g.weights, weights) || g.moved(mesh) {
+		g = s.newGates(now, u, g, mesh, region, names, weights)
+		u.shared.gates[region] = g
+	}
+	access, room := failover.AccessOf(offers), 0.0
+	for _, offer := range offers {
+		room += offer.Room
+	}
+	if health, _ := g.balancer.Health(); health == 0 {
+		access = failover.NoAccess // none of them answers
+	}
+	return g.balancer, g.byState, access, room
+}
+
+// moved reports whether a gateway is reached elsewhere now.
+func (g *gates) moved(mesh *Mesh) bool {
+	for _, e := range g.byState {
+		if mesh.Links[e.gateway] != e.address.HostPort {
+			return true
+		}
+	}
+	return false
+}
+
+// newGates makes gates over those of old that stay.
+func (s *Server) newGates(now time.Time, u *upstream, old *gates, mesh *Mesh, region string, names []string, weights []int) *gates {
+	g := &gates{names: names, weights: weights, byState: map[*failover.Endpoint]*endpoint{}}
+	before := map[string]*endpoint{}
+	if old != nil {
+		for _, e := range old.byState {
+			before[e.gateway] = e
+		}
+	}
+	var candidates []failover.Candidate
+	for i, name := range names {
+		e := before[name]
+		if e == nil || e.address.HostPort != mesh.Links[name] {
+			e = s.newGateway(now, u, name, mesh.Links[name], region)
+		} else {
+			delete(before, name)
+		}
+		e.pool.resize(u.MaxConnections * max(1, len(u.endpoints)))
+		g.byState[e.state] = e
+		candidates = append(candidates, failover.Candidate{Endpoint: e.state, Weight: weights[i]})
+	}
+	for _, gone := range before {
+		gone.pool.retire()
+	}
+	g.balancer = failover.NewBalancer(failover.LeastRequest, candidates)
+	return g
+}
+
+func (s *Server) newGateway(now time.Time, u *upstream, name, addr, region string) *endpoint {
+	url := "mesh://" + name
+	e := &endpoint{
+		state: failover.NewEndpoint(now, url, region), gateway: name,
+		address: routetable.Address{URL: url, HostPort: addr, Region: region, Weight: 1},
+		connect: new(atomic.Int64), watched: &watched{},
+	}
+	e.connect.Store(int64(u.Timeouts.Connect))
+	e.pool = &pool{pending: &u.shared.pending}
+	secure := s.cfg.Link(name)
+	e.pool.dial = func(ctx context.Context) (net.Conn, error) {
+		ctx, cancel := withTimeout(ctx, time.Duration(e.connect.Load()))
+		defer cancel()
+		c, err := s.cfg.Dial(ctx, "tcp", addr)
+		if err != nil || secure == nil {
+			return c, err
+		}
+		t := tls.Client(c, secure)
+		if err := t.HandshakeContext(ctx); err != nil {
+			_ = c.Close()
+			return nil, err
+		}
+		return t, nil
+	}
+	return e
+}
+
+// allGates returns the gateways that are known as ways to u, and the balancers
+// over them.
+func (u *upstream) allGates() (endpoints []*endpoint, balancers []*failover.Balancer) {
+	u.shared.dividing.Lock()
+	defer u.shared.dividing.Unlock()
+	for _, g := range u.shared.gates {
+		balancers = append(balancers, g.balancer)
+		for _, e := range g.byState {
+			endpoints = append(endpoints, e)
+		}
+	}
+	return endpoints, balancers
+}
+
+// retireGates closes the connections to gateways that are idle, and keeps none.
+func (u *upstream) retireGates() {
+	gateways, _ := u.allGates()
+	for _, e := range gateways {
+		e.pool.retire()
+	}
+}

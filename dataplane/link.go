@@ -1,0 +1,239 @@
+package dataplane
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/meshgw/meshgw/failover"
+)
+
+// The mesh link carries a request to a gateway of another region as it shall
+// reach the endpoint, plus one field that says what was decided about it:
+//
+//	x-meshgw-link: hop=1;node=eu-1;region=eu;upstream=orders;route=r;version=12;priority=normal;attempt=2;deadline=2950;client=192.0.2.1
+//
+// deadline is in milliseconds from when it is read, since clocks differ. What a
+// newer node adds is passed over. The field counts on link listeners only; from
+// anybody else it is dropped like all that begins with x-meshgw-.
+const linkName = "x-meshgw-link"
+
+// link is what a gateway says of a request that it sends on. Its bytes die with
+// the exchange.
+type link struct {
+	hop          int // how many gateways sent it on
+	node, region []byte
+	upstream     []byte
+	route        []byte
+	version      uint64 // of the sender's table
+	priority     failover.Priority
+	attempt      int
+	deadline     time.Duration // 0 = none
+	client       netip.Addr
+}
+
+var errLink = errors.New("malformed link field")
+
+// maxDeadline bounds what is believed, so that it cannot overflow.
+const maxDeadline = 24 * time.Hour
+
+// append appends the field's value.
+func (l *link) append(b []byte) []byte {
+	b = strconv.AppendInt(append(b, "hop="...), int64(l.hop), 10)
+	b = append(append(b, ";node="...), l.node...)
+	b = append(append(b, ";region="...), l.region...)
+	b = append(append(b, ";upstream="...), l.upstream...)
+	b = append(append(b, ";route="...), l.route...)
+	b = strconv.AppendUint(append(b, ";version="...), l.version, 10)
+	b = append(append(b, ";priority="...), l.priority.String()...)
+	b = strconv.AppendInt(append(b, ";attempt="...), int64(l.attempt), 10)
+	if l.deadline > 0 {
+		b = strconv.AppendInt(append(b, ";deadline="...), max(1, l.deadline.Milliseconds()), 10)
+	}
+	if l.client.IsValid() {
+		b = l.client.AppendTo(append(b, ";client="...))
+	}
+	return b
+}
+
+// parseLink reads the field's value. Hop, node, region and upstream must be there.
+func parseLink(value []byte) (link, error) {
+	l := link{priority: failover.Normal}
+	for part := range bytes.SplitSeq(value, []byte{';'}) {
+		key, text := cutByte(part, '=')
+		if err := l.set(string(key), text); err != nil {
+			return link{}, err
+		}
+	}
+	if l.hop < 1 || len(l.node) == 0 || len(l.region) == 0 || len(l.upstream) == 0 {
+		return link{}, errLink
+	}
+	return l, nil
+}
+
+func (l *link) set(key string, text []byte) (err error) {
+	number := func(most int64) int64 {
+		n, bad := parseLength(text)
+		if bad != nil || n > most {
+			err = errLink
+		}
+		return n
+	}
+	switch key {
+	case "hop":
+		l.hop = int(number(1 << 10))
+	case "node":
+		l.node = text
+	case "region":
+		l.region = text
+	case "upstream":
+		l.upstream = text
+	case "route":
+		l.route = text
+	case "version":
+		l.version = uint64(number(1 << 62))
+	case "attempt":
+		l.attempt = int(number(1 << 10))
+	case "deadline":
+		l.deadline = time.Duration(number(maxDeadline.Milliseconds())) * time.Millisecond
+	case "priority":
+		l.priority, err = failover.ParsePriority(string(text))
+	case "client":
+		l.client, err = netip.ParseAddr(string(text))
+	}
+	if err != nil {
+		return errLink
+	}
+	return nil
+}
+
+// appendLink appends the field that says to gateway e what was decided about x.
+func (s *Server) appendLink(b []byte, x *Exchange) []byte {
+	l := link{
+		hop: 1, node: s.names.node[0].Value, region: s.names.node[1].Value,
+		upstream: []byte(x.target.upstream.Name), route: []byte(x.rule.Name), version: s.plan.Load().table.Version(),
+		priority: x.priority, attempt: x.attempts, client: x.Client,
+	}
+	if !x.deadline.IsZero() {
+		l.deadline = time.Until(x.deadline)
+	}
+	b = append(append(b, linkName...), ": "...)
+	return append(l.append(b), "\r\n"...)
+}
+
+// enter takes a request in: from a client, or from another gateway.
+func (s *Server) enter(x *Exchange) bool {
+	if x.Link {
+		return s.identifyLinked(x) && s.matchLinked(x) && s.hasCapacity(x)
+	}
+	return s.identify(x) && s.match(x) && s.admit(x)
+}
+
+// identifyLinked reads what another gateway says of a request. On a link with
+// certificates it can only speak for the node that its own is for.
+func (s *Server) identifyLinked(x *Exchange) bool {
+	s.trace(x)
+	x.Client = x.Peer
+	value, count := x.fieldsNamed(linkName)
+	l, err := parseLink(value)
+	switch {
+	case count != 1 || err != nil:
+		return x.fail(refusal{code: BadRequest, detail: "The mesh link carries only what gateways send on.", close: true})
+	case !x.speaksFor(l.node):
+		return x.fail(refusal{code: Denied, detail: "The link's certificate is for another node.", close: true})
+	case l.hop > 1 || s.seen(x):
+		return x.fail(refusal{code: ForwardLoop, detail: "The request was sent on before."})
+	}
+	x.scratch.from = l
+	x.from, x.priority = &x.scratch.from, l.priority
+	if l.client.IsValid() {
+		x.Client = l.client
+	}
+	return true
+}
+
+// speaksFor reports whether the link's other end is node: by its certificate, or,
+// on a plain link, because it says so.
+func (x *Exchange) speaksFor(node []byte) bool {
+	return x.Certificate == nil || x.Certificate.VerifyHostname(string(node)) == nil
+}
+
+// fieldsNamed returns the first field named name, and how many there are.
+func (x *Exchange) fieldsNamed(name string) (value []byte, count int) {
+	for i := range x.Fields {
+		if equalFold(x.Fields[i].Name, name) {
+			if count++; count == 1 {
+				value = x.Fields[i].Value
+			}
+		}
+	}
+	return value, count
+}
+
+// matchLinked finds the upstream, and the timeouts of the route if that is known
+// here. All else was decided where the request came in.
+func (s *Server) matchLinked(x *Exchange) bool {
+	p := s.plan.Load()
+	service := p.table.Service(string(x.from.upstream))
+	if service == nil {
+		return x.fail(refusal{code: NoHealthyUpstream, detail: "This gateway does not know the upstream."})
+	}
+	u := p.upstreams[service.Index]
+	x.rule, x.target = u.linked, u.linked.targets[0]
+	if rule := p.byName[string(x.from.route)]; rule != nil {
+		for _, target := range rule.targets {
+			if target.upstream == u {
+				x.target = target
+			}
+		}
+	}
+	s.metrics.forwarded.WithLabelValues(u.Name, string(x.from.region)).Inc()
+	return true
+}
+
+// ownRefusal returns what a gateway's answer means if it is the gateway's own
+// and nothing was done for the request; NoError otherwise.
+func (x *Exchange) ownRefusal() Code {
+	if x.endpoint.gateway == "" || x.answer.status != 503 {
+		return NoError
+	}
+	for i := range x.answer.fields {
+		if f := &x.answer.fields[i]; equalFold(f.Name, "x-meshgw-error") {
+			for _, code := range []Code{Overloaded, NoHealthyUpstream, CircuitOpen, PendingFull} {
+				if string(f.Value) == code.String() {
+					return code
+				}
+			}
+		}
+	}
+	return NoError
+}
+
+// shownBy returns the certificate that the other end of a link has shown, and
+// that was verified; nil on a plain link.
+func shownBy(c *tls.Conn) *x509.Certificate {
+	if chain := c.ConnectionState().PeerCertificates; len(chain) > 0 {
+		return chain[0]
+	}
+	return nil
+}
+
+// appendServed appends who answered: this node, or a gateway that it was sent on
+// to, as that one says, and then which node took it in.
+func (s *Server) appendServed(fields []Field, x *Exchange, from []Field) []Field {
+	if x.endpoint == nil || x.endpoint.gateway == "" || x.refused != nil {
+		return append(fields, s.names.node...)
+	}
+	for i := range from {
+		for _, name := range []string{"x-meshgw-node", "x-meshgw-region", "x-meshgw-error"} {
+			if equalFold(from[i].Name, name) {
+				fields = append(fields, from[i])
+			}
+		}
+	}
+	return append(fields, s.names.via)
+}

@@ -1,0 +1,38 @@
+package dataplane
+
+import (
+	"time"
+
+	"github.com/meshgw/meshgw/failover"
+)
+
+// Mesh is what a node knows of the others at one moment. It never changes.
+type Mesh struct {
+	View      *failover.View           // nodes go by their names
+	RoundTrip map[string]time.Duration // to the nearest node of another region
+	Links     map[string]string        // host:port of a node's mesh link, where it has one
+}
+
+// SetMesh tells what is known of the other nodes from now on. Until it is called
+// the Server is alone: it checks all endpoints and decides by itself.
+func (s *Server) SetMesh(m *Mesh) { s.mesh.Store(m) }
+
+// alone is the mesh of a node that knows nobody.
+func alone(cfg Config) *Mesh {
+	return &Mesh{View: failover.NewView(failover.Peer{ID: cfg.Node, Region: cfg.Region, Ready: true}, nil)}
+}
+
+// hear asks what the region's nodes say of e. This node's own check is taken from
+// where it is newest.
+func (s *Server) hear(now time.Time, u *upstream, e *endpoint, check failover.Check, interval time.Duration) failover.Hearing {
+	h := s.mesh.Load().View.Hear(now, u.Name, e.address.URL, e.state.Region(), interval)
+	for i := range h.Witnesses {
+		if w := &h.Witnesses[i]; w.ID == h.Self {
+			w.Check = check.Verdict
+			if !w.Open {
+				w.Reason = check.Failure
+			}
+		}
+	}
+	return h
+}

@@ -1,0 +1,235 @@
+package dataplane
+
+import (
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/meshgw/meshgw/failover"
+	"github.com/meshgw/meshgw/routetable"
+)
+
+// division is how the requests for an upstream are divided among regions. It is
+// made anew ten times a second and never changes.
+type division struct {
+	made   time.Time
+	ways   []way // in the order of failover, this node's region first
+	split  failover.Split
+	refuse failover.Mix // share of each priority that nobody has room for
+}
+
+// way is how a region is reached.
+type way struct {
+	region   string
+	open     bool               // it is well, and in good order
+	balancer *failover.Balancer // over its endpoints or its gateways
+	byState  map[*failover.Endpoint]*endpoint
+}
+
+// overtaken is the age from when a division that leads nowhere is made anew for
+// a request, rather than at the next tick.
+const overtaken = 10 * time.Millisecond
+
+// divide makes the division of u anew.
+func (s *Server) divide(now time.Time, u *upstream) *division {
+	u.shared.dividing.Lock()
+	defer u.shared.dividing.Unlock()
+	if d := u.division.Load(); d != nil && now.Sub(d.made) < overtaken {
+		return d // another did it meanwhile
+	}
+	mesh, rates := s.mesh.Load(), u.shared.traffic.measure(now, u.usedSlots())
+	d := &division{made: now}
+	var regions []failover.Region
+	for _, name := range u.order(s.cfg.Region, mesh) {
+		w, r := s.way(now, u, mesh, name)
+		w.open = r.Access == failover.FullAccess && r.Health > 0 && r.Room > 0
+		d.ways, regions = append(d.ways, w), append(regions, r)
+	}
+	d.split, u.shared.holds = failover.Divide(now, mesh.View.Demand(u.Name, rates.demand()), regions, u.shared.holds)
+	if !d.split.Dark { // else endpoints that are being probed may take one
+		d.refuse = failover.Refuse(d.split.Refused, rates.own)
+	}
+	u.division.Store(d)
+	s.tellDivision(u, d.away())
+	return d
+}
+
+// order returns the regions that u's requests may go to, home first.
+func (u *upstream) order(home string, mesh *Mesh) []string {
+	if !u.Failover {
+		return []string{home}
+	}
+	return failover.Order(home, u.Regions, u.elsewhere, mesh.RoundTrip)
+}
+
+// way finds out how a region is and how it is reached.
+func (s *Server) way(now time.Time, u *upstream, mesh *Mesh, name string) (way, failover.Region) {
+	r := mesh.View.Region(u.Name, name, u.Direct)
+	w := way{region: name, byState: u.byState}
+	switch {
+	case name == s.cfg.Region:
+		w.balancer = u.near
+		r.Health, r.Unchecked = w.balancer.Health()
+	case u.Direct:
+		if w.balancer = u.far[name]; w.balancer != nil {
+			r.Health, r.Unchecked = w.balancer.Health()
+		}
+	default:
+		var access failover.Access
+		w.balancer, w.byState, access, r.Room = s.gateways(now, u, mesh, name)
+		r.Access = access
+		r.Health, r.Unchecked = s.hearsay(now, u, name)
+	}
+	return w, r
+}
+
+// hearsay is the health of an upstream in a region by what the nodes there say.
+func (s *Server) hearsay(now time.Time, u *upstream, region string) (health, unchecked float64) {
+	var weights []int
+	var decisions []failover.Decision
+	for _, e := range u.endpoints {
+		if e.address.Region != region {
+			continue
+		}
+		heard := s.mesh.Load().View.Hear(now, u.Name, e.address.URL, region, u.checkInterval())
+		weights, decisions = append(weights, e.address.Weight), append(decisions, heard.Decide(true))
+	}
+	return failover.HealthOf(weights, decisions)
+}
+
+// tellDivision logs where an upstream's requests begin and cease to leave the
+// region.
+func (s *Server) tellDivision(u *upstream, after string) {
+	before := u.shared.away
+	u.shared.away = after
+	switch {
+	case before == after:
+	case after != "":
+		s.log.Warn().Str("upstream", u.Name).Str("from", s.cfg.Region).Str("to", after).Msg("failover began")
+	default:
+		s.log.Info().Str("upstream", u.Name).Str("from", s.cfg.Region).Str("to", before).Msg("failover ended")
+	}
+}
+
+// away is the first other region that gets requests; empty for none.
+func (d *division) away() string {
+	for i, share := range d.split.Shares {
+		if i > 0 && share > 0 {
+			return d.ways[i].region
+		}
+	}
+	return ""
+}
+
+// share is what the i-th way gets of this node's requests.
+func (d *division) share(i int) float64 {
+	if i < len(d.split.Shares) {
+		return d.split.Shares[i]
+	}
+	return 0
+}
+
+// pick chooses an endpoint that was not tried, or a gateway on the way to one. A
+// request that another gateway sent on stays in this region.
+func (s *Server) pick(x *Exchange) (*endpoint, error) {
+	u, key := x.target.upstream, x.key()
+	if x.from != nil {
+		state, err := u.near.Pick(time.Now(), key, x.scratch.tried)
+		return u.byState[state], err
+	}
+	for range 2 {
+		now, d := time.Now(), u.division.Load()
+		if e := d.pick(now, key, x.scratch.tried); e != nil {
+			return e, nil
+		}
+		if now.Sub(d.made) < overtaken {
+			break
+		}
+		s.divide(now, u)
+	}
+	return nil, failover.ErrExhausted
+}
+
+// pick chooses in the region that the division draws, else in another that gets
+// requests; where none does, in this node's own, for what is being probed there.
+func (d *division) pick(now time.Time, key uint64, tried []*failover.Endpoint) *endpoint {
+	drawn := d.split.Choose(rand.Uint64())
+	if drawn >= 0 {
+		if e := d.ways[drawn].pick(now, key, tried); e != nil {
+			return e
+		}
+	}
+	for i := range d.ways {
+		if i == drawn || d.share(i) == 0 && (i > 0 || !d.split.Dark) {
+			continue
+		}
+		if e := d.ways[i].pick(now, key, tried); e != nil {
+			return e
+		}
+	}
+	return nil
+}
+
+func (w *way) pick(now time.Time, key uint64, tried []*failover.Endpoint) *endpoint {
+	if w.balancer == nil {
+		return nil
+	}
+	state, err := w.balancer.Pick(now, key, tried)
+	if err != nil {
+		return nil
+	}
+	return w.byState[state]
+}
+
+// elsewhere chooses in another region that is well, for a last try that would
+// otherwise go to an endpoint which has just failed others too.
+func (d *division) elsewhere(now time.Time, key uint64, tried []*failover.Endpoint) *endpoint {
+	for i := 1; i < len(d.ways); i++ {
+		if !d.ways[i].open {
+			continue
+		}
+		if e := d.ways[i].pick(now, key, tried); e != nil {
+			return e
+		}
+	}
+	return nil
+}
+
+// pickAgain chooses for another try. The last one leaves the region rather than
+// go to an endpoint that has just failed others too, where another region is
+// well.
+func (s *Server) pickAgain(x *Exchange) (*endpoint, error) {
+	e, err := s.pick(x)
+	u := x.target.upstream
+	if err != nil || x.from != nil || x.attempts+1 < u.Attempts || !e.near || !e.failing() {
+		return e, err
+	}
+	if other := u.division.Load().elsewhere(time.Now(), x.key(), x.scratch.tried); other != nil {
+		return other, nil
+	}
+	return e, nil
+}
+
+// failing reports whether the latest requests to e failed, with its breaker still
+// closed.
+func (e *endpoint) failing() bool {
+	b := e.state.Breaker()
+	return b.Failures > 0 && b.OpenedAt.IsZero()
+}
+
+// hasRoom reports whether a request may go on, where all regions together cannot
+// take what is asked for: the lowest priorities stay behind first.
+func (d *division) hasRoom(p failover.Priority) bool {
+	return d.refuse[p] == 0 || rand.Float64() >= d.refuse[p]
+}
+
+// otherRegions lists the regions of a service's endpoints other than home.
+func otherRegions(service *routetable.Service, home string) []string {
+	var regions []string
+	for _, address := range service.Endpoints {
+		if address.Region != "" && address.Region != home && !slices.Contains(regions, address.Region) {
+			regions = append(regions, address.Region)
+		}
+	}
+	return regions
+}

@@ -1,0 +1,146 @@
+package node
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/meshgw/meshgw/crdt"
+	"github.com/meshgw/meshgw/failover"
+)
+
+// Each node writes two keys: verdicts change seldom and are told at once, loads
+// change all the time and are told every second.
+const (
+	verdictsOf = "verdicts/"
+	loadsOf    = "loads/"
+)
+
+// health is what every node has told of the endpoints and of its room for them:
+// a gossip.State. What dead incarnations told is left out by failover.View.
+type health struct {
+	self        string
+	incarnation uint32
+	region      string
+	words       *crdt.Map
+
+	mu   sync.Mutex // guards said
+	said map[string]saying
+}
+
+// saying is what one node has told, by its id.
+type saying struct {
+	verdicts failover.Verdicts
+	loads    failover.Loads
+	heard    time.Time // when the loads last came
+}
+
+// newHealth returns the state of the node with the given id, which holds nothing
+// yet.
+func newHealth(self string, incarnation uint32, region string) *health {
+	bounds := crdt.Bounds{Entries: 2 * 4096, Graves: 10_000, Key: 80, Value: 1 << 20}
+	return &health{
+		self: self, incarnation: incarnation, region: region,
+		words: crdt.NewMap(bounds, checkSaying),
+		said:  map[string]saying{},
+	}
+}
+
+// checkSaying refuses what cannot be read. Keys of a newer version pass unread.
+func checkSaying(key string, value []byte) (err error) {
+	switch {
+	case strings.HasPrefix(key, verdictsOf):
+		_, err = failover.DecodeVerdicts(value)
+	case strings.HasPrefix(key, loadsOf):
+		_, err = failover.DecodeLoads(value)
+	}
+	return err
+}
+
+// tellVerdicts replaces what this node says of endpoints, and reports whether
+// that is news.
+func (h *health) tellVerdicts(verdicts []failover.Verdict) (news bool) {
+	key := verdictsOf + h.self
+	value := failover.AppendVerdicts(nil, failover.Verdicts{Incarnation: h.incarnation, Region: h.region, Verdicts: verdicts})
+	// The incarnation is the upper half of the version, so that a restart
+	// outbids everything said before it.
+	news = h.words.Put(key, uint64(h.incarnation)<<32, value)
+	if news {
+		h.take(time.Time{}, key)
+	}
+	return news
+}
+
+// tellLoads replaces what this node says of its room. It is news even if it is
+// the same as before: a node that does not say it is taken for silent.
+func (h *health) tellLoads(now time.Time, loads []failover.Load) {
+	key := loadsOf + h.self
+	value := failover.AppendLoads(nil, failover.Loads{Incarnation: h.incarnation, Region: h.region, Loads: loads})
+	h.words.Put(key, max(uint64(h.incarnation)<<32, h.words.Version(key)), value)
+	h.take(now, key)
+}
+
+// forget drops what the node with the given id said, everywhere, until it speaks
+// again.
+func (h *health) forget(id string) {
+	for _, key := range []string{verdictsOf + id, loadsOf + id} {
+		h.words.Forget(key)
+		h.take(time.Time{}, key)
+	}
+}
+
+// of returns what the node with the given id has said.
+func (h *health) of(id string) saying {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.said[id]
+}
+
+// take reads what now stands under key.
+func (h *health) take(now time.Time, key string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	value, _ := h.words.Get(key) // what is gone reads as nothing said
+	if id, ok := strings.CutPrefix(key, verdictsOf); ok {
+		said := h.said[id]
+		said.verdicts, _ = failover.DecodeVerdicts(value) // was checked when it came
+		h.keep(id, said)
+	} else if id, ok := strings.CutPrefix(key, loadsOf); ok {
+		said := h.said[id]
+		said.loads, _ = failover.DecodeLoads(value)
+		said.heard = now
+		h.keep(id, said)
+	}
+}
+
+// keep stores what a node said, unless that is nothing, h.mu held.
+func (h *health) keep(id string, said saying) {
+	if said.verdicts.Incarnation == 0 && said.loads.Incarnation == 0 {
+		delete(h.said, id)
+		return
+	}
+	h.said[id] = said
+}
+
+// Digest implements gossip.State.
+func (h *health) Digest() []byte { return h.words.Digest() }
+
+// Delta implements gossip.State.
+func (h *health) Delta(digest []byte) ([]byte, error) { return h.words.Delta(digest) }
+
+// Changes implements gossip.State.
+func (h *health) Changes(limit int) (data []byte, oversized bool) { return h.words.Changes(limit) }
+
+// Merge implements gossip.State.
+func (h *health) Merge(data []byte) error {
+	changed, err := h.words.Merge(data)
+	if err != nil {
+		return fmt.Errorf("merge health: %w", err)
+	}
+	now := time.Now()
+	for _, key := range changed {
+		h.take(now, key)
+	}
+	return nil
+}

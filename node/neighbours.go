@@ -1,0 +1,89 @@
+package node
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/meshgw/meshgw/api"
+	"github.com/meshgw/meshgw/dataplane"
+	"github.com/meshgw/meshgw/failover"
+	"github.com/meshgw/meshgw/roster"
+)
+
+const (
+	lookEvery = 100 * time.Millisecond // at what others tell of endpoints
+	tellEvery = time.Second            // of the room here, as failover asks for
+)
+
+// followHealth tells the mesh how endpoints are and what room there is here, and
+// the data plane what the others tell, until ctx ends.
+func (n *Node) followHealth(ctx context.Context) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	var told time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			if n.health.tellVerdicts(n.plane.Verdicts()) {
+				n.mesh.Push(healthState)
+			}
+			if now.Sub(told) >= tellEvery {
+				told = now
+				n.health.tellLoads(now, n.plane.Loads(n.load.Load().RequestsPerSecond, n.load.Load().CPU))
+			}
+			n.plane.SetMesh(n.neighbourhood())
+		}
+	}
+}
+
+// neighbourhood is what this node knows of the living ones, for the data plane.
+func (n *Node) neighbourhood() *dataplane.Mesh {
+	m := &dataplane.Mesh{RoundTrip: map[string]time.Duration{}, Links: map[string]string{}}
+	own := n.peer(roster.Node{
+		ID: n.identity.ID, Name: n.cfg.Node.Name, Incarnation: n.identity.Incarnation, Region: n.cfg.Node.Region, Weight: n.cfg.Node.Weight, Phase: *n.phase.Load(),
+	})
+	var peers []failover.Peer
+	for _, v := range n.view() {
+		if v.member.Status != api.MemberAlive || v.member.Self || v.word.ID == "" {
+			continue
+		}
+		peers = append(peers, n.peer(v.word))
+		if rtt, known := m.RoundTrip[v.word.Region]; v.member.RTT > 0 && (!known || v.member.RTT < rtt) {
+			m.RoundTrip[v.word.Region] = v.member.RTT
+		}
+		if addr := reachable(v.word.Listen.Mesh, v.member.Addr); addr != "" {
+			m.Links[v.word.Name] = addr
+		}
+	}
+	m.View = failover.NewView(own, peers)
+	return m
+}
+
+// peer is a node with what it told of endpoints. It goes by its name, which is
+// unique among the living and what people read in reasons.
+func (n *Node) peer(word roster.Node) failover.Peer {
+	said := n.health.of(word.ID)
+	return failover.Peer{
+		ID: word.Name, Region: word.Region, Incarnation: word.Incarnation, Weight: word.Weight,
+		Ready: word.Phase == roster.Serving, Heard: said.heard, Verdicts: said.verdicts, Loads: said.loads,
+	}
+}
+
+// reachable is where a peer's listener is reached: where it listens, or on the
+// address that its gossip comes from if it listens on all.
+func reachable(listen, gossip string) string {
+	at, err := netip.ParseAddrPort(listen)
+	if err != nil || !at.Addr().IsUnspecified() {
+		return listen
+	}
+	host, _, err := net.SplitHostPort(gossip)
+	if err != nil {
+		return ""
+	}
+	_, port, _ := net.SplitHostPort(listen) // was parsed above
+	return net.JoinHostPort(host, port)
+}
