@@ -33,7 +33,11 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		bin = dir
-		build := exec.Command("go", "build", "-o", dir+"/", "github.com/meshgw/meshgw/cmd/meshgw", "github.com/hashicorp/serf/cmd/serf")
+		args := []string{"build", "-o", dir + "/"}
+		if raced {
+			args = append(args, "-race")
+		}
+		build := exec.Command("go", append(args, "github.com/meshgw/meshgw/cmd/meshgw", "github.com/hashicorp/serf/cmd/serf")...)
 		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
 			return 1
@@ -142,6 +146,9 @@ func (w *world) launch(name string, args ...string) *process {
 	}()
 	w.t.Cleanup(func() {
 		p.kill()
+		if strings.Contains(p.log.String(), "DATA RACE") {
+			w.t.Errorf("%s reports a data race", name)
+		}
 		if w.t.Failed() {
 			w.t.Logf("log of %s:\n%s", name, p.log.String())
 		}

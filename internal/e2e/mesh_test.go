@@ -64,7 +64,7 @@ func TestStartIsSoonAndIdleIsSmall(t *testing.T) {
 	time.Sleep(time.Second)
 	rss := residentMiB(t, a.cmd.Process.Pid)
 	t.Logf("idle: %d MiB resident", rss)
-	if rss > 40 {
+	if rss > 40 && !raced {
 		t.Errorf("idle node holds %d MiB, want at most 40", rss)
 	}
 }

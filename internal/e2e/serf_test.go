@@ -60,7 +60,7 @@ func TestTheStockSerfCLIWorks(t *testing.T) {
 	}
 	eventually(t, 10*time.Second, "monitor shows an event", func() error {
 		a.serf("event", "-coalesce=false", "shown-in-monitor")
-		if !strings.Contains(seen.b.String(), "shown-in-monitor") {
+		if !strings.Contains(seen.String(), "shown-in-monitor") {
 			return fmt.Errorf("%q", seen.String())
 		}
 		return nil
