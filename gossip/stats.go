@@ -61,7 +61,7 @@ func (m *Mesh) Stats() Stats {
 		Merged: s.merged.Load(), Dropped: s.dropped.Load(), PushesHeld: s.pushesHeld.Load(),
 		Syncs: s.syncs.Load(), SyncsFailed: s.syncsFailed.Load(), Undecryptable: s.undecryptable.Load(),
 		DatagramsUnsent: s.datagramsUnsent.Load(),
-		Refused: map[Refusal]uint64{},
+		Refused:         map[Refusal]uint64{},
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
