@@ -1,0 +1,162 @@
+package auth
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"sync/atomic"
+
+	"golang.org/x/crypto/bcrypt"
+)
+
+const (
+	// MaxPasswords is how many bytes of a password file are read.
+	MaxPasswords = 4 << 20
+
+	maxPassword = 72 // bytes; bcrypt does not look at more
+	maxName     = 255
+	maxCost     = 14 // about a second of a CPU
+	seenLogins  = 4096
+)
+
+// Passwords is the content of a password file. It never changes.
+type Passwords struct {
+	hashes  map[string][]byte
+	decoy   []byte // compared with when there is no such name, so that it takes as long
+	content []byte
+}
+
+// ParsePasswords reads lines of a name, a colon and a bcrypt hash, as htpasswd
+// -B writes them. Empty lines and those that begin with # are passed over. Other
+// hashes are refused; the error names the line and shows nothing of it.
+func ParsePasswords(data []byte) (*Passwords, error) {
+	if len(data) > MaxPasswords {
+		return nil, fmt.Errorf("password file: more than %d bytes", MaxPasswords)
+	}
+	p := &Passwords{hashes: map[string][]byte{}, content: bytes.Clone(data)}
+	lines := bufio.NewScanner(bytes.NewReader(data))
+	for n := 1; lines.Scan(); n++ {
+		line := strings.TrimSpace(lines.Text())
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		if err := p.add(line); err != nil {
+			return nil, fmt.Errorf("password file: line %d: %w", n, err)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("password file: %w", err)
+	}
+	if p.decoy == nil {
+		return nil, fmt.Errorf("password file: %w", errNobody)
+	}
+	return p, nil
+}
+
+func (p *Passwords) add(line string) error {
+	name, hash, ok := strings.Cut(line, ":")
+	if !ok || name == "" || len(name) > maxName {
+		return errLine
+	}
+	cost, err := bcrypt.Cost([]byte(hash))
+	switch {
+	case err != nil:
+		return errHash
+	case cost > maxCost:
+		return fmt.Errorf("%w: %d, more than %d", errCost, cost, maxCost)
+	case p.hashes[name] != nil:
+		return errTwice
+	}
+	p.hashes[name] = []byte(hash)
+	p.decoy = p.hashes[name]
+	return nil
+}
+
+// Verdict is what is known of a login.
+type Verdict uint8
+
+// The verdicts.
+const (
+	NotSeen  Verdict = iota // ask Check
+	Admitted                // name and password are right
+	Refused                 // they are not, or cannot be
+	NoUsers                 // there is no password file yet
+)
+
+// Users admits by one password file. The zero Users has none yet, and admits
+// nobody.
+type Users struct{ now atomic.Pointer[logins] }
+
+// logins is a password file and what was found with it.
+type logins struct {
+	*Passwords
+	secret    [32]byte
+	good, bad *seen[struct{}]
+}
+
+// Set makes p the passwords that hold from now on. secret is random and known to
+// nobody: logins are remembered by a hash that it is part of.
+func (u *Users) Set(p *Passwords, secret [32]byte) {
+	if old := u.now.Load(); old != nil && bytes.Equal(old.content, p.content) {
+		return
+	}
+	u.now.Store(&logins{Passwords: p, secret: secret, good: newSeen[struct{}](seenLogins), bad: newSeen[struct{}](seenLogins)})
+}
+
+// Ready reports whether there are passwords.
+func (u *Users) Ready() bool { return u.now.Load() != nil }
+
+// Recall returns what was found of a login before. It does not allocate.
+func (u *Users) Recall(l Login) Verdict {
+	n := u.now.Load()
+	switch {
+	case n == nil:
+		return NoUsers
+	case !l.possible():
+		return Refused
+	}
+	sum := n.sum(l)
+	switch {
+	case n.good.get(sum) != nil:
+		return Admitted
+	case n.bad.get(sum) != nil:
+		return Refused
+	}
+	return NotSeen
+}
+
+// Check reports whether a login is right. It is slow, on purpose of bcrypt: the
+// caller bounds how many run at once.
+func (u *Users) Check(l Login) bool {
+	n := u.now.Load()
+	if n == nil || !l.possible() {
+		return false
+	}
+	hash, known := n.hashes[string(l.Name)]
+	if !known {
+		hash = n.decoy
+	}
+	right := bcrypt.CompareHashAndPassword(hash, l.Password) == nil && known
+	if right {
+		n.good.put(n.sum(l), &struct{}{})
+	} else {
+		n.bad.put(n.sum(l), &struct{}{})
+	}
+	return right
+}
+
+func (l Login) possible() bool {
+	return len(l.Name) > 0 && len(l.Name) <= maxName && len(l.Password) <= maxPassword
+}
+
+// sum is equal for equal logins alone, and tells who has no secret nothing.
+func (n *logins) sum(l Login) [32]byte {
+	var buf [32 + 2 + maxName + maxPassword]byte
+	b := append(buf[:0], n.secret[:]...)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(l.Name)))
+	b = append(append(b, l.Name...), l.Password...)
+	return sha256.Sum256(b)
+}
