@@ -34,6 +34,7 @@ func changesetOf(id, message string, changes []api.Change) (*changeset, error) {
 // ledger is all that is known of the edits, from outside.
 type ledger struct {
 	mu      sync.Mutex // guards the rest
+	limit   int        // of edits, so that nodes remember all of them
 	edits   int
 	known   map[crdt.Stamp][]*changeset // several where a node lost its disk and wrote its old stamp anew
 	acked   map[string]*changeset       // by message
@@ -43,20 +44,17 @@ type ledger struct {
 
 func newLedger() *ledger {
 	return &ledger{
-		known: map[crdt.Stamp][]*changeset{}, acked: map[string]*changeset{},
+		limit: 45, known: map[crdt.Stamp][]*changeset{}, acked: map[string]*changeset{},
 		refused: map[string]error{}, excused: map[string]bool{},
 	}
 }
-
-// maxEdits keeps all of a scenario within the history that nodes remember.
-const maxEdits = 45
 
 // next names a new edit; it reports false when there were enough of them.
 func (l *ledger) next() (message string, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.edits++
-	return fmt.Sprintf("edit %d", l.edits), l.edits <= maxEdits
+	return fmt.Sprintf("edit %d", l.edits), l.edits <= l.limit
 }
 
 func (l *ledger) learn(c *changeset) {

@@ -49,12 +49,12 @@ func newWorld(t *testing.T, dir string, s scenario) *world {
 }
 
 // begin starts all nodes at once and waits until all see all.
-func (w *world) begin() {
+func (w *world) begin() bool {
 	w.calm()
 	for _, m := range w.machines {
 		m.start()
 	}
-	w.within(20*time.Second, "all see all", w.wholeViews)
+	return w.within(20*time.Second, "all see all", w.wholeViews)
 }
 
 func (w *world) step(i int, s step) {
