@@ -133,7 +133,7 @@ func (r *Rule) matchOf(order int) *Match { return matchesOf(r.Spec)[order] }
 
 func hostMatches(pattern, host string) bool {
 	suffix, wild := strings.CutPrefix(pattern, "*")
-	return pattern == host || wild && strings.HasSuffix(host, suffix) && len(host) > len(suffix)
+	return pattern == host || pattern == "*" || wild && strings.HasSuffix(host, suffix) && len(host) > len(suffix)
 }
 
 // compareHosts orders patterns that match one host: exact, then the longest.

@@ -132,7 +132,7 @@ func drawRequest(t *rapid.T) *routetable.Request {
 	return &routetable.Request{
 		Listener: "http",
 		Method:   []byte(pick(t, "request method", "GET", "POST", "PUT")),
-		Host:     []byte(pick(t, "request host", "a.io", "b.a.io", "c.b.a.io", "io", ".io", "z")),
+		Host:     []byte(pick(t, "request host", "a.io", "b.a.io", "c.b.a.io", "io", ".io", "z", "")),
 		Path:     []byte(pick(t, "request path", "/", "/a", "/a/", "/a/b", "/a/b/a", "/a/bb", "/ab", "/b/", "/c")),
 		Fields:   fields{header: some("request header"), query: some("request query")},
 	}
