@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/meshgw/meshgw/api"
+	"github.com/meshgw/meshgw/routetable"
 )
 
 func (s *Server) document(w http.ResponseWriter, r *http.Request) {
@@ -105,12 +106,39 @@ func (s *Server) change(w http.ResponseWriter, r *http.Request, do func(doc []by
 
 func (s *Server) explain(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
-	e, err := s.routes.Explain(api.ExplainRequest{Method: q.Get("method"), URL: q.Get("url"), Headers: q["header"]})
+	asked := api.ExplainRequest{Method: q.Get("method"), URL: q.Get("url"), Headers: q["header"]}
+	var e any
+	mesh, err := wholeMesh(q)
+	switch {
+	case err != nil:
+	case mesh:
+		e, err = s.routes.ExplainMesh(r.Context(), asked)
+	default:
+		e, err = s.routes.Explain(asked)
+	}
 	if err != nil {
 		refuse(w, err)
 		return
 	}
 	answer(w, e)
+}
+
+// wholeMesh reports whether a query asks all nodes, by ?mesh=1.
+func wholeMesh(q url.Values) (bool, error) {
+	if !q.Has("mesh") {
+		return false, nil
+	}
+	mesh, err := strconv.ParseBool(q.Get("mesh"))
+	if err != nil {
+		return false, api.NewProblem(http.StatusBadRequest, "?mesh=%s: want 1 or 0", q.Get("mesh"))
+	}
+	return mesh, nil
+}
+
+// schema answers what editors check a route file by.
+func schema(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/schema+json")
+	_, _ = w.Write(routetable.Schema()) // a client that went away is no error of ours
 }
 
 func body(w http.ResponseWriter, r *http.Request) ([]byte, error) {

@@ -46,6 +46,8 @@ type Routes interface {
 	History() []api.Changeset
 	// Explain says which route answers a request.
 	Explain(r api.ExplainRequest) (api.Explanation, error)
+	// ExplainMesh asks every living node, and takes until ctx ends at most.
+	ExplainMesh(ctx context.Context, r api.ExplainRequest) (api.MeshExplanation, error)
 }
 
 const (
@@ -130,6 +132,7 @@ func (s *Server) mux(metrics prometheus.Gatherer) *http.ServeMux {
 	m.HandleFunc("POST /v1/routes/rollback", s.rollback)
 	m.HandleFunc("GET /v1/routes/history", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.routes.History()) })
 	m.HandleFunc("GET /v1/routes/explain", s.explain)
+	m.HandleFunc("GET /v1/routes/schema", schema)
 	m.HandleFunc("GET /debug/pprof/", pprof.Index)
 	m.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	m.HandleFunc("GET /debug/pprof/profile", pprof.Profile)

@@ -96,6 +96,11 @@ func (n *node) Explain(r api.ExplainRequest) (api.Explanation, error) {
 	return api.Explanation{Route: r.Method + " " + r.URL + " " + strings.Join(r.Headers, ",")}, nil
 }
 
+func (n *node) ExplainMesh(_ context.Context, r api.ExplainRequest) (api.MeshExplanation, error) {
+	e, err := n.Explain(r)
+	return api.MeshExplanation{Answers: []api.Explanation{e}, Unanswered: []api.Unanswered{{Node: "b", Reason: "late"}}}, err
+}
+
 func start(t *testing.T, n *node, tokens admin.Tokens, open bool) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -414,8 +419,26 @@ func TestRollbackHistoryAndExplain(t *testing.T) {
 	if err != nil || e.Route != "GET http://x/?a=b a: b,c: d" {
 		t.Errorf("explain: %+v, %v", e, err)
 	}
+	all, err := client.ExplainMesh(t.Context(), api.ExplainRequest{Method: "GET", URL: "/", Headers: []string{"a: b"}})
+	if err != nil || len(all.Answers) != 1 || all.Answers[0].Route != "GET / a: b" || len(all.Unanswered) != 1 {
+		t.Errorf("explain of the mesh: %+v, %v", all, err)
+	}
 	if up, err := client.Upstreams(t.Context()); err != nil || len(up) != 1 {
 		t.Errorf("upstreams: %+v, %v", up, err)
+	}
+}
+
+func TestTheSchemaOfRouteFilesIsServed(t *testing.T) {
+	resp, body := ask(t, "GET", start(t, &node{}, nil, false)+"/v1/routes/schema", "")
+	if media := resp.Header.Get("Content-Type"); media != "application/schema+json" || !json.Valid([]byte(body)) || !strings.Contains(body, "upstreams") {
+		t.Errorf("%s: %s", media, body)
+	}
+}
+
+func TestAMisspeltSwitchOfAQuestionIsRefused(t *testing.T) {
+	resp, body := ask(t, "GET", start(t, &node{}, nil, false)+"/v1/routes/explain?method=GET&url=/&mesh=all", "")
+	if resp.StatusCode != http.StatusBadRequest || !strings.Contains(body, "mesh=all") {
+		t.Errorf("%d: %s", resp.StatusCode, body)
 	}
 }
 

@@ -128,7 +128,18 @@ func (c *Client) History(ctx context.Context) ([]Changeset, error) {
 
 // Explain asks which route would answer a request.
 func (c *Client) Explain(ctx context.Context, r ExplainRequest) (Explanation, error) {
-	return get[Explanation](ctx, c, "/v1/routes/explain", url.Values{"method": {r.Method}, "url": {r.URL}, "header": r.Headers})
+	return get[Explanation](ctx, c, "/v1/routes/explain", r.query())
+}
+
+// ExplainMesh asks every living node of the mesh the same.
+func (c *Client) ExplainMesh(ctx context.Context, r ExplainRequest) (MeshExplanation, error) {
+	query := r.query()
+	query.Set("mesh", "1")
+	return get[MeshExplanation](ctx, c, "/v1/routes/explain", query)
+}
+
+func (r ExplainRequest) query() url.Values {
+	return url.Values{"method": {r.Method}, "url": {r.URL}, "header": r.Headers}
 }
 
 func (c *Client) change(ctx context.Context, path string, doc []byte, o ApplyOptions, query url.Values) (Applied, error) {

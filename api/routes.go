@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"reflect"
 	"strconv"
 	"time"
 )
@@ -71,6 +72,26 @@ type Explanation struct {
 	Upstream string        `json:"upstream,omitempty"`
 	Why      string        `json:"why"`
 	Near     []NearbyRoute `json:"near"` // those that came close, the closest first
+}
+
+// MeshExplanation is what the living nodes of a mesh say which route answers a
+// request.
+type MeshExplanation struct {
+	Agree      bool          `json:"agree"`      // all that answered say the same, of the same table
+	Answers    []Explanation `json:"answers"`    // ordered by node
+	Unanswered []Unanswered  `json:"unanswered"` // ordered by node
+}
+
+// Unanswered is a living node that did not answer a question put to all.
+type Unanswered struct {
+	Node   string `json:"node"`
+	Reason string `json:"reason"`
+}
+
+// SameAs reports whether e says the same as o, of the same table.
+func (e Explanation) SameAs(o Explanation) bool {
+	e.Node = o.Node
+	return reflect.DeepEqual(e, o)
 }
 
 // NearbyRoute is a route that does not answer a request but nearly did.

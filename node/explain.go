@@ -1,6 +1,9 @@
 package node
 
 import (
+	"context"
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/textproto"
 	"net/url"
@@ -23,6 +26,9 @@ func (r *routes) Explain(q api.ExplainRequest) (api.Explanation, error) {
 		Node: r.node, Version: table.Version(), Digest: table.Digest(), Route: found.Route,
 		Why: strings.Join(found.Why, ", "), Near: []api.NearbyRoute{},
 	}
+	if found.Route == "" {
+		e.Why = "no match of any route holds"
+	}
 	if found.Broken != "" {
 		e.Why += "; it answers 503, for " + found.Broken
 	}
@@ -41,6 +47,53 @@ func (r *routes) Explain(q api.ExplainRequest) (api.Explanation, error) {
 		e.Near = append(e.Near, api.NearbyRoute{Route: n.Route, Why: why})
 	}
 	return e, nil
+}
+
+// explainService answers other nodes which route answers a request here, both as
+// JSON.
+const explainService = "explain"
+
+func (r *routes) serveExplain(request []byte) ([]byte, error) {
+	var q api.ExplainRequest
+	if err := json.Unmarshal(request, &q); err != nil {
+		return nil, fmt.Errorf("read request: %w", err)
+	}
+	e, err := r.Explain(q)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(e)
+}
+
+// meshRoutes is the table with what all nodes say of it.
+type meshRoutes struct {
+	*routes
+	askAll func(ctx context.Context, service string, request []byte) []answered
+}
+
+// ExplainMesh asks every living node which route answers a request.
+func (m meshRoutes) ExplainMesh(ctx context.Context, q api.ExplainRequest) (api.MeshExplanation, error) {
+	if _, err := m.Explain(q); err != nil {
+		return api.MeshExplanation{}, err // nobody can answer that
+	}
+	request, err := json.Marshal(q)
+	if err != nil {
+		return api.MeshExplanation{}, err
+	}
+	all := api.MeshExplanation{Agree: true, Answers: []api.Explanation{}, Unanswered: []api.Unanswered{}}
+	for _, a := range m.askAll(ctx, explainService, request) {
+		var e api.Explanation
+		if a.err == nil {
+			a.err = json.Unmarshal(a.data, &e)
+		}
+		if a.err != nil {
+			all.Unanswered = append(all.Unanswered, api.Unanswered{Node: a.node, Reason: a.err.Error()})
+			continue
+		}
+		all.Answers = append(all.Answers, e)
+		all.Agree = all.Agree && e.SameAs(all.Answers[0])
+	}
+	return all, nil
 }
 
 // requestOf reads METHOD, URL and "name: value" headers. A URL of a path alone

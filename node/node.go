@@ -143,6 +143,7 @@ func (n *Node) gossipConfig() gossip.Config {
 			"meshgw-load":    func([]byte) []byte { return answer(n.loadAnswer()) },
 			"meshgw-health":  func(upstream []byte) []byte { return answer(n.healthAnswer(string(upstream))) },
 		},
+		Services: map[string]gossip.Service{explainService: n.routes.serveExplain},
 		OnChange: n.memberChanged,
 		Network:  n.world.Gossip,
 	}
@@ -226,7 +227,7 @@ func (n *Node) serve(ctx context.Context) error {
 		return n.mesh.Run(meshCtx)
 	})
 	group.Go(func() error {
-		return admin.New(n, n.routes, n.adminTokens, n.cfg.Insecure, n.registry, n.log).Serve(restCtx, n.adminAt)
+		return admin.New(n, meshRoutes{n.routes, n.askAll}, n.adminTokens, n.cfg.Insecure, n.registry, n.log).Serve(restCtx, n.adminAt)
 	})
 	group.Go(func() error { n.routes.follow(restCtx, n); return nil })
 	group.Go(func() error { n.tellLoad(restCtx); return nil })
@@ -248,6 +249,11 @@ func (n *Node) serve(ctx context.Context) error {
 		<-meshDone
 		return nil
 	})
+	select {
+	case <-n.mesh.Started():
+	case <-inner.Done():
+		return group.Wait()
+	}
 	n.setPhase(roster.Serving)
 	if err := n.announce(); err != nil {
 		endPlane()

@@ -1,0 +1,47 @@
+package node
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/meshgw/meshgw/api"
+)
+
+// answered is what one node said to a question put to all.
+type answered struct {
+	node string
+	data []byte
+	err  error // why there is none
+}
+
+const (
+	// askTimeout is for a node far away that is busy; who says nothing for so
+	// long is named.
+	askTimeout = 3 * time.Second
+	askAtOnce  = 32
+)
+
+// askAll asks the named service of every living node, this one too, and returns
+// what each said, ordered by name. See gossip.Config.Services.
+func (n *Node) askAll(ctx context.Context, service string, request []byte) []answered {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	var all []answered
+	for _, m := range n.mesh.Members() { // by name
+		if m.Node && m.Status == api.MemberAlive {
+			all = append(all, answered{node: m.Name})
+		}
+	}
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, askAtOnce)
+	for i := range all {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			all[i].data, all[i].err = n.mesh.Call(ctx, all[i].node, service, request)
+		})
+	}
+	wg.Wait()
+	return all
+}

@@ -1,0 +1,55 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"github.com/meshgw/meshgw/api"
+	"github.com/meshgw/meshgw/routetable"
+)
+
+// routesOf is a node's table of one route, which is named and takes every request.
+func routesOf(t *testing.T, node, route string) *routes {
+	t.Helper()
+	r := &routes{store: heedfulStore{Store: routetable.NewStore(node)}, node: node, log: zerolog.Nop()}
+	p, err := r.store.Prepare(routetable.Edit{Spec: &routetable.Spec{Routes: []routetable.Route{{Name: route, Respond: &routetable.Respond{Status: 200}}}}})
+	if err == nil {
+		err = r.store.Commit(p)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.serve()
+	return r
+}
+
+func TestTheMeshExplainsWhereNodesDifferAndWhoIsSilent(t *testing.T) {
+	ask := func(b *routes) func(context.Context, string, []byte) []answered {
+		return func(_ context.Context, service string, request []byte) []answered {
+			if service != explainService {
+				t.Errorf("asked for %s", service)
+			}
+			data, err := b.serveExplain(request)
+			mine, mineErr := routesOf(t, "a", "r").serveExplain(request)
+			return []answered{{"a", mine, mineErr}, {"b", data, err}, {"c", nil, errors.New("no answer")}, {"d", []byte("{"), nil}}
+		}
+	}
+	a := routesOf(t, "a", "r")
+	same, err := meshRoutes{a, ask(routesOf(t, "b", "r"))}.ExplainMesh(t.Context(), api.ExplainRequest{URL: "/x"})
+	if err != nil || len(same.Answers) != 2 || !same.Agree {
+		t.Errorf("%+v, %v", same, err)
+	}
+	if len(same.Unanswered) != 2 || same.Unanswered[0] != (api.Unanswered{Node: "c", Reason: "no answer"}) || same.Unanswered[1].Node != "d" {
+		t.Errorf("%+v", same.Unanswered)
+	}
+	other, err := meshRoutes{a, ask(routesOf(t, "b", "another"))}.ExplainMesh(t.Context(), api.ExplainRequest{URL: "/x"})
+	if err != nil || other.Agree || other.Answers[1].Route != "another" {
+		t.Errorf("%+v, %v", other, err)
+	}
+	if _, err := (meshRoutes{a, nil}).ExplainMesh(t.Context(), api.ExplainRequest{URL: "/%zz"}); err == nil {
+		t.Error("a URL that is none was asked about")
+	}
+}
