@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -14,9 +13,6 @@ import (
 
 	"github.com/meshgw/meshgw/api"
 )
-
-// maxRouteFile is what a node takes.
-const maxRouteFile = 16 << 20
 
 func routesCommand() *cobra.Command {
 	cmd := &cobra.Command{
@@ -27,12 +23,14 @@ func routesCommand() *cobra.Command {
   meshgw routes apply routes.yaml --wait all -m "orders move to eu"`,
 	}
 	group(cmd)
-	cmd.AddCommand(validateCommand(), applyCommand(), getCommand(), showCommand(), diffCommand(), historyCommand(), rollbackCommand(), explainCommand())
+	cmd.AddCommand(validateCommand(), applyCommand(), getCommand(), showCommand(), diffCommand(), historyCommand(), rollbackCommand(), explainCommand(), schemaCommand())
 	return cmd
 }
 
 func getCommand() *cobra.Command {
-	return documentCommand("get", "Print the table as a route file", "  meshgw routes get\n  meshgw routes get -o json", cobra.NoArgs)
+	cmd := documentCommand("get", "Print the table as a route file", "  meshgw routes get > routes.yaml\n  meshgw routes export -o json", cobra.NoArgs)
+	cmd.Aliases = []string{"export"}
+	return cmd
 }
 
 func showCommand() *cobra.Command {
@@ -99,88 +97,6 @@ func printHistory(w io.Writer, all []api.Changeset) error {
 		say(t, "%s\t%s\t%s\t%d\t%s\t%s\n", c.ID, c.At.Local().Format(time.DateTime), orDash(c.By), len(c.Changes), conflict, c.Message)
 	}
 	return t.Flush()
-}
-
-func explainCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:     "explain METHOD URL",
-		Short:   "Say which route answers a request, why, and which came close",
-		Long:    "explain exits 1 where no route answers.",
-		Example: `  meshgw routes explain GET http://api.example.com/v1/orders -H "x-beta: 1"`,
-		Args:    cobra.ExactArgs(2),
-	}
-	t := addTarget(cmd)
-	output := addOutput(cmd, "text", "json")
-	headers := cmd.Flags().StringArrayP("header", "H", nil, "header field of the request, as `\"NAME: VALUE\"`; repeatable")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		client, err := t.client()
-		if err != nil {
-			return err
-		}
-		e, err := client.Explain(cmd.Context(), api.ExplainRequest{Method: args[0], URL: args[1], Headers: *headers})
-		if err != nil {
-			return err
-		}
-		if output.value == "json" {
-			err = printJSON(cmd.OutOrStdout(), e)
-		} else {
-			printExplanation(cmd.OutOrStdout(), e)
-		}
-		if err == nil && e.Route == "" {
-			err = errSaid
-		}
-		return err
-	}
-	return cmd
-}
-
-func printExplanation(w io.Writer, e api.Explanation) {
-	if e.Route == "" {
-		say(w, "no route answers: %s\n", e.Why)
-	} else {
-		say(w, "route %s answers: %s\n", e.Route, e.Why)
-	}
-	if e.Upstream != "" {
-		say(w, "upstream %s\n", e.Upstream)
-	}
-	for _, n := range e.Near {
-		say(w, "near: %s: %s\n", n.Route, n.Why)
-	}
-	say(w, "node %s, table %d %s\n", e.Node, e.Version, short(e.Digest))
-}
-
-// readRouteFile reads what a command was told to; - is standard input.
-func readRouteFile(path string, stdin io.Reader) ([]byte, error) {
-	in := stdin
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, fmt.Errorf("%w: read route file: %w", errUsage, err)
-		}
-		defer f.Close() //nolint:errcheck // only read
-		in = f
-	}
-	doc, err := io.ReadAll(io.LimitReader(in, maxRouteFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("%w: read route file: %w", errUsage, err)
-	}
-	if len(doc) > maxRouteFile {
-		return nil, fmt.Errorf("route file %s is larger than %d bytes", path, maxRouteFile)
-	}
-	return doc, nil
-}
-
-// places puts the name of the file before each mistake that a node found in it.
-func places(path string, err error) error {
-	p, ok := errors.AsType[*api.Problem](err)
-	if !ok || len(p.Errors) == 0 {
-		return err
-	}
-	lines := []string{p.Detail}
-	for _, m := range p.Errors {
-		lines = append(lines, path+":"+m.String())
-	}
-	return errors.New(strings.Join(lines, "\n"))
 }
 
 // follow shows node by node who holds a version, until enough do.

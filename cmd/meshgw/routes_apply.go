@@ -31,24 +31,26 @@ func addChanging(cmd *cobra.Command) *changing {
 
 func applyCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "apply FILE",
-		Short: "Apply a route file to the mesh through any of its nodes",
-		Long:  "apply exits 1 where the file is not valid, the version is another, or not enough nodes held the table in time. FILE may be -.",
+		Use:   "apply FILE...",
+		Short: "Apply route files to the mesh through any of its nodes",
+		Long: `apply reads several files as one, replaces ${NAME} by what the environment of
+this command says, and exits 1 where a file is not valid, the version is another,
+or not enough nodes held the table in time. FILE may be -.`,
 		Example: `  meshgw routes apply routes.yaml -m "orders move to eu"
   meshgw routes apply routes.yaml --wait all --timeout 10s
-  meshgw routes apply routes.yaml --prune --dry-run`,
-		Args: cobra.ExactArgs(1),
+  meshgw routes apply upstreams.yaml routes/*.yaml --prune --dry-run`,
+		Args: cobra.MinimumNArgs(1),
 	}
 	c := addChanging(cmd)
-	cmd.Flags().BoolVar(&c.options.Prune, "prune", false, "delete what the file lacks")
+	cmd.Flags().BoolVar(&c.options.Prune, "prune", false, "delete what the files lack")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		doc, err := readRouteFile(args[0], cmd.InOrStdin())
+		file, err := readRouteFiles(args, cmd.InOrStdin())
 		if err != nil {
 			return err
 		}
-		return places(args[0], c.run(cmd, func(ctx context.Context, client *api.Client, o api.ApplyOptions) (api.Applied, error) {
-			return client.Apply(ctx, doc, o)
-		}))
+		return c.run(cmd, func(ctx context.Context, client *api.Client, o api.ApplyOptions) (api.Applied, error) {
+			return file.apply(ctx, client, o)
+		})
 	}
 	return cmd
 }
@@ -98,17 +100,17 @@ func (c *changing) run(cmd *cobra.Command, change func(context.Context, *api.Cli
 
 func diffCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "diff FILE",
-		Short:   "Show what applying a route file would change",
-		Long:    "diff exits 1 where something would change. FILE may be -.",
-		Example: "  meshgw routes diff routes.yaml\n  meshgw routes diff routes.yaml --prune",
-		Args:    cobra.ExactArgs(1),
+		Use:     "diff FILE...",
+		Short:   "Show what applying route files would change",
+		Long:    "diff reads the files as apply does and exits 1 where something would change. FILE may be -.",
+		Example: "  meshgw routes diff routes.yaml\n  meshgw routes diff upstreams.yaml routes.yaml --prune",
+		Args:    cobra.MinimumNArgs(1),
 	}
 	t := addTarget(cmd)
 	output := addOutput(cmd, "text", "json")
-	prune := cmd.Flags().Bool("prune", false, "as if what the file lacks were to be deleted")
+	prune := cmd.Flags().Bool("prune", false, "as if what the files lack were to be deleted")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		doc, err := readRouteFile(args[0], cmd.InOrStdin())
+		file, err := readRouteFiles(args, cmd.InOrStdin())
 		if err != nil {
 			return err
 		}
@@ -116,9 +118,9 @@ func diffCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		applied, err := client.Apply(cmd.Context(), doc, api.ApplyOptions{DryRun: true, Prune: *prune})
+		applied, err := file.apply(cmd.Context(), client, api.ApplyOptions{DryRun: true, Prune: *prune})
 		if err != nil {
-			return places(args[0], err)
+			return err
 		}
 		if output.value == "json" {
 			err = printJSON(cmd.OutOrStdout(), applied.Changes)

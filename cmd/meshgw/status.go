@@ -19,17 +19,25 @@ func statusCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "status",
 		Short:   "Show a node, its peers, their tables, upstreams and load",
-		Example: "  meshgw status\n  meshgw status --watch\n  meshgw status -o json --admin http://127.0.0.1:9902",
+		Long:    "status --drift shows the nodes whose table is not the newest, since when and why, and exits 1 where there are any.",
+		Example: "  meshgw status\n  meshgw status --watch\n  meshgw status --drift\n  meshgw status -o json --admin http://127.0.0.1:9902",
 		Args:    cobra.NoArgs,
 	}
 	t := addTarget(cmd)
 	output := addOutput(cmd, "text", "json")
 	watch := cmd.Flags().Bool("watch", false, "draw again every --interval until interrupted")
 	interval := cmd.Flags().Duration("interval", time.Second, "between two looks of --watch")
+	drift := cmd.Flags().Bool("drift", false, "show only which nodes lag")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *drift && *watch {
+			return fmt.Errorf("%w: --drift looks once, --watch shows drift too", errUsage)
+		}
 		client, err := t.client()
 		if err != nil {
 			return err
+		}
+		if *drift {
+			return showDrift(cmd.Context(), cmd.OutOrStdout(), client, output.value)
 		}
 		show := func(w io.Writer) error { return showStatus(cmd.Context(), w, client, output.value) }
 		if !*watch {
@@ -102,10 +110,8 @@ func printStatus(w io.Writer, s api.Status, m api.Mesh) error {
 			n.Address, millis(n.RTTMillis), n.Routes.Version, short(n.Routes.Digest), 100*n.Load.CPU, n.Load.RPS)
 	}
 	if len(s.Drift.Nodes) > 0 {
-		say(t, "\nDRIFT\tVERSION\tBEHIND\tWHY\n")
-	}
-	for _, d := range s.Drift.Nodes {
-		say(t, "%s\t%d\t%d\t%s\n", d.Name, d.RoutesVersion, d.VersionsBehind, d.Reason)
+		say(t, "\n")
+		printDrift(t, s.Drift)
 	}
 	if len(s.Upstreams) > 0 {
 		say(t, "\nUPSTREAM\tENDPOINT\tREGION\tHEALTH\tBREAKER\tIN FLIGHT\n")
@@ -116,6 +122,36 @@ func printStatus(w io.Writer, s api.Status, m api.Mesh) error {
 		}
 	}
 	return t.Flush()
+}
+
+// showDrift says no by its exit code where there is any.
+func showDrift(ctx context.Context, w io.Writer, client *api.Client, format string) error {
+	status, err := client.Status(ctx)
+	if err != nil {
+		return err
+	}
+	drifting := len(status.Drift.Nodes) > 0
+	switch {
+	case format == "json":
+		err = printJSON(w, status.Drift)
+	case drifting:
+		t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+		printDrift(t, status.Drift)
+		err = t.Flush()
+	default:
+		say(w, "no drift: every node holds version %d %s\n", status.Routes.Version, short(status.Routes.Digest))
+	}
+	if err == nil && drifting {
+		err = errSaid
+	}
+	return err
+}
+
+func printDrift(w io.Writer, d api.Drift) {
+	say(w, "DRIFT\tVERSION\tDIGEST\tBEHIND\tSINCE\tWHY\n")
+	for _, n := range d.Nodes {
+		say(w, "%s\t%d\t%s\t%d\t%s\t%s\n", n.Name, n.RoutesVersion, short(n.RoutesDigest), n.VersionsBehind, n.Since.Local().Format(time.DateTime), n.Reason)
+	}
 }
 
 func listens(l api.Listen) string {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -61,8 +62,14 @@ func fakeNode(t *testing.T) string {
 			reply(w, api.NewProblem(http.StatusPreconditionFailed, "the table is at version 3"))
 		case q.Get("message") == "bad":
 			p := api.NewProblem(http.StatusUnprocessableEntity, "the route file is not valid")
-			p.Errors = []api.Mistake{{Field: "routes[0].name", Line: 2, Column: 5, Detail: "required"}}
+			p.Errors = []api.Mistake{{Field: "routes[1].upstream", Line: 40, Column: 50, Detail: "there is no upstream orders"}}
 			reply(w, p)
+		case q.Get("message") == "sent":
+			doc, err := io.ReadAll(r.Body)
+			if err != nil {
+				t.Error(err)
+			}
+			reply(w, api.NewProblem(http.StatusBadRequest, "got %s", doc))
 		case q.Get("dry_run") == "true":
 			reply(w, api.Applied{DryRun: true, Changes: []api.Change{{Op: api.OpDelete, Kind: "route", Name: "old"}}[:len(q["prune"])]})
 		default:
@@ -80,6 +87,10 @@ func fakeNode(t *testing.T) string {
 		reply(w, []api.Changeset{{ID: "3@eu-1", By: "ann", Message: "more orders", Conflict: true, Changes: make([]api.Change, 2)}})
 	})
 	mux.HandleFunc("GET /v1/routes/explain", func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("mesh") == "1" {
+			reply(w, meshExplanation(r.URL.Query().Get("method")))
+			return
+		}
 		e := api.Explanation{Node: "eu-1", Version: 3, Route: "orders", Why: "longest prefix", Upstream: "orders", Near: []api.NearbyRoute{{Route: "beta", Why: r.URL.Query().Get("header")}}}
 		if r.URL.Query().Get("method") == "PUT" {
 			e.Route, e.Upstream, e.Why = "", "", "no route takes PUT"
@@ -89,6 +100,20 @@ func fakeNode(t *testing.T) string {
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	return server.URL
+}
+
+// meshExplanation is what nodes say of a method that they agree on, or not.
+func meshExplanation(method string) api.MeshExplanation {
+	same := func(node string) api.Explanation {
+		return api.Explanation{Node: node, Version: 3, Route: "orders", Why: "longest prefix"}
+	}
+	switch method {
+	case "PUT":
+		return api.MeshExplanation{Answers: []api.Explanation{same("eu-1"), {Node: "eu-2", Version: 2, Why: "no match"}, same("us-1")}}
+	case "POST":
+		return api.MeshExplanation{Agree: true, Answers: []api.Explanation{same("eu-1")}, Unanswered: []api.Unanswered{{Node: "us-1", Reason: "timeout"}}}
+	}
+	return api.MeshExplanation{Agree: true, Answers: []api.Explanation{same("eu-1"), same("us-1")}}
 }
 
 // command runs one command against the node at admin, and returns all it wrote.
@@ -102,9 +127,14 @@ func command(t *testing.T, admin string, args ...string) (code int, out string) 
 func TestClientCommands(t *testing.T) {
 	admin := fakeNode(t)
 	file := t.TempDir() + "/routes.yaml"
-	if err := os.WriteFile(file, []byte("routes: []\n"), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte("routes:\n  - name: ${ROUTE_NAME:-orders}\n    respond: {status: 200, body: \"$${x}\"}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	more := t.TempDir() + "/more.yaml"
+	if err := os.WriteFile(more, []byte("routes:\n  - name: b\n    upstream: orders\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("ROUTE_NAME", "from-env")
 	for name, test := range map[string]struct {
 		args []string
 		code int
@@ -117,16 +147,26 @@ func TestClientCommands(t *testing.T) {
 		"wait for more":    {[]string{"routes", "apply", file, "--wait", "3", "--timeout", "300ms"}, 1, []string{"2 of 3 nodes hold version"}},
 		"wait for nothing": {[]string{"routes", "apply", file, "--wait", "soon"}, 2, []string{"want all, region or a number"}},
 		"stale edit":       {[]string{"routes", "apply", file, "--if-version", "1"}, 1, []string{"the table is at version 3"}},
-		"invalid":          {[]string{"routes", "apply", file, "-m", "bad"}, 1, []string{file + ":2:5: routes[0].name: required"}},
+		"invalid":          {[]string{"routes", "apply", file, more, "-m", "bad"}, 1, []string{more + ":3:15: routes[1].upstream: there is no upstream orders\n  3 |     upstream: orders\n    |               ^"}},
+		"several files":    {[]string{"routes", "apply", file, more, "-m", "sent"}, 1, []string{"name: from-env\n", `body: "$${x}"`, "name: b\n    upstream: orders\n"}},
+		"the same twice":   {[]string{"routes", "apply", more, more}, 1, []string{more + ":2:11: routes[1].name: \"b\" is there already"}},
+		"no drift wanted":  {[]string{"status", "--drift"}, 1, []string{"DRIFT", "us-1", "not received"}},
+		"drift as JSON":    {[]string{"status", "--drift", "-o", "json"}, 1, []string{`"reason": "not received"`}},
+		"watch drift":      {[]string{"status", "--drift", "--watch"}, 2, []string{"--drift looks once"}},
 		"no file":          {[]string{"routes", "apply", file + "x"}, 2, []string{"no such file"}},
-		"no difference":    {[]string{"routes", "diff", file}, 0, nil},
+		"no difference":    {[]string{"routes", "diff", file, more}, 0, nil},
 		"a difference":     {[]string{"routes", "diff", file, "--prune"}, 1, []string{"delete route old"}},
 		"rollback":         {[]string{"routes", "rollback", "2@us-1"}, 0, []string{"back to 2@us-1"}},
+		"export":           {[]string{"routes", "export"}, 0, []string{"application/yaml \n"}},
 		"get":              {[]string{"routes", "get"}, 0, []string{"application/yaml \n"}},
 		"show as JSON":     {[]string{"routes", "show", "2", "-o", "json"}, 0, []string{"application/json 2\n"}},
 		"history":          {[]string{"routes", "history"}, 0, []string{"3@eu-1", "ann", "more orders", "yes"}},
 		"explain":          {[]string{"routes", "explain", "GET", "http://a/", "-H", "x: 1"}, 0, []string{"route orders answers: longest prefix", "near: beta: x: 1"}},
 		"explain nothing":  {[]string{"routes", "explain", "PUT", "http://a/"}, 1, []string{"no route answers: no route takes PUT"}},
+		"explain by all":   {[]string{"routes", "explain", "GET", "/", "--mesh"}, 0, []string{"route orders answers: longest prefix\nnode eu-1, us-1, table 3"}},
+		"nodes differ":     {[]string{"routes", "explain", "PUT", "/", "--mesh"}, 1, []string{"node eu-1, us-1, table 3", "no route answers: no match\nnode eu-2, table 2", "the nodes differ"}},
+		"a silent node":    {[]string{"routes", "explain", "POST", "/", "--mesh", "-o", "text"}, 1, []string{"us-1 did not answer: timeout"}},
+		"differ as JSON":   {[]string{"routes", "explain", "PUT", "/", "--mesh", "-o", "json"}, 1, []string{`"agree": false`}},
 		"not a node":       {[]string{"drain"}, 1, []string{"is it the admin address of a meshgw node?"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/meshgw/meshgw/api"
+	"github.com/meshgw/meshgw/routetable"
+)
+
+// maxRouteFile is what a node takes, of all files together.
+const maxRouteFile = 16 << 20
+
+// routeFiles are the files that a command was told to read, as one.
+type routeFiles struct {
+	file *routetable.File
+	doc  []byte // with the references to the environment resolved, as nodes want it
+}
+
+// readRouteFiles reads files; - is standard input.
+func readRouteFiles(paths []string, stdin io.Reader) (*routeFiles, error) {
+	sources, err := readSources(paths, stdin)
+	if err != nil {
+		return nil, err
+	}
+	file, err := routetable.Decode(os.LookupEnv, sources...)
+	if err != nil {
+		return nil, fmt.Errorf("%s:\n%w", notValid, err)
+	}
+	doc, err := routetable.EncodeYAML(file.Spec)
+	if err != nil {
+		return nil, err
+	}
+	return &routeFiles{file: file, doc: doc}, nil
+}
+
+const notValid = "the route file is not valid"
+
+// apply applies the files. What the node finds wrong is told with its place in
+// them, which the node does not know.
+func (f *routeFiles) apply(ctx context.Context, client *api.Client, o api.ApplyOptions) (api.Applied, error) {
+	applied, err := client.Apply(ctx, f.doc, o)
+	p, ok := errors.AsType[*api.Problem](err)
+	if !ok || len(p.Errors) == 0 {
+		return applied, err
+	}
+	var mistakes routetable.Problems
+	for _, m := range p.Errors {
+		mistakes = append(mistakes, routetable.Problem{Path: m.Field, Message: m.Detail})
+	}
+	return applied, fmt.Errorf("%s:\n%w", p.Detail, f.file.Locate(mistakes))
+}
+
+func readSources(paths []string, stdin io.Reader) ([]routetable.Source, error) {
+	var sources []routetable.Source
+	left := maxRouteFile
+	for _, path := range paths {
+		data, err := readUpTo(left, path, stdin)
+		if err != nil {
+			return nil, fmt.Errorf("%w: read route file: %w", errUsage, err)
+		}
+		left -= len(data)
+		sources = append(sources, routetable.Source{Name: path, Data: data})
+	}
+	return sources, nil
+}
+
+func readUpTo(limit int, path string, stdin io.Reader) ([]byte, error) {
+	in := stdin
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close() //nolint:errcheck // only read
+		in = f
+	}
+	data, err := io.ReadAll(io.LimitReader(in, int64(limit)+1))
+	if err == nil && len(data) > limit {
+		err = fmt.Errorf("%s: more than %d bytes in all", path, maxRouteFile)
+	}
+	return data, err
+}
