@@ -85,6 +85,8 @@ type Mesh struct {
 	strangers chan string   // a peer whose view differs
 	disputes  chan dispute
 	joining   chan struct{} // held while Serf joins
+	started   chan struct{} // closed when Serf runs for the first time
+	startOnce sync.Once
 	lazy      lazyQueue
 	bucket    bucket
 	book      book
@@ -108,6 +110,7 @@ func New(cfg Config, states map[string]State, log zerolog.Logger) (*Mesh, error)
 		strangers: make(chan string, 1),
 		disputes:  make(chan dispute, 1),
 		joining:   make(chan struct{}, 1),
+		started:   make(chan struct{}),
 	}
 	if m.network == nil {
 		m.network = Sockets{}
@@ -145,6 +148,10 @@ func deref(s *string) string {
 // Push has news of the named State pushed to a few peers at once. Without it the
 // news waits for the next lazy round, which costs less.
 func (m *Mesh) Push(state string) { m.replicas[state].hurry() }
+
+// Started returns a channel that is closed once Serf runs and this node is a
+// member of a mesh, if only of its own.
+func (m *Mesh) Started() <-chan struct{} { return m.started }
 
 func (m *Mesh) keyring() *memberlist.Keyring { return m.keys.Load() }
 
@@ -469,6 +476,7 @@ func (m *Mesh) begin(socks *sockets) (*session, error) {
 	}
 	m.look(s)
 	m.session.Store(s)
+	m.startOnce.Do(func() { close(m.started) })
 	return s, nil
 }
 

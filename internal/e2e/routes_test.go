@@ -137,6 +137,9 @@ func TestTwoEditsOfOneVersionBothSurviveOrAreShown(t *testing.T) {
 // MESHGW_KILLS sets how often; 200 for the figure in docs.
 func TestKillDuringAppliesLosesNothingAcknowledged(t *testing.T) {
 	kills := 25
+	if testing.Short() {
+		kills = 5
+	}
 	if n, err := strconv.Atoi(os.Getenv("MESHGW_KILLS")); err == nil {
 		kills = n
 	}
