@@ -4,6 +4,7 @@ package dataplane
 // who may use it, how large the body is.
 func (s *Server) admit(x *Exchange) bool {
 	r := x.rule
+	s.findTenant(x)
 	switch {
 	case !s.hasCapacity(x):
 		return false

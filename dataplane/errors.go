@@ -95,7 +95,7 @@ func (c Code) Status() int {
 }
 
 // retryAfter reports whether a client does well to come again soon.
-func (c Code) retryAfter() bool { return c.Status() == 503 }
+func (c Code) retryAfter() bool { return c.Status() == 503 || c.Status() == 429 }
 
 // refusal is an error answer of the gateway's own.
 type refusal struct {

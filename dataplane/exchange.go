@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/meshgw/meshgw/failover"
+	"github.com/meshgw/meshgw/quota"
 	"github.com/meshgw/meshgw/routetable"
 )
 
@@ -42,6 +43,7 @@ type Exchange struct {
 	from      *link // what the gateway that sent it on says; nil for clients
 	priority  failover.Priority
 	rule      *liveRule
+	tenant    *liveTenant // nil = nobody's that is known
 	prefix    int
 	preflight bool // a CORS preflight, answered here
 	target    *liveTarget
@@ -54,6 +56,9 @@ type Exchange struct {
 	reply     reply
 	outcome   failover.Outcome
 	refused   *refusal
+	decision  quota.Decision // of the limits; without a Limit there were none
+	asks      [quota.MaxAsks]quota.Ask
+	held      []quota.Ask // to give back in the end
 	status    int
 	in, out   int64         // bytes of body
 	upstream  time.Duration // of the last try, to its header
@@ -82,6 +87,9 @@ type scratch struct {
 	query     []byte
 	location  []byte
 	trailText []byte
+	subject   []byte // whom a limit counts
+	policy    []byte // values of RateLimit-Policy and RateLimit
+	remaining []byte
 	from      link
 }
 
@@ -98,6 +106,10 @@ type Front interface {
 	// Trailers returns the fields that came after the request's body, once
 	// that has ended.
 	Trailers(dst []Field) ([]Field, error)
+
+	// Gone reports whether the client has closed its connection, as far as that
+	// can be seen.
+	Gone() bool
 
 	// StopBody makes a Read of Body that is under way return, for good.
 	StopBody()

@@ -304,6 +304,7 @@ func (s *Server) replyFields(x *Exchange, from []Field) []Field {
 	}
 	fields = append(fields, Field{Name: s.names.requestID, Value: x.RequestID})
 	fields = s.appendServed(fields, x, from)
+	fields = s.appendLimits(x, fields)
 	if cors {
 		fields = x.appendCORS(fields)
 	}

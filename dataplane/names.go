@@ -10,7 +10,9 @@ import (
 type names struct {
 	date, requestID []byte
 	node            []Field // x-meshgw-node and -region
-	via             Field   // x-meshgw-via
+
+	policy, remaining []byte // of limits
+	via               Field  // x-meshgw-via
 
 	stamp atomic.Pointer[dateStamp]
 }
@@ -24,6 +26,7 @@ type dateStamp struct {
 func (n *names) init(node, region string) {
 	n.date, n.requestID = []byte("date"), []byte("x-request-id")
 	n.via = Field{Name: []byte("x-meshgw-via"), Value: []byte(token(node))}
+	n.policy, n.remaining = []byte("ratelimit-policy"), []byte("ratelimit")
 	n.node = []Field{
 		{Name: []byte("x-meshgw-node"), Value: []byte(token(node))},
 		{Name: []byte("x-meshgw-region"), Value: []byte(token(region))},

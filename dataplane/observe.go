@@ -80,6 +80,9 @@ func (s *Server) writeLine(x *Exchange, err error, took time.Duration) {
 	if x.target != nil {
 		line.Str("upstream", x.target.upstream.Name)
 	}
+	if x.tenant != nil {
+		line.Str("tenant", x.tenant.Name)
+	}
 	if x.endpoint != nil {
 		line.Str("endpoint", x.endpoint.address.URL).Str("served_region", x.endpoint.state.Region())
 	}
@@ -168,7 +171,7 @@ func newMetrics(s *Server, reg prometheus.Registerer) *metrics {
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "meshgw_inflight_requests", Help: "Requests in flight.",
 		}, func() float64 { return float64(s.inflight.Load()) }),
-		&collector{server: s})
+		&collector{server: s}, &limitCollector{server: s})
 	return m
 }
 

@@ -23,11 +23,15 @@ type plan struct {
 	rules     []*liveRule          // by Rule.Index
 	upstreams []*upstream          // by Service.Index
 	byName    map[string]*liveRule // one of each route's
+	limits    []*liveLimit         // by LimitRule.Index, then those of tenants
+	tenants   []*liveTenant        // by TenantRule.Index
 }
 
 // liveRule is a rule and where it leads.
 type liveRule struct {
 	*routetable.Rule
+	plan    *plan
+	limits  []*liveLimit
 	refused *refusal // what the rule needs and cannot have; else nil
 	targets []*liveTarget
 	own     *series // for answers without an upstream
@@ -96,6 +100,7 @@ func (s *Server) Publish(t *routetable.Table) {
 			kept[e.pool] = true
 		}
 	}
+	s.limits(p, old)
 	for _, r := range t.Rules() {
 		live := s.liveRule(r, p)
 		p.rules, p.byName[r.Name] = append(p.rules, live), live
@@ -117,10 +122,15 @@ func (s *Server) Publish(t *routetable.Table) {
 }
 
 func (s *Server) liveRule(r *routetable.Rule, p *plan) *liveRule {
-	live := &liveRule{Rule: r, own: s.metrics.series(r.Name, "", s.cfg.Region)}
+	live := &liveRule{Rule: r, plan: p, own: s.metrics.series(r.Name, "", s.cfg.Region)}
+	for _, l := range r.Limits {
+		live.limits = append(live.limits, p.limits[l.Index])
+	}
 	switch missing := Unsupported(r); {
 	case r.Broken != "":
 		live.refused = &refusal{code: NoHealthyUpstream, detail: "The route cannot be served: " + r.Broken + "."}
+	case s.cfg.Limiter == nil && len(p.limits) > 0:
+		live.refused = &refusal{code: NoHealthyUpstream, detail: "The table has limits, and nothing here keeps them."}
 	case len(missing) > 0:
 		live.refused = &refusal{code: NoHealthyUpstream, detail: "The route needs what this gateway cannot do: " + strings.Join(missing, ", ") + "."}
 	}
@@ -154,7 +164,7 @@ func Unsupported(r *routetable.Rule) []string {
 		used bool
 	}{
 		{"auth", len(r.Auth) > 0},
-		{"limits", len(r.Limits) > 0},
+		{fmt.Sprintf("limits with more than %d rates and concurrencies together", mostAsks), asksOf(r) > mostAsks},
 		{"compress", r.Compress != nil},
 		{"mirror", r.Mirror != nil},
 	} {

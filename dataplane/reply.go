@@ -110,7 +110,7 @@ func (s *Server) refuse(x *Exchange) {
 	fields := own(nil, "content-type", []byte("application/problem+json"))
 	fields = own(fields, "x-meshgw-error", []byte(r.code.String()))
 	if r.code.retryAfter() {
-		fields = own(fields, "retry-after", []byte("1"))
+		fields = own(fields, "retry-after", x.retryAfter())
 	}
 	if r.status == 405 {
 		fields = own(fields, "allow", []byte(allowedMethods))
@@ -145,6 +145,7 @@ func (s *Server) finish(x *Exchange, err error) {
 	} else {
 		x.stopUpload()
 	}
+	s.unlimit(x)
 	s.observe(x, err)
 	s.inflight.Add(-1)
 }

@@ -35,6 +35,10 @@ type Config struct {
 	// name; the settings nil for a plain one. nil = there are no links.
 	Link func(node string) *tls.Config
 
+	// Limiter keeps the limits. Without one a table that has any is not served:
+	// its routes answer 503.
+	Limiter Limiter
+
 	// DrainFinish is how long requests in flight may take to end when Serve's
 	// context has ended; 0 = 30 s.
 	DrainFinish time.Duration
@@ -170,7 +174,7 @@ func (s *Server) handle(x *Exchange) {
 	s.begin()
 	entered := s.enter(x)
 	s.requests[x.priority].Add(1)
-	if entered && s.forward(x) {
+	if entered && s.limit(x) && s.forward(x) {
 		s.answer(x)
 		return
 	}
