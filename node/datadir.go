@@ -21,6 +21,7 @@ const (
 	identityFile = "identity.json"
 	peersFile    = "peers.json"
 	tableFile    = "routes.snapshot"
+	limitsFile   = "limits.snapshot"
 )
 
 // dataDir is where a node keeps what must survive it. One process has it at a

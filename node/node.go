@@ -29,6 +29,7 @@ const (
 	nodesState  = "nodes"
 	routesState = "routes"
 	healthState = "health"
+	limitsState = "limits" // of datagrams too
 )
 
 // Node is one gateway of the mesh.
@@ -44,6 +45,7 @@ type Node struct {
 	roster   *roster.Roster
 	health   *health
 	routes   *routes
+	limits   *limits
 	mesh     *gossip.Mesh
 	plane    *dataplane.Server
 	certs    *certificates
@@ -110,9 +112,14 @@ func (n *Node) open() (err error) {
 	if n.routes, err = openRoutes(n.cfg, n.world, n.dir, n.log); err != nil {
 		return err
 	}
+	limitState, err := openLimitState(n.dir, n.world, n.log)
+	if err != nil {
+		return err
+	}
+	n.limits = newLimits(n.identity, n, limitState, n.log)
 	n.registry = prometheus.NewRegistry()
 	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), (*collector)(n))
-	if n.mesh, err = gossip.New(n.gossipConfig(), map[string]gossip.State{nodesState: n.roster, routesState: &n.routes.store, healthState: n.health}, n.log); err != nil {
+	if n.mesh, err = gossip.New(n.gossipConfig(), map[string]gossip.State{nodesState: n.roster, routesState: &n.routes.store, healthState: n.health, limitsState: limitState}, n.log); err != nil {
 		return err
 	}
 	if n.cfg.AdminTokensFile != "" {
@@ -143,9 +150,10 @@ func (n *Node) gossipConfig() gossip.Config {
 			"meshgw-load":    func([]byte) []byte { return answer(n.loadAnswer()) },
 			"meshgw-health":  func(upstream []byte) []byte { return answer(n.healthAnswer(string(upstream))) },
 		},
-		Services: map[string]gossip.Service{explainService: n.routes.serveExplain},
-		OnChange: n.memberChanged,
-		Network:  n.world.Gossip,
+		Services:  map[string]gossip.Service{explainService: n.routes.serveExplain},
+		Datagrams: map[string]func([]byte){limitsState: n.limits.receive},
+		OnChange:  n.memberChanged,
+		Network:   n.world.Gossip,
 	}
 }
 
@@ -157,6 +165,7 @@ func (n *Node) planeConfig() dataplane.Config {
 		AccessLog:      dataplane.AccessLog(n.cfg.Log.Access),
 		Control:        n.isControl,
 		DrainFinish:    n.cfg.Drain.FinishIn,
+		Limiter:        n.limits,
 	}
 }
 
@@ -217,10 +226,18 @@ func (n *Node) serve(ctx context.Context) error {
 	defer endMesh()
 	defer endPlane()
 
-	planeDone, meshDone := make(chan struct{}), make(chan struct{})
+	limitsCtx, endLimits := context.WithCancel(inner)
+	defer endLimits()
+
+	planeDone, limitsDone, meshDone := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	group.Go(func() error {
 		defer close(planeDone)
 		return n.plane.Serve(planeCtx, n.listeners...)
+	})
+	group.Go(func() error {
+		defer close(limitsDone)
+		n.limits.run(limitsCtx)
+		return nil
 	})
 	group.Go(func() error {
 		defer close(meshDone)
@@ -245,6 +262,8 @@ func (n *Node) serve(ctx context.Context) error {
 		}
 		endPlane()
 		<-planeDone
+		endLimits() // while there is a mesh to give the leases back to
+		<-limitsDone
 		endMesh()
 		<-meshDone
 		return nil

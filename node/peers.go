@@ -68,6 +68,7 @@ func (n *Node) memberChanged(m gossip.Member, change gossip.Change) {
 	case n.peersMoved <- struct{}{}:
 	default:
 	}
+	signal(n.limits.moved)
 	if change != gossip.Forgotten {
 		return
 	}
