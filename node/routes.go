@@ -47,20 +47,15 @@ type served struct {
 	held  []routetable.Held
 }
 
-// openRoutes restores the table from disk. A damaged one is set aside: the mesh
-// or the route file may bring it back.
+// openRoutes restores the table from disk. Where none is sound, the mesh or the
+// route file may bring it back.
 func openRoutes(cfg Config, world World, dir *dataDir, log zerolog.Logger) (*routes, error) {
 	r := &routes{store: heedfulStore{Store: routetable.NewStore(cfg.Node.Name)}, node: cfg.Node.Name, world: world, dir: dir, log: log}
-	data, err := dir.read(tableFile)
-	if err != nil {
+	if err := r.restore(); err != nil {
 		return nil, fmt.Errorf("read table: %w", err)
 	}
-	if data != nil {
-		if err := r.store.Restore(data); err != nil {
-			dir.setAside(tableFile, err)
-		}
-	}
 	r.serve()
+	var err error
 	r.file, err = openRouteFile(cfg, r)
 	return r, err
 }
@@ -126,7 +121,7 @@ func (r *routes) follow(ctx context.Context, mesh meshView) {
 func (r *routes) save() error {
 	r.saving.Lock()
 	defer r.saving.Unlock()
-	return r.dir.write(tableFile, r.store.Snapshot())
+	return r.dir.writeTable(r.store.Snapshot())
 }
 
 // setLostAside keeps objects that a merge dropped because they were deleted so
@@ -154,7 +149,7 @@ func (r *routes) change(prepare func() (*routetable.Pending, error), dryRun bool
 		if err != nil || dryRun || p.NoChange() {
 			return p, err
 		}
-		if err := r.dir.write(tableFile, p.Snapshot()); err != nil {
+		if err := r.dir.writeTable(p.Snapshot()); err != nil {
 			return nil, api.NewProblem(http.StatusInsufficientStorage, "nothing was changed: the table could not be written to disk: %v", err)
 		}
 		switch err := r.store.Commit(p); {
@@ -162,11 +157,11 @@ func (r *routes) change(prepare func() (*routetable.Pending, error), dryRun bool
 			r.serve() // who is answered can rely on it here
 			return p, nil
 		case !errors.Is(err, routetable.ErrStale):
-			return nil, errors.Join(err, r.dir.write(tableFile, r.store.Snapshot()))
+			return nil, errors.Join(err, r.dir.writeTable(r.store.Snapshot()))
 		}
 		// What is on disk now was never in service; the next round, or this,
 		// replaces it.
-		if err := r.dir.write(tableFile, r.store.Snapshot()); err != nil {
+		if err := r.dir.writeTable(r.store.Snapshot()); err != nil {
 			return nil, api.NewProblem(http.StatusInsufficientStorage, "nothing was changed: the table could not be written to disk: %v", err)
 		}
 	}
