@@ -165,6 +165,7 @@ func (s *Server) giveBack(x *Exchange, err error) {
 		s.drop(x)
 	}
 	outcome := x.outcome
+	outcome.Kind = failover.OK // the answer was counted when it came
 	if cut, ok := isCut(err); ok {
 		outcome.Kind = cut
 	} else if err != nil {

@@ -25,6 +25,8 @@ type Config struct {
 	AdminTokensFile string         // empty for none
 	TrustedProxies  []netip.Prefix // whose forwarding headers are believed
 	MaxInflight     int            // requests served at once; 0 = by memory
+	ShedCPU         float64        // share of the CPU from which requests are refused; 0 = never
+	MeshTLS         MeshTLSConfig  // of the mesh link; zero = plain
 	Insecure        bool           // clear text off loopback is the user's will
 }
 
@@ -40,6 +42,7 @@ type Identity struct {
 type ListenConfig struct {
 	HTTP         string
 	HTTPS        string // empty = closed
+	Mesh         string // link of gateways to each other; empty = closed
 	Admin        string
 	Certificates []Certificate // of HTTPS; the first is for clients that name no host
 }
@@ -48,6 +51,12 @@ type ListenConfig struct {
 type Certificate struct {
 	Cert string
 	Key  string
+}
+
+// MeshTLSConfig names the PEM files that secure the mesh link: the CA of the
+// mesh, and this node's certificate with its key. All are given, or none.
+type MeshTLSConfig struct {
+	CA, Cert, Key string
 }
 
 // GossipConfig is how a node is reached by its peers and finds them.

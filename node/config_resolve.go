@@ -16,6 +16,7 @@ import (
 func (d *draft) resolve() {
 	d.resolveGossip()
 	d.resolveHTTPS()
+	d.resolveMesh()
 	if !loopback(d.Listen.Admin) && d.AdminTokensFile == "" && !d.Insecure {
 		d.refuse(d.place("admin"), "%s is not loopback and anybody could change routes there: give --admin-tokens or --insecure", d.Listen.Admin)
 	}
@@ -58,6 +59,22 @@ func (d *draft) resolveHTTPS() {
 		d.refuse(d.place("https"), "HTTPS needs a certificate: give --tls-cert and --tls-key")
 	case !given && len(d.Listen.Certificates) > 0:
 		d.Listen.HTTPS = ":8443"
+	}
+}
+
+func (d *draft) resolveMesh() {
+	secure := d.MeshTLS != (MeshTLSConfig{})
+	switch t, given := d.MeshTLS, d.Listen.Mesh != ""; {
+	case secure && (t.CA == "" || t.Cert == "" || t.Key == ""):
+		d.refuse(d.place("mesh-cert"), "a secure mesh link needs all of --mesh-ca, --mesh-cert and --mesh-key")
+	case secure && !given:
+		d.Listen.Mesh = ":7443"
+	case !given && d.Insecure:
+		d.Listen.Mesh = "127.0.0.1:7443"
+	case !secure && given && !d.Insecure:
+		d.refuse(d.place("mesh"), "the mesh link would be in clear: give --mesh-ca, --mesh-cert and --mesh-key, or --insecure")
+	case !secure && given && !loopback(d.Listen.Mesh):
+		d.refuse(d.place("mesh"), "%s is not loopback and a mesh link in clear is believed in all it says: give --mesh-ca, --mesh-cert and --mesh-key", d.Listen.Mesh)
 	}
 }
 

@@ -80,6 +80,10 @@ func listenSettings() []Setting {
 		{Flag: "https", Key: "listen.https.address", Value: "ADDR", Absent: ":8443 with a certificate, else closed", Help: "address that serves HTTPS", set: address(func(d *draft) *string { return &d.Listen.HTTPS })},
 		{Flag: "tls-cert", Key: "listen.https.certificates[].cert", Value: "FILE", Absent: "none", Help: "PEM certificate chain of HTTPS", set: text(func(d *draft) *string { return &d.pair.Cert })},
 		{Flag: "tls-key", Key: "listen.https.certificates[].key", Value: "FILE", Absent: "none", Help: "PEM key of --tls-cert", set: text(func(d *draft) *string { return &d.pair.Key })},
+		{Flag: "mesh", Key: "listen.mesh", Value: "ADDR", Absent: ":7443 with --mesh-cert, 127.0.0.1:7443 with --insecure, else closed", Help: "address at which gateways of other regions send requests on to this node", set: address(func(d *draft) *string { return &d.Listen.Mesh })},
+		{Flag: "mesh-ca", Key: "mesh_tls.ca", Value: "FILE", Absent: "none", Help: "PEM certificates of the mesh's own CA", set: text(func(d *draft) *string { return &d.MeshTLS.CA })},
+		{Flag: "mesh-cert", Key: "mesh_tls.cert", Value: "FILE", Absent: "none", Help: "PEM certificate of this node, for its name", set: text(func(d *draft) *string { return &d.MeshTLS.Cert })},
+		{Flag: "mesh-key", Key: "mesh_tls.key", Value: "FILE", Absent: "none", Help: "PEM key of --mesh-cert", set: text(func(d *draft) *string { return &d.MeshTLS.Key })},
 		{Flag: "admin", Key: "listen.admin", Value: "ADDR", Default: "127.0.0.1:9901", Help: "address of status, metrics and the admin API", set: adminAddress},
 		{Flag: "admin-tokens", Key: "admin.tokens_file", Value: "FILE", Absent: "none", Help: "file of lines NAME ROLE TOKEN that the admin API admits; ROLE is read or write", set: text(func(d *draft) *string { return &d.AdminTokensFile })},
 	}
@@ -102,6 +106,7 @@ func serveSettings() []Setting {
 	return []Setting{
 		{Flag: "trusted-proxies", Key: "trusted_proxies", Value: "CIDR", Absent: "none", Many: true, Help: "network whose forwarding headers are believed", set: networks},
 		{Flag: "max-inflight", Key: "limits.max_inflight", Value: "N", Absent: "by memory", Help: "requests served at once; more are refused", set: number(func(d *draft) *int { return &d.MaxInflight }, 1, 1<<24)},
+		{Flag: "shed-cpu", Key: "shedding.cpu", Value: "F", Default: "0.80", Help: "share of the CPU above which requests are refused, lowest priority first; 0 turns that off", set: share(func(d *draft) *float64 { return &d.ShedCPU })},
 		{Flag: "drain", Key: "drain.accept_for", Value: "D", Default: "5s", Help: "when stopping, go on accepting for this long", set: duration(func(d *draft) *time.Duration { return &d.Drain.AcceptFor })},
 		{Flag: "drain-finish", Key: "drain.finish_in", Value: "D", Default: "30s", Help: "then give requests in flight this long to finish", set: duration(func(d *draft) *time.Duration { return &d.Drain.FinishIn })},
 		{Flag: "log-level", Key: "log.level", Value: "LEVEL", Default: "info", Help: "debug, info, warn or error", set: logLevel},
@@ -114,11 +119,6 @@ func serveSettings() []Setting {
 // have yet. It refuses them, so that nobody believes in what is not there.
 func laterSettings() []Setting {
 	return []Setting{
-		{Flag: "mesh", Key: "listen.mesh", Value: "ADDR", Later: true},
-		{Flag: "mesh-ca", Key: "mesh_tls.ca", Value: "FILE", Later: true},
-		{Flag: "mesh-cert", Key: "mesh_tls.cert", Value: "FILE", Later: true},
-		{Flag: "mesh-key", Key: "mesh_tls.key", Value: "FILE", Later: true},
-		{Flag: "shed-cpu", Key: "shedding.cpu", Value: "F", Later: true},
 		{Flag: "allow-chaos", Key: "allow_chaos", Later: true},
 		{Flag: "otlp", Key: "tracing.otlp", Value: "URL", Later: true},
 		{Flag: "trace-ratio", Key: "tracing.ratio", Value: "F", Later: true},
@@ -169,6 +169,17 @@ func number(field func(*draft) *int, low, high int) func(*draft, []string) error
 			return fmt.Errorf("%q: want a whole number, %d to %d", values[0], low, high)
 		}
 		*field(d) = n
+		return nil
+	}
+}
+
+func share(field func(*draft) *float64) func(*draft, []string) error {
+	return func(d *draft, values []string) error {
+		f, err := strconv.ParseFloat(values[0], 64)
+		if err != nil || !(f >= 0 && f <= 1) { // so that NaN is out
+			return fmt.Errorf("%q: want a share from 0 to 1", values[0])
+		}
+		*field(d) = f
 		return nil
 	}
 }

@@ -68,13 +68,14 @@ func TestForgottenNodesSayNothing(t *testing.T) {
 	}
 }
 
-func TestAListenerOnAllAddressesIsReachedWhereGossipIs(t *testing.T) {
+func TestWhereAPeersListenerIsReached(t *testing.T) {
 	for _, tt := range []struct{ listen, gossip, want string }{
 		{"127.0.0.1:7443", "127.0.0.1:7946", "127.0.0.1:7443"},
 		{"[::]:7443", "10.0.0.7:7946", "10.0.0.7:7443"},
 		{"0.0.0.0:7443", "[fd00::1]:7946", "[fd00::1]:7443"},
 		{"", "10.0.0.7:7946", ""},
 		{"0.0.0.0:7443", "nonsense", ""},
+		{"127.0.0.1:7443", "10.0.0.7:7946", ""},
 	} {
 		if got := reachable(tt.listen, tt.gossip); got != tt.want {
 			t.Errorf("reachable(%q, %q) = %q, want %q", tt.listen, tt.gossip, got, tt.want)

@@ -14,6 +14,7 @@ type meter struct {
 	at       time.Time
 	cpu      time.Duration
 	requests uint64
+	used     float64 // of the CPU since the last look, not smoothed
 	load     roster.Load
 }
 
@@ -27,8 +28,8 @@ func (m *meter) measure(now time.Time, cpu time.Duration, requests uint64, infli
 		weight := 1 - math.Exp(-passed.Seconds()/smoothing.Seconds())
 		// GOMAXPROCS is the CPUs this process may run on, or its cgroup's quota
 		// where that is less.
-		used := (cpu - m.cpu).Seconds() / passed.Seconds() / float64(runtime.GOMAXPROCS(0))
-		m.load.CPU += weight * (used - m.load.CPU)
+		m.used = (cpu - m.cpu).Seconds() / passed.Seconds() / float64(runtime.GOMAXPROCS(0))
+		m.load.CPU += weight * (m.used - m.load.CPU)
 		m.load.RequestsPerSecond += weight * (float64(requests-m.requests)/passed.Seconds() - m.load.RequestsPerSecond)
 	}
 	m.at, m.cpu, m.requests = now, cpu, requests

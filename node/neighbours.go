@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"net"
 	"net/netip"
 	"time"
 
@@ -74,16 +73,19 @@ func (n *Node) peer(word roster.Node) failover.Peer {
 }
 
 // reachable is where a peer's listener is reached: where it listens, or on the
-// address that its gossip comes from if it listens on all.
+// address of its gossip if it listens on all; empty where it cannot be, as on the
+// loopback of another machine.
 func reachable(listen, gossip string) string {
 	at, err := netip.ParseAddrPort(listen)
-	if err != nil || !at.Addr().IsUnspecified() {
-		return listen
-	}
-	host, _, err := net.SplitHostPort(gossip)
 	if err != nil {
 		return ""
 	}
-	_, port, _ := net.SplitHostPort(listen) // was parsed above
-	return net.JoinHostPort(host, port)
+	peer, err := netip.ParseAddrPort(gossip)
+	switch {
+	case err != nil, at.Addr().IsLoopback() && !peer.Addr().IsLoopback():
+		return ""
+	case at.Addr().IsUnspecified():
+		return netip.AddrPortFrom(peer.Addr(), at.Port()).String()
+	}
+	return listen
 }

@@ -49,6 +49,7 @@ type Node struct {
 	mesh     *gossip.Mesh
 	plane    *dataplane.Server
 	certs    *certificates
+	links    *meshTLS
 	registry *prometheus.Registry
 
 	adminTokens admin.Tokens
@@ -93,6 +94,9 @@ func (n *Node) Reload() {
 	if err := n.certs.load(); err != nil {
 		n.log.Error().Err(err).Msg("certificates not reloaded, the old ones serve on")
 	}
+	if err := n.links.load(); err != nil {
+		n.log.Error().Err(err).Msg("mesh certificates not reloaded, the old ones serve on")
+	}
 	if err := n.mesh.ReloadKeys(); err != nil {
 		n.log.Error().Err(err).Msg("keyring not reloaded, the old keys hold")
 	}
@@ -130,6 +134,9 @@ func (n *Node) open() (err error) {
 	if n.certs, err = newCertificates(n.cfg.Listen.Certificates); err != nil {
 		return err
 	}
+	if n.links, err = newMeshTLS(n.cfg.Node.Name, n.cfg.MeshTLS); err != nil {
+		return err
+	}
 	if err := n.bind(); err != nil {
 		return err
 	}
@@ -158,7 +165,12 @@ func (n *Node) gossipConfig() gossip.Config {
 }
 
 func (n *Node) planeConfig() dataplane.Config {
+	var link func(node string) *tls.Config
+	if n.cfg.Listen.Mesh != "" {
+		link = n.links.client
+	}
 	return dataplane.Config{
+		Link: link,
 		Node: n.cfg.Node.Name, Region: n.cfg.Node.Region,
 		TrustedProxies: n.cfg.TrustedProxies,
 		MaxInflight:    n.cfg.MaxInflight,
@@ -187,6 +199,10 @@ func (n *Node) bind() error {
 	n.listen.HTTP = http
 	if len(n.cfg.Listen.Certificates) > 0 {
 		n.listen.HTTPS, err = n.data("https", n.cfg.Listen.HTTPS, n.certs.config())
+	}
+	if err == nil && n.cfg.Listen.Mesh != "" {
+		n.listen.Mesh, err = n.data("mesh", n.cfg.Listen.Mesh, n.links.server())
+		n.listeners[len(n.listeners)-1].Link = true
 	}
 	return err
 }
@@ -289,7 +305,7 @@ func (n *Node) serve(ctx context.Context) error {
 
 // announce says that this node serves, in the log and in the ready file.
 func (n *Node) announce() error {
-	n.log.Info().Str("version", n.build).Str("id", n.identity.ID).Str("http", n.listen.HTTP).Str("https", n.listen.HTTPS).
+	n.log.Info().Str("version", n.build).Str("id", n.identity.ID).Str("http", n.listen.HTTP).Str("https", n.listen.HTTPS).Str("mesh", n.listen.Mesh).
 		Str("admin", n.listen.Admin).Str("gossip", n.listen.Gossip).Str("rpc", n.listen.RPC).
 		Uint64("routes_version", n.routes.table().Version()).Dur("after_ms", n.world.now().Sub(n.started)).Msg("serving")
 	if n.cfg.ReadyFile == "" {

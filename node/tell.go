@@ -38,6 +38,7 @@ func (n *Node) published() {
 // the lazy rounds, and the more seldom the more nodes there are to listen.
 func (n *Node) tellLoad(ctx context.Context) {
 	var m meter
+	var o overload
 	var last time.Time
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
@@ -49,6 +50,7 @@ func (n *Node) tellLoad(ctx context.Context) {
 			l := n.plane.Load()
 			load := m.measure(now, cpuTime(), l.Requests, l.Inflight)
 			n.load.Store(&load)
+			n.shed(&o, o.observe(now, m.used, n.cfg.ShedCPU, l.Arrived))
 			n.drift.look(now, n.holders())
 			pause := max(time.Second, time.Duration(len(n.roster.Nodes()))*50*time.Millisecond)
 			if now.Sub(last) >= pause && worthTelling(n.lastTold(), load) {
