@@ -118,6 +118,24 @@ func (a *answer) next() ([]byte, error) {
 	return piece, nil
 }
 
+// ready implements stream.
+func (a *answer) ready() bool {
+	switch {
+	case a.done:
+		return true
+	case a.length != chunked || a.left > 0:
+		return a.conn.buffered() > 0
+	}
+	_, next := cutByte(a.conn.view(), '\n')
+	if a.started { // that was the end of the chunk before
+		_, next = cutByte(next, '\n')
+	}
+	return len(next) > 0
+}
+
+// trailing implements stream.
+func (a *answer) trailing() []Field { return a.trailers }
+
 // fill waits for more bytes, at most a.idle.
 func (a *answer) fill() error {
 	var until time.Time

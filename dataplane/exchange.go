@@ -54,6 +54,7 @@ type Exchange struct {
 	upload    *upload
 	answer    answer
 	reply     reply
+	encoding  *compressor // what compresses the reply, until finish; else nil
 	outcome   failover.Outcome
 	refused   *refusal
 	decision  quota.Decision // of the limits; without a Limit there were none
@@ -121,9 +122,22 @@ type reply struct {
 	fields []Field // without framing
 	length int64   // of the body: bytes, chunked or untilClose (unknown)
 	body   []byte  // the whole body, if stream is nil
-	stream *answer // the body as it comes
+	stream stream  // the body as it comes
 	tunnel bool    // after the head, bytes go both ways until one side ends
 	close  bool    // the client's connection ends with this answer
+}
+
+// stream is a body in pieces.
+type stream interface {
+	// next returns the next piece, valid until the next call; io.EOF after the
+	// last, and only if the body is whole.
+	next() ([]byte, error)
+
+	// ready reports whether next has something to work on without waiting.
+	ready() bool
+
+	// trailing returns the fields that came after the body, once it has ended.
+	trailing() []Field
 }
 
 // header returns the first field named name, which is in lower case.

@@ -93,7 +93,7 @@ func (f *h1) appendAnswer(b []byte, r *reply, last bool) []byte {
 func (f *h1) stream(head []byte, r *reply) ([]byte, error) {
 	chunks := r.length < 0 && f.x.Protocol == "HTTP/1.1"
 	b := head
-	if r.stream.conn.buffered() == 0 {
+	if !r.stream.ready() {
 		if _, err := f.conn.send(b); err != nil {
 			return b, err
 		}
@@ -101,7 +101,7 @@ func (f *h1) stream(head []byte, r *reply) ([]byte, error) {
 	}
 	for {
 		piece, err := r.stream.next()
-		if errors.Is(err, io.EOF) && r.stream.done {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
@@ -117,7 +117,7 @@ func (f *h1) stream(head []byte, r *reply) ([]byte, error) {
 	}
 	if chunks {
 		b = append(b, "0\r\n"...)
-		b = appendTrailers(b, r.stream.trailers)
+		b = appendTrailers(b, r.stream.trailing())
 		b = append(b, "\r\n"...)
 	}
 	if len(b) == 0 {

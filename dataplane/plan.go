@@ -165,7 +165,6 @@ func Unsupported(r *routetable.Rule) []string {
 	}{
 		{"auth", len(r.Auth) > 0},
 		{fmt.Sprintf("limits with more than %d rates and concurrencies together", mostAsks), asksOf(r) > mostAsks},
-		{"compress", r.Compress != nil},
 		{"mirror", r.Mirror != nil},
 	} {
 		if setting.used {

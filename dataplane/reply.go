@@ -90,6 +90,7 @@ func (s *Server) relay(x *Exchange) {
 		r.stream = a
 	}
 	r.close = s.draining.Load() || x.uploading()
+	s.compress(x, r)
 	x.Front.Send(x, r)
 }
 
@@ -134,6 +135,9 @@ func (s *Server) sendOwn(x *Exchange, fields []Field, body []byte, last bool) {
 		status: x.status, fields: fields, length: int64(len(body)), body: body,
 		close: last || s.draining.Load() || x.Length != 0 && x.Body != nil,
 	}
+	if x.refused == nil {
+		s.compress(x, &x.reply)
+	}
 	x.Front.Send(x, &x.reply)
 }
 
@@ -146,6 +150,9 @@ func (s *Server) finish(x *Exchange, err error) {
 		x.stopUpload()
 	}
 	s.unlimit(x)
+	if x.encoding != nil {
+		x.encoding.release()
+	}
 	s.observe(x, err)
 	s.inflight.Add(-1)
 }

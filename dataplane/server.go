@@ -64,6 +64,7 @@ type Server struct {
 	front      *fasthttp.Server
 	buffers    sync.Pool // *[]byte of readBuffer
 	fronts     sync.Pool // *h1
+	encoders   compressors
 	inflight   atomic.Int64
 	requests   [failover.Priorities]atomic.Uint64
 	draining   atomic.Bool

@@ -1,0 +1,306 @@
+package dataplane
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"sync"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/meshgw/meshgw/routetable"
+)
+
+// encoder is what gzip and zstd have in common.
+type encoder interface {
+	io.WriteCloser
+	Flush() error
+	Reset(w io.Writer)
+}
+
+// compressors are pools of what compresses, since making one costs more than
+// most answers are worth. The zero value is ready for use.
+type compressors struct{ gzip, zstd sync.Pool }
+
+const (
+	gzipLevel  = 5
+	zstdWindow = 256 << 10 // bytes that an encoder holds on to; RFC 9659 allows 8 MiB
+)
+
+// get returns an idle compressor for encoding, gzip or zstd.
+func (p *compressors) get(encoding string) (*compressor, error) {
+	pool := &p.gzip
+	if encoding == "zstd" {
+		pool = &p.zstd
+	}
+	c, ok := pool.Get().(*compressor)
+	if !ok {
+		enc, err := newEncoder(encoding)
+		if err != nil {
+			return nil, err
+		}
+		c = &compressor{enc: enc, home: pool}
+	}
+	c.ended = false
+	c.out = c.out[:0]
+	c.enc.Reset(c)
+	return c, nil
+}
+
+func newEncoder(encoding string) (encoder, error) {
+	if encoding == "zstd" {
+		return zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(zstdWindow), zstd.WithLowerEncoderMem(true))
+	}
+	return gzip.NewWriterLevel(nil, gzipLevel)
+}
+
+// compressor compresses the body of one answer at a time.
+type compressor struct {
+	enc   encoder
+	home  *sync.Pool
+	from  *answer
+	out   []byte // compressed, and not handed out
+	ended bool
+}
+
+// Write takes what the encoder has made.
+func (c *compressor) Write(p []byte) (int, error) {
+	c.out = append(c.out, p...)
+	return len(p), nil
+}
+
+// whole returns all of body, compressed; valid until release.
+func (c *compressor) whole(body []byte) ([]byte, error) {
+	_, err := c.enc.Write(body)
+	err = errors.Join(err, c.enc.Close())
+	return c.out, err
+}
+
+// next implements stream. What came with an answer of unknown length is handed
+// out before more is waited for; with a known one, more is sure to come.
+func (c *compressor) next() ([]byte, error) {
+	c.out = c.out[:0]
+	for len(c.out) == 0 {
+		if c.ended {
+			return nil, io.EOF
+		}
+		piece, err := c.from.next()
+		switch {
+		case errors.Is(err, io.EOF):
+			c.ended = true
+			err = c.enc.Close()
+		case err == nil:
+			_, err = c.enc.Write(piece)
+			if err == nil && c.from.length < 0 && !c.from.ready() {
+				err = c.enc.Flush()
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return c.out, nil
+}
+
+// ready implements stream.
+func (c *compressor) ready() bool { return c.from.ready() }
+
+// trailing implements stream.
+func (c *compressor) trailing() []Field { return c.from.trailing() }
+
+func (c *compressor) release() {
+	if cap(c.out) > maxKept {
+		c.out = nil
+	}
+	c.from = nil
+	c.home.Put(c)
+}
+
+// compress makes r compressed where the rule wants it, the client takes it and
+// nothing forbids it.
+func (s *Server) compress(x *Exchange, r *reply) {
+	if x.rule == nil || x.rule.Compress == nil || !compressible(x.rule.Compress, r) {
+		return
+	}
+	r.fields = varyByEncoding(r.fields)
+	encoding := accepted(x.Fields, x.rule.Compress.Encodings)
+	if encoding == "" || x.isHead() || forbidsTransform(x.Fields) {
+		return
+	}
+	c, err := s.encoders.get(encoding)
+	if err != nil {
+		s.log.Error().Err(err).Str("encoding", encoding).Msg("answer not compressed")
+		return
+	}
+	x.encoding = c
+	if from, ok := r.stream.(*answer); ok {
+		c.from = from
+		r.stream, r.length = c, chunked
+	} else {
+		body, err := c.whole(r.body)
+		if err != nil {
+			s.log.Error().Err(err).Str("encoding", encoding).Msg("answer not compressed")
+			return
+		}
+		r.body, r.length = body, int64(len(body))
+		x.out = r.length
+	}
+	r.fields = encoded(r.fields, encoding)
+}
+
+// compressible reports whether an answer's body may be sent compressed to
+// clients that take it.
+func compressible(c *routetable.Compress, r *reply) bool {
+	if !hasBody(r.status) || r.status == 206 || r.length >= 0 && r.length < int64(c.MinBytes) || forbidsTransform(r.fields) {
+		return false
+	}
+	var media []byte
+	for i := range r.fields {
+		f := &r.fields[i]
+		switch {
+		case f.id == fieldContentType:
+			media = f.Value
+		case f.id != otherField:
+		case equalFold(f.Name, "content-encoding"), equalFold(f.Name, "content-range"),
+			// Digests are of the bytes that the origin sent.
+			equalFold(f.Name, "content-digest"), equalFold(f.Name, "repr-digest"), equalFold(f.Name, "digest"), equalFold(f.Name, "content-md5"):
+			return false
+		}
+	}
+	return listedType(media, c.Types)
+}
+
+// listedType reports whether media is one of types, each a media type such as
+// text/html, text/* or application/*+json. Event streams never are: they are
+// small messages that must not wait for each other.
+func listedType(media []byte, types []string) bool {
+	media, _ = cutByte(media, ';')
+	media = bytes.TrimRight(media, " \t")
+	if len(media) == 0 || equalFold(media, "text/event-stream") {
+		return false
+	}
+	for _, t := range types {
+		start, end, pattern := cutStar(t)
+		if !pattern && equalFold(media, t) {
+			return true
+		}
+		if pattern && len(media) > len(start)+len(end) && hasPrefixFold(media, start) && equalFold(media[len(media)-len(end):], end) {
+			return true
+		}
+	}
+	return false
+}
+
+func cutStar(t string) (start, end string, found bool) {
+	for i := range len(t) {
+		if t[i] == '*' {
+			return t[:i], t[i+1:], true
+		}
+	}
+	return t, "", false
+}
+
+// forbidsTransform reports whether Cache-Control has no-transform (RFC 9111,
+// sections 5.2.1.6 and 5.2.2.6).
+func forbidsTransform(fields []Field) bool {
+	for i := range fields {
+		if fields[i].id == otherField && equalFold(fields[i].Name, "cache-control") {
+			for directive := range listed(fields[i].Value) {
+				if equalFold(directive, "no-transform") {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// accepted returns which of encodings, the best first, Accept-Encoding gives
+// the highest weight (RFC 9110, section 12.5.3); empty if none is taken, or
+// weighs less than no encoding at all.
+func accepted(fields []Field, encodings []string) string {
+	best, most := "", 0
+	identity, _ := weightOf(fields, "identity")
+	for _, encoding := range encodings {
+		weight, named := weightOf(fields, encoding)
+		if !named {
+			weight, _ = weightOf(fields, "*")
+		}
+		if weight > most && weight >= identity {
+			best, most = encoding, weight
+		}
+	}
+	return best
+}
+
+// weightOf returns the weight of coding in Accept-Encoding, in thousandths, and
+// whether it is named there.
+func weightOf(fields []Field, coding string) (weight int, named bool) {
+	for i := range fields {
+		if fields[i].id != otherField || !equalFold(fields[i].Name, "accept-encoding") {
+			continue
+		}
+		for member := range listed(fields[i].Value) {
+			name, parameter := cutByte(member, ';')
+			if equalFold(bytes.TrimRight(name, " \t"), coding) {
+				return parseWeight(parameter), true
+			}
+		}
+	}
+	return 0, false
+}
+
+// parseWeight reads q=0.5 as 500; without a weight it is 1000, and malformed 0.
+func parseWeight(parameter []byte) int {
+	parameter = bytes.Trim(parameter, " \t")
+	if len(parameter) == 0 {
+		return 1000
+	}
+	if len(parameter) < 3 || len(parameter) > 7 || !equalFold(parameter[:2], "q=") {
+		return 0
+	}
+	weight, scale := 0, 1000
+	for i, c := range parameter[2:] {
+		switch {
+		case i == 1 && c == '.':
+			continue
+		case i == 1, c < '0' || c > '9':
+			return 0
+		}
+		weight += int(c-'0') * scale
+		scale /= 10
+	}
+	return min(weight, 1000)
+}
+
+// varyByEncoding adds Accept-Encoding to Vary, where it is not in it.
+func varyByEncoding(fields []Field) []Field {
+	for i := range fields {
+		if fields[i].id == otherField && equalFold(fields[i].Name, "vary") {
+			for name := range listed(fields[i].Value) {
+				if equalFold(name, "accept-encoding") || string(name) == "*" {
+					return fields
+				}
+			}
+		}
+	}
+	return own(fields, "vary", []byte("Accept-Encoding"))
+}
+
+// encoded makes the fields those of the compressed answer: a strong validator
+// would be that of other bytes, and no range of these can be asked for.
+func encoded(fields []Field, encoding string) []Field {
+	kept := fields[:0]
+	for _, f := range fields {
+		switch {
+		case f.id != otherField:
+		case equalFold(f.Name, "accept-ranges"):
+			continue
+		case equalFold(f.Name, "etag") && len(f.Value) > 0 && f.Value[0] == '"':
+			f.Value = append([]byte("W/"), f.Value...)
+		}
+		kept = append(kept, f)
+	}
+	return own(kept, "content-encoding", []byte(encoding))
+}
