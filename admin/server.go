@@ -22,6 +22,8 @@ import (
 type Node interface {
 	Status() api.Status
 	Mesh() api.Mesh
+	// Limits returns the limits and who uses them; key picks some of them.
+	Limits(key string) []api.LimitUse
 	Ready() (ok bool, why string) // why not, where it is not
 	Drain()
 	Undrain()
@@ -124,6 +126,7 @@ func (s *Server) mux(metrics prometheus.Gatherer) *http.ServeMux {
 	m.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.node.Status()) })
 	m.HandleFunc("GET /v1/mesh", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.node.Mesh()) })
 	m.HandleFunc("GET /v1/upstreams", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.node.Status().Upstreams) })
+	m.HandleFunc("GET /v1/limits", func(w http.ResponseWriter, r *http.Request) { answer(w, s.node.Limits(r.URL.Query().Get("key"))) })
 	m.HandleFunc("POST /v1/drain", func(w http.ResponseWriter, _ *http.Request) { s.node.Drain(); answer(w, s.node.Status().Node) })
 	m.HandleFunc("POST /v1/undrain", func(w http.ResponseWriter, _ *http.Request) { s.node.Undrain(); answer(w, s.node.Status().Node) })
 	m.HandleFunc("GET /v1/routes", s.document)

@@ -52,6 +52,10 @@ func (n *node) Status() api.Status {
 	}
 }
 
+func (n *node) Limits(key string) []api.LimitUse {
+	return []api.LimitUse{{Limit: api.Limit{Name: "l", Rate: "10/s", Scope: "mesh"}, Keys: []api.LimitKey{{Key: key}}}}
+}
+
 func (n *node) Mesh() api.Mesh {
 	return api.Mesh{Node: "a", Members: []api.MeshNode{{Node: api.Node{Name: "b"}, Status: api.MemberAlive}}}
 }

@@ -126,11 +126,13 @@ type Endpoint struct {
 
 // Limit is a limit that this node enforces.
 type Limit struct {
-	Name    string `json:"name"`
-	Rate    string `json:"rate"`
-	Scope   string `json:"scope"`   // mesh or node
-	Allowed uint64 `json:"allowed"` // by this node since it started
-	Refused uint64 `json:"refused"`
+	Name        string `json:"name"`
+	Rate        string `json:"rate"` // as in the route file; empty where only requests at once are bounded
+	Burst       int64  `json:"burst,omitzero"`
+	Concurrency int    `json:"concurrency,omitzero"`
+	Scope       string `json:"scope"`   // mesh or node
+	Allowed     uint64 `json:"allowed"` // by this node since it started
+	Refused     uint64 `json:"refused"`
 }
 
 // Mesh is what one node knows of every member by gossip: GET /v1/mesh.

@@ -47,8 +47,9 @@ func (s *Server) Limits() []LimitStatus {
 // does not say.
 const tenantIsolated = 0.5
 
-// tenantLimit is what the limit of a tenant is called.
-func tenantLimit(tenant string) string { return "tenant/" + tenant }
+// TenantLimit is what the limit of a tenant is called, in LimitStatus and by
+// clients.
+func TenantLimit(tenant string) string { return "tenant/" + tenant }
 
 // limits makes the limits of p's table live, with what old has of them, and
 // tells the limiter.
@@ -67,7 +68,7 @@ func (s *Server) limits(p, old *plan) {
 	for _, t := range p.table.Tenants() {
 		live := &liveTenant{TenantRule: t}
 		if t.N > 0 || t.Concurrency > 0 {
-			name := tenantLimit(t.Name)
+			name := TenantLimit(t.Name)
 			live.limit = newLimit(before[name], nil, quota.Limit{Name: name, Hold: quota.HoldAuto, Isolated: tenantIsolated},
 				&routetable.LimitRule{N: t.N, Per: t.Per, Burst: t.Burst, Concurrency: t.Concurrency})
 			p.limits = append(p.limits, live.limit)

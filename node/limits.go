@@ -18,6 +18,7 @@ import (
 // datagrams in and out, membership, what is kept on disk.
 type limits struct {
 	engine *quota.Engine
+	self   quota.NodeID
 	epoch  time.Time // the engine's time counts from here
 	state  *limitState
 	mesh   limitMesh
@@ -61,6 +62,7 @@ func nodeID(id string) quota.NodeID { return quota.NodeID(xxhash.Sum64String(id)
 
 func newLimits(id identity, mesh limitMesh, state *limitState, log zerolog.Logger) *limits {
 	return &limits{
+		self:   nodeID(id.ID),
 		engine: quota.New(0, quota.Config{Self: nodeID(id.ID), Incarnation: id.Incarnation}),
 		epoch:  time.Now(), state: state, mesh: mesh, log: log,
 		inbox: make(chan []byte, 4096), wake: make(chan struct{}, 1), moved: make(chan struct{}, 1),

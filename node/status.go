@@ -66,7 +66,7 @@ func (n *Node) Status() api.Status {
 		},
 		Drift:     n.drift.now(),
 		Upstreams: n.upstreams(),
-		Limits:    []api.Limit{},
+		Limits:    n.limitStatus(),
 		Load:      loadOf(*n.load.Load()),
 	}
 	for _, v := range n.view() {

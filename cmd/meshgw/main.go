@@ -94,7 +94,7 @@ a node that could not be reached.`,
 		SilenceUsage:  true,
 	}
 	group(root)
-	root.AddCommand(agentCommand(), demoCommand(), statusCommand(), routesCommand(), drainCommand(), undrainCommand(), keygenCommand(), certCommand(), versionCommand())
+	root.AddCommand(agentCommand(), demoCommand(), statusCommand(), routesCommand(), limitsCommand(), drainCommand(), undrainCommand(), keygenCommand(), certCommand(), versionCommand())
 	return root
 }
 
