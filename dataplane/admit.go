@@ -16,7 +16,7 @@ func (s *Server) admit(x *Exchange) bool {
 	case r.MaxBody > 0 && x.Length > r.MaxBody:
 		return x.fail(tooLarge())
 	}
-	return true
+	return s.authenticate(x)
 }
 
 func tooLarge() refusal {

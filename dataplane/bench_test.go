@@ -18,6 +18,14 @@ import (
 // connections are open, the counters made, the pools filled.
 func steady(tb testing.TB) func() {
 	tb.Helper()
+	return steadyWith(tb, dataplane.Config{}, func(addr string) *routetable.Spec { return toUpstream(addr) }, "")
+}
+
+// steadyWith is steady by another spec for the endpoint at addr and with more
+// fields, as whole lines.
+func steadyWith(tb testing.TB, cfg dataplane.Config, spec func(addr string) *routetable.Spec, fields string) func() {
+	tb.Helper()
+	cfg.Node, cfg.Region = "n", "eu"
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)
@@ -27,8 +35,8 @@ func steady(tb testing.TB) func() {
 		tb.Fatal(err)
 	}
 	go serveFixed(ln)
-	s := dataplane.New(dataplane.Config{Node: "n", Region: "eu", AccessLog: dataplane.AccessLog{}}, zerolog.New(io.Discard), prometheus.NewRegistry())
-	table, _ := routetable.Compile(toUpstream(ln.Addr().String()))
+	s := dataplane.New(cfg, zerolog.New(io.Discard), prometheus.NewRegistry())
+	table, _ := routetable.Compile(spec(ln.Addr().String()))
 	s.Publish(table)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -48,7 +56,7 @@ func steady(tb testing.TB) func() {
 		<-done
 		ln.Close()
 	})
-	request := []byte("GET /v1/orders?x=1 HTTP/1.1\r\nHost: api.example.com\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n")
+	request := []byte("GET /v1/orders?x=1 HTTP/1.1\r\nHost: api.example.com\r\nUser-Agent: bench\r\nAccept: */*\r\n" + fields + "\r\n")
 	buf := make([]byte, 4096)
 	return func() {
 		if _, err := c.Write(request); err != nil {

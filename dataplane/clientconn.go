@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/meshgw/meshgw/auth"
 )
 
 const (
@@ -34,6 +36,7 @@ type clientConn struct {
 	secure   bool
 	link     bool              // to another gateway
 	shown    *x509.Certificate // by that gateway; nil on a plain link
+	client   *auth.Certificate // shown by a client; nil = none
 
 	state    atomic.Int32 // connIdleState and so on
 	first    []byte       // read while parked
@@ -83,6 +86,8 @@ func (c *clientConn) handshake() bool {
 	}
 	if c.link {
 		c.shown = shownBy(conn)
+	} else {
+		c.client = shownTo(conn.ConnectionState())
 	}
 	return true
 }

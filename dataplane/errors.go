@@ -103,6 +103,8 @@ type refusal struct {
 	status int    // 0 = the code's
 	detail string // a sentence for people; constant text, never of the request
 	close  bool   // the connection cannot be used further
+	fields []Field
+	says   telling // of those of auth
 }
 
 func (r refusal) statusCode() int {

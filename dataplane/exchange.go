@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/meshgw/meshgw/auth"
 	"github.com/meshgw/meshgw/failover"
 	"github.com/meshgw/meshgw/quota"
 	"github.com/meshgw/meshgw/routetable"
@@ -21,6 +22,7 @@ type Exchange struct {
 	Link        bool              // it comes from another gateway, or is to look so
 	Certificate *x509.Certificate // of that gateway; nil on a plain link
 	Secure      bool              // the client speaks TLS to this node
+	Shown       *auth.Certificate // of a client, verified; nil = none
 	Method      []byte
 	Authority   []byte // as the client wrote it, checked; empty in HTTP/1.0 without Host
 	Host        []byte // canonical, without port
@@ -44,6 +46,7 @@ type Exchange struct {
 	priority  failover.Priority
 	rule      *liveRule
 	tenant    *liveTenant // nil = nobody's that is known
+	granted   []Field     // what an auth service says of the client
 	prefix    int
 	preflight bool // a CORS preflight, answered here
 	target    *liveTarget
@@ -91,6 +94,7 @@ type scratch struct {
 	subject   []byte // whom a limit counts
 	policy    []byte // values of RateLimit-Policy and RateLimit
 	remaining []byte
+	login     []byte
 	from      link
 }
 

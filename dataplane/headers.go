@@ -30,6 +30,7 @@ func (s *Server) buildHead(x *Exchange, e *endpoint) {
 	}
 	b = append(b, "\r\n"...)
 	b = s.appendClientFields(b, x)
+	b = x.appendGranted(b)
 	b = s.appendHops(b, x)
 	if x.from == nil {
 		b = s.appendForwarded(b, x)
@@ -75,7 +76,7 @@ func (s *Server) appendClientFields(b []byte, x *Exchange) []byte {
 		default:
 			continue
 		}
-		if !isListed(x.scratch.tokens, f.Name) && !edited(&x.rule.RequestHeaders, f.Name) {
+		if !isListed(x.scratch.tokens, f.Name) && !edited(&x.rule.RequestHeaders, f.Name) && !x.decided(f.Name) {
 			b = appendField(b, f.Name, f.Value)
 		}
 	}

@@ -56,6 +56,7 @@ func (s *Server) Serve(ctx context.Context, lns ...Listener) error {
 		}
 		u.retireGates()
 	}
+	s.plan.Load().retireAskers(nil)
 	s.background.Wait()
 	return err
 }

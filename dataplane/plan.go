@@ -25,6 +25,7 @@ type plan struct {
 	byName    map[string]*liveRule // one of each route's
 	limits    []*liveLimit         // by LimitRule.Index, then those of tenants
 	tenants   []*liveTenant        // by TenantRule.Index
+	askers    map[string]*asker    // by URL
 }
 
 // liveRule is a rule and where it leads.
@@ -32,6 +33,7 @@ type liveRule struct {
 	*routetable.Rule
 	plan    *plan
 	limits  []*liveLimit
+	auth    *liveAuth
 	refused *refusal // what the rule needs and cannot have; else nil
 	targets []*liveTarget
 	own     *series // for answers without an upstream
@@ -91,7 +93,7 @@ func (s *Server) Publish(t *routetable.Table) {
 	s.publishing.Lock()
 	defer s.publishing.Unlock()
 	old := s.plan.Load()
-	p := &plan{table: t, byName: map[string]*liveRule{}}
+	p := &plan{table: t, byName: map[string]*liveRule{}, askers: map[string]*asker{}}
 	kept := map[*pool]bool{}
 	for _, service := range t.Services() {
 		u := s.upstream(service, old)
@@ -109,6 +111,7 @@ func (s *Server) Publish(t *routetable.Table) {
 	if old == nil {
 		return
 	}
+	old.retireAskers(p)
 	for _, u := range old.upstreams {
 		for _, e := range u.endpoints {
 			if !kept[e.pool] {
@@ -126,6 +129,7 @@ func (s *Server) liveRule(r *routetable.Rule, p *plan) *liveRule {
 	for _, l := range r.Limits {
 		live.limits = append(live.limits, p.limits[l.Index])
 	}
+	live.auth = s.liveAuth(r, p)
 	switch missing := Unsupported(r); {
 	case r.Broken != "":
 		live.refused = &refusal{code: NoHealthyUpstream, detail: "The route cannot be served: " + r.Broken + "."}
@@ -163,7 +167,6 @@ func Unsupported(r *routetable.Rule) []string {
 		name string
 		used bool
 	}{
-		{"auth", len(r.Auth) > 0},
 		{fmt.Sprintf("limits with more than %d rates and concurrencies together", mostAsks), asksOf(r) > mostAsks},
 		{"mirror", r.Mirror != nil},
 	} {

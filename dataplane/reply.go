@@ -113,6 +113,7 @@ func (s *Server) refuse(x *Exchange) {
 	if r.code.retryAfter() {
 		fields = own(fields, "retry-after", x.retryAfter())
 	}
+	fields = append(fields, r.fields...)
 	if r.status == 405 {
 		fields = own(fields, "allow", []byte(allowedMethods))
 	}

@@ -39,6 +39,10 @@ type Config struct {
 	// its routes answer 503.
 	Limiter Limiter
 
+	// Credentials holds what routes judge clients by. nil = there is nothing, and
+	// routes that need it admit nobody.
+	Credentials Credentials
+
 	// DrainFinish is how long requests in flight may take to end when Serve's
 	// context has ended; 0 = 30 s.
 	DrainFinish time.Duration
@@ -69,6 +73,7 @@ type Server struct {
 	requests   [failover.Priorities]atomic.Uint64
 	draining   atomic.Bool
 	publishing sync.Mutex
+	checking   chan struct{} // holds one for each login that is checked
 	background sync.WaitGroup
 	clients    clients
 	upstreams  connRegistry
@@ -89,7 +94,7 @@ func New(cfg Config, log zerolog.Logger, reg prometheus.Registerer) *Server {
 	if cfg.Resolve == nil {
 		cfg.Resolve = lookup
 	}
-	s := &Server{cfg: cfg, log: log, via: []byte("1.1 meshgw-" + token(cfg.Node))}
+	s := &Server{cfg: cfg, log: log, checking: make(chan struct{}, checks()), via: []byte("1.1 meshgw-" + token(cfg.Node))}
 	s.names.init(cfg.Node, cfg.Region)
 	s.metrics = newMetrics(s, reg)
 	s.buffers.New = func() any { return new(make([]byte, readBuffer)) }

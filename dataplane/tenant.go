@@ -1,20 +1,24 @@
 package dataplane
 
-import "github.com/meshgw/meshgw/failover"
+import (
+	"github.com/meshgw/meshgw/failover"
+	"github.com/meshgw/meshgw/routetable"
+)
 
-// findTenant finds whose request x is, if that of a tenant in the table. A header
-// is believed from trusted proxies only. The other ways to identify a tenant need
-// a route's auth, and with it are refused.
+// findTenant finds whose request x is by a header, which is believed from trusted
+// proxies only. What the client shows of itself is for authenticate, and wins.
 func (s *Server) findTenant(x *Exchange) {
 	if !x.trusted {
 		return
 	}
-	p := x.rule.plan
-	t := p.table.TenantByHeader(&x.scratch.view)
-	if t == nil {
-		return
+	if t := x.rule.plan.table.TenantByHeader(&x.scratch.view); t != nil {
+		x.belongTo(t)
 	}
-	x.tenant = p.tenants[t.Index]
+}
+
+// belongTo makes x a request of tenant t of its table.
+func (x *Exchange) belongTo(t *routetable.TenantRule) {
+	x.tenant = x.rule.plan.tenants[t.Index]
 	if t.HasPriority {
 		x.priority = failover.Priority(t.Priority)
 	}

@@ -49,8 +49,14 @@ func (s *Server) watch(stop <-chan struct{}) {
 			if judge {
 				judged = now
 			}
-			for _, u := range s.plan.Load().upstreams {
+			p := s.plan.Load()
+			for _, u := range p.upstreams {
 				s.watchUpstream(now, u, sweep, judge)
+			}
+			for _, a := range p.askers {
+				if sweep {
+					a.pool.sweep(now)
+				}
 			}
 		}
 	}

@@ -377,6 +377,12 @@ func auth(list []Auth) []Auth {
 		if k := out[i].APIKey; k != nil {
 			out[i].APIKey = &APIKey{Header: strings.ToLower(cmp.Or(k.Header, "x-api-key"))}
 		}
+		if f := out[i].Forward; f != nil {
+			out[i].Forward = &ForwardAuth{URL: f.URL, CopyHeaders: slices.Clone(f.CopyHeaders)}
+			for j, name := range f.CopyHeaders {
+				out[i].Forward.CopyHeaders[j] = strings.ToLower(name)
+			}
+		}
 	}
 	return out
 }

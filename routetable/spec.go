@@ -213,7 +213,8 @@ type Basic struct {
 
 // ForwardAuth asks another service.
 type ForwardAuth struct {
-	URL string `json:"url"`
+	URL         string   `json:"url"`
+	CopyHeaders []string `json:"copy_headers,omitempty"` // of its answer, for the upstream
 }
 
 // CORS answers and permits cross-origin requests.

@@ -426,8 +426,19 @@ func (v *validator) auth(at string, a *Auth) {
 	if a.Basic != nil && a.Basic.File == "" {
 		v.errorf(at+".basic.file", "expected a file of name:hash lines")
 	}
-	if a.Forward != nil && !isWebURL(a.Forward.URL) {
-		v.errorf(at+".forward.url", "expected an http:// or https:// URL, got %q", a.Forward.URL)
+	if a.Forward != nil {
+		v.forward(at+".forward", a.Forward)
+	}
+}
+
+func (v *validator) forward(at string, f *ForwardAuth) {
+	if !isWebURL(f.URL) {
+		v.errorf(at+".url", "expected an http:// or https:// URL, got %q", f.URL)
+	}
+	if v.bounded(at+".copy_headers", len(f.CopyHeaders)) {
+		for i, name := range f.CopyHeaders {
+			v.editable(fmt.Sprintf("%s.copy_headers[%d]", at, i), name)
+		}
 	}
 }
 
