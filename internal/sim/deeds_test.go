@@ -26,10 +26,16 @@ func (w *world) oneUp(r *rand.Rand) *machine {
 	return up[r.IntN(len(up))]
 }
 
-// edit writes a few routes, some of which need an upstream, at a random node.
+// edit writes a few routes, some of which need an upstream, at a random node. Now
+// and then part of the table is deleted at once, while the write still travels.
 func (w *world) edit(r *rand.Rand) {
-	if m := w.oneUp(r); m != nil {
-		m.write(r)
+	m := w.oneUp(r)
+	if m == nil {
+		return
+	}
+	m.write(r)
+	if r.IntN(3) == 0 {
+		w.remove(r)
 	}
 }
 
@@ -56,8 +62,8 @@ func randomSpec(r *rand.Rand) *routetable.Spec {
 		name := fmt.Sprintf("r%d", i+1)
 		route := routetable.Route{Name: name, Match: []routetable.Match{{PathPrefix: "/" + name}}}
 		if i%3 == 0 {
-			up := routetable.Upstream{Name: "u" + name, Endpoints: []routetable.Endpoint{{URL: "http://10.1.0.1/" + mark}}}
-			up.Endpoints[0].URL = fmt.Sprintf("http://10.1.0.1:%d", 1024+r.IntN(60_000))
+			url := fmt.Sprintf("http://10.1.0.1:%d", 1024+r.IntN(60_000))
+			up := routetable.Upstream{Name: "u" + name, Endpoints: []routetable.Endpoint{{URL: url}}}
 			route.Upstream = up.Name
 			route.ResponseHeaders = &routetable.HeaderOps{Set: map[string]string{"x-mark": mark}}
 			spec.Upstreams = append(spec.Upstreams, up)
