@@ -32,6 +32,7 @@ func (s *Server) forward(x *Exchange) bool {
 		x.deadline = earlier(x.deadline, within(x.Start, x.from.deadline))
 	}
 	u.shared.budget.Request(x.Start)
+	s.mirror(x)
 	e, err := s.pick(x)
 	if err != nil {
 		return x.fail(u.nobody())

@@ -55,6 +55,7 @@ type Exchange struct {
 	attempts  int
 	conn      *upstreamConn
 	upload    *upload
+	copy      *mirrored // what a mirror will get; nil = nothing, or under way
 	answer    answer
 	reply     reply
 	encoding  *compressor // what compresses the reply, until finish; else nil

@@ -280,10 +280,10 @@ func TestOptionsGoAsFarAsTheyMay(t *testing.T) {
 func TestRouteWithWhatIsMissingIsRefused(t *testing.T) {
 	up := startRecorder(t, nil)
 	spec := toUpstream(up.addr)
-	spec.Routes[0].Mirror = &routetable.Mirror{Upstream: "up", Percent: 5}
+	spec.Routes[0].Auth = []routetable.Auth{{Basic: &routetable.Basic{File: "users"}}}
 	g := startGateway(t, dataplane.Config{}, spec)
 	resp, body, _ := g.dial(t).send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").answer("GET")
-	if resp.StatusCode != 503 || !strings.Contains(body, "mirror") || len(up.seen()) > 0 {
+	if resp.StatusCode != 503 || !strings.Contains(body, "auth") || len(up.seen()) > 0 {
 		t.Errorf("status %d, %s", resp.StatusCode, body)
 	}
 }

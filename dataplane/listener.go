@@ -50,6 +50,7 @@ func (s *Server) Serve(ctx context.Context, lns ...Listener) error {
 		<-s.clients.empty
 	}
 	close(stopWatching)
+	s.upstreams.abort() // what is left are copies to mirrors, which nobody waits for
 	for _, u := range s.plan.Load().upstreams {
 		for _, e := range u.endpoints {
 			e.pool.retire()

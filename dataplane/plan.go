@@ -36,7 +36,8 @@ type liveRule struct {
 	auth    *liveAuth
 	refused *refusal // what the rule needs and cannot have; else nil
 	targets []*liveTarget
-	own     *series // for answers without an upstream
+	mirror  *liveMirror // nil = none
+	own     *series     // for answers without an upstream
 }
 
 // liveTarget is one of a rule's targets.
@@ -62,9 +63,10 @@ type upstream struct {
 
 // upstreamState is what an upstream keeps from table to table.
 type upstreamState struct {
-	pending atomic.Int64 // requests that wait for a connection
-	budget  *failover.RetryBudget
-	traffic traffic
+	pending  atomic.Int64 // requests that wait for a connection
+	mirrored atomic.Int64 // copies that wait or are under way
+	budget   *failover.RetryBudget
+	traffic  traffic
 
 	dividing sync.Mutex // guards the rest
 	holds    map[string]failover.Hold
@@ -138,6 +140,9 @@ func (s *Server) liveRule(r *routetable.Rule, p *plan) *liveRule {
 	case len(missing) > 0:
 		live.refused = &refusal{code: NoHealthyUpstream, detail: "The route needs what this gateway cannot do: " + strings.Join(missing, ", ") + "."}
 	}
+	if m := r.Mirror; m != nil {
+		live.mirror = &liveMirror{upstream: p.upstreams[m.Upstream.Index], percent: m.Percent}
+	}
 	for _, target := range r.Targets {
 		u := p.upstreams[target.Upstream.Index]
 		live.targets = append(live.targets, &liveTarget{
@@ -168,7 +173,6 @@ func Unsupported(r *routetable.Rule) []string {
 		used bool
 	}{
 		{fmt.Sprintf("limits with more than %d rates and concurrencies together", mostAsks), asksOf(r) > mostAsks},
-		{"mirror", r.Mirror != nil},
 	} {
 		if setting.used {
 			missing = append(missing, setting.name)

@@ -154,6 +154,7 @@ func (s *Server) finish(x *Exchange, err error) {
 	if x.encoding != nil {
 		x.encoding.release()
 	}
+	s.dropCopy(x)
 	s.observe(x, err)
 	s.inflight.Add(-1)
 }

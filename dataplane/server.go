@@ -69,6 +69,7 @@ type Server struct {
 	buffers    sync.Pool // *[]byte of readBuffer
 	fronts     sync.Pool // *h1
 	encoders   compressors
+	mirrors    *prometheus.CounterVec // by upstream and outcome
 	inflight   atomic.Int64
 	requests   [failover.Priorities]atomic.Uint64
 	draining   atomic.Bool
@@ -97,6 +98,7 @@ func New(cfg Config, log zerolog.Logger, reg prometheus.Registerer) *Server {
 	s := &Server{cfg: cfg, log: log, checking: make(chan struct{}, checks()), via: []byte("1.1 meshgw-" + token(cfg.Node))}
 	s.names.init(cfg.Node, cfg.Region)
 	s.metrics = newMetrics(s, reg)
+	s.mirrors = newMirrorCounter(reg)
 	s.buffers.New = func() any { return new(make([]byte, readBuffer)) }
 	s.fronts.New = func() any { return newH1(s) }
 	s.front = s.newFront()

@@ -32,6 +32,7 @@ func (s *Server) startUpload(x *Exchange) {
 		u.whole = err == nil
 		u.refused = bodyRefusal(err)
 		if u.whole {
+			s.sendCopy(x)
 			u.awaitAnswer(to, x.target.timeouts.Response)
 		}
 		close(u.done)
@@ -90,6 +91,7 @@ func (s *Server) copyBody(x *Exchange, to *upstreamConn) error {
 		if limit := x.rule.MaxBody; limit > 0 && x.in > limit {
 			return errBodyTooLarge
 		}
+		x.copy.add(b[chunkHead : chunkHead+n])
 		if n > 0 {
 			if err := to.writePiece(b, n, x.Length == chunked, x.target.timeouts.Idle); err != nil {
 				return err

@@ -1,0 +1,210 @@
+package dataplane
+
+import (
+	"cmp"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/meshgw/meshgw/failover"
+)
+
+const (
+	mirrorsAtOnce = 64       // copies to one upstream that wait or are under way; others are dropped
+	mirrorBody    = 64 << 10 // of a request; larger ones are not copied
+	mirrorAnswer  = 1 << 20  // read and thrown away, so that the connection can be used again
+	mirrorTime    = 30 * time.Second
+)
+
+// liveMirror is where a share of a rule's requests is copied to.
+type liveMirror struct {
+	upstream *upstream
+	percent  float64
+}
+
+// mirrored is the copy of a request on its way to a mirror. It owns its bytes.
+type mirrored struct {
+	upstream *upstream
+	endpoint *endpoint
+	isHead   bool
+	chunked  bool
+	head     []byte // with the body behind it, where that is small
+	body     []byte // what has been streamed so far
+	tooLarge bool
+}
+
+func newMirrorCounter(reg prometheus.Registerer) *prometheus.CounterVec {
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "meshgw_mirrored_requests_total",
+		Help: "Copies of requests to mirrors: sent (answered with any status), failed, or dropped (too many at once, too large a body, or cut short).",
+	}, []string{"upstream", "outcome"})
+	reg.MustRegister(c)
+	return c
+}
+
+// mirror copies the request, if it is drawn, and sends the copy on its way: at
+// once, or once all of a streamed body has passed. The request never waits for
+// it.
+func (s *Server) mirror(x *Exchange) {
+	m := x.rule.mirror
+	if m == nil || x.from != nil || x.Upgrade != nil || rand.Float64()*100 >= m.percent {
+		return
+	}
+	u := m.upstream
+	if x.Length > mirrorBody || u.shared.mirrored.Add(1) > mirrorsAtOnce {
+		if x.Length <= mirrorBody {
+			u.shared.mirrored.Add(-1)
+		}
+		s.mirrors.WithLabelValues(u.Name, "dropped").Inc()
+		return
+	}
+	now := time.Now()
+	state, err := u.near.Pick(now, rand.Uint64(), nil)
+	if err != nil {
+		u.shared.mirrored.Add(-1)
+		s.mirrors.WithLabelValues(u.Name, "failed").Inc()
+		return
+	}
+	state.Begin(now)
+	e := u.byState[state]
+	s.buildHead(x, e)
+	x.copy = &mirrored{
+		upstream: u, endpoint: e, isHead: x.isHead(), chunked: x.Length == chunked,
+		head: append([]byte(nil), x.scratch.head...),
+	}
+	if x.Body == nil {
+		s.sendCopy(x)
+	}
+}
+
+// add takes a piece of the body, up to mirrorBody in all.
+func (m *mirrored) add(piece []byte) {
+	switch {
+	case m == nil || m.tooLarge:
+	case len(m.body)+len(piece) > mirrorBody:
+		m.tooLarge, m.body = true, nil
+	default:
+		m.body = append(m.body, piece...)
+	}
+}
+
+// sendCopy sends the copy of x, if there is one, in the background.
+func (s *Server) sendCopy(x *Exchange) {
+	m := x.copy
+	if m == nil || m.tooLarge {
+		return
+	}
+	x.copy = nil
+	s.spawn(func() {
+		outcome, sent := s.deliver(m)
+		s.endCopy(m, outcome, sent)
+	})
+}
+
+// dropCopy gives up a copy whose body has not come whole, or was too large.
+func (s *Server) dropCopy(x *Exchange) {
+	if x.copy != nil {
+		s.endCopy(x.copy, failover.Outcome{Kind: failover.Canceled}, "dropped")
+		x.copy = nil
+	}
+}
+
+func (s *Server) endCopy(m *mirrored, outcome failover.Outcome, how string) {
+	m.endpoint.state.End(time.Now(), outcome)
+	m.upstream.shared.mirrored.Add(-1)
+	s.mirrors.WithLabelValues(m.upstream.Name, how).Inc()
+}
+
+// deliver makes one try to send m and throws the answer away.
+func (s *Server) deliver(m *mirrored) (outcome failover.Outcome, how string) {
+	begun := time.Now()
+	deadline := begun.Add(min(mirrorTime, cmp.Or(m.upstream.Timeouts.Request, mirrorTime)))
+	pool := m.endpoint.pool
+	if pool.acquire(m.upstream.MaxPending, deadline) != nil {
+		return failover.Outcome{Kind: failover.Canceled}, "dropped"
+	}
+	defer pool.release()
+	c := pool.get(begun)
+	if c == nil {
+		var err error
+		if c, err = s.connect(m.endpoint, deadline); err != nil {
+			return failover.Outcome{Kind: failover.ConnectFailed}, "failed"
+		}
+	}
+	c.begin(&s.buffers)
+	a := answer{conn: c, idle: m.upstream.Timeouts.Idle}
+	err := a.ask(m, deadline)
+	outcome = failover.Outcome{Kind: kindOf(a.status), Latency: time.Since(begun), Answered: err == nil}
+	if err == nil {
+		m.endpoint.state.Answer(time.Now(), outcome)
+		err = a.discard(mirrorAnswer, deadline)
+	}
+	c.end(&s.buffers)
+	if err == nil && a.keep && a.length != untilClose {
+		pool.put(c, time.Now())
+	} else {
+		_ = c.Close()
+	}
+	switch {
+	case outcome.Answered:
+		return outcome, "sent"
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		outcome.Kind = failover.TimedOut
+	default:
+		outcome.Kind = failover.Reset
+	}
+	return outcome, "failed"
+}
+
+// ask writes m and reads the head of its answer.
+func (a *answer) ask(m *mirrored, deadline time.Time) error {
+	if err := a.conn.SetDeadline(deadline); err != nil {
+		return err
+	}
+	text := m.head
+	if m.chunked {
+		text = append(strconv.AppendInt(text, int64(len(m.body)), 16), "\r\n"...)
+		text = append(append(text, m.body...), "\r\n"...)
+		if len(m.body) > 0 {
+			text = append(text, "0\r\n\r\n"...)
+		}
+	} else {
+		text = append(text, m.body...)
+	}
+	if _, err := a.conn.Write(text); err != nil {
+		return err
+	}
+	for range maxInterim {
+		if err := a.readHead(m.isHead); err != nil {
+			return err
+		}
+		if a.status >= 200 {
+			return nil
+		}
+	}
+	return errAnswerSyntax
+}
+
+// discard reads to the end of a body of at most limit bytes, with nothing
+// behind, until deadline.
+func (a *answer) discard(limit int, deadline time.Time) error {
+	for {
+		piece, err := a.next()
+		switch {
+		case errors.Is(err, io.EOF) && a.conn.buffered() == 0:
+			return nil
+		case err != nil:
+			return err
+		case len(piece) > limit:
+			return errBodyTooLarge
+		case time.Now().After(deadline):
+			return os.ErrDeadlineExceeded
+		}
+		limit -= len(piece)
+	}
+}
