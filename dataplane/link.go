@@ -15,7 +15,7 @@ import (
 // The mesh link carries a request to a gateway of another region as it shall
 // reach the endpoint, plus one field that says what was decided about it:
 //
-//	x-meshgw-link: hop=1;node=eu-1;region=eu;upstream=orders;route=r;version=12;priority=normal;attempt=2;deadline=2950;client=192.0.2.1
+//	x-meshgw-link: hop=1;node=eu-1;region=eu;upstream=orders;route=r;version=12;tenant=acme;priority=normal;attempt=2;deadline=2950;client=192.0.2.1
 //
 // deadline is in milliseconds from when it is read, since clocks differ. What a
 // newer node adds is passed over. The field counts on link listeners only; from
@@ -29,6 +29,7 @@ type link struct {
 	node, region []byte
 	upstream     []byte
 	route        []byte
+	tenant       []byte // empty = nobody that is known
 	version      uint64 // of the sender's table
 	priority     failover.Priority
 	attempt      int
@@ -48,6 +49,9 @@ func (l *link) append(b []byte) []byte {
 	b = append(append(b, ";region="...), l.region...)
 	b = append(append(b, ";upstream="...), l.upstream...)
 	b = append(append(b, ";route="...), l.route...)
+	if len(l.tenant) > 0 {
+		b = append(append(b, ";tenant="...), l.tenant...)
+	}
 	b = strconv.AppendUint(append(b, ";version="...), l.version, 10)
 	b = append(append(b, ";priority="...), l.priority.String()...)
 	b = strconv.AppendInt(append(b, ";attempt="...), int64(l.attempt), 10)
@@ -94,6 +98,8 @@ func (l *link) set(key string, text []byte) (err error) {
 		l.upstream = text
 	case "route":
 		l.route = text
+	case "tenant":
+		l.tenant = text
 	case "version":
 		l.version = uint64(number(1 << 62))
 	case "attempt":
@@ -117,6 +123,9 @@ func (s *Server) appendLink(b []byte, x *Exchange) []byte {
 		hop: 1, node: s.names.node[0].Value, region: s.names.node[1].Value,
 		upstream: []byte(x.target.upstream.Name), route: []byte(x.rule.Name), version: s.plan.Load().table.Version(),
 		priority: x.priority, attempt: x.attempts, client: x.Client,
+	}
+	if x.tenant != nil {
+		l.tenant = []byte(x.tenant.Name)
 	}
 	if !x.deadline.IsZero() {
 		l.deadline = time.Until(x.deadline)

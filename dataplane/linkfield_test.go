@@ -10,7 +10,7 @@ import (
 
 func FuzzParseLink(f *testing.F) {
 	whole := link{
-		hop: 1, node: []byte("eu-1"), region: []byte("eu"), upstream: []byte("orders"), route: []byte("r"), version: 12,
+		hop: 1, node: []byte("eu-1"), region: []byte("eu"), upstream: []byte("orders"), route: []byte("r"), tenant: []byte("acme"), version: 12,
 		priority: failover.High, attempt: 2, deadline: 2950 * time.Millisecond, client: netip.MustParseAddr("2001:db8::1"),
 	}
 	f.Add(whole.append(nil))

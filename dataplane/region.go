@@ -137,17 +137,19 @@ func (s *Server) pick(x *Exchange) (*endpoint, error) {
 		state, err := u.near.Pick(time.Now(), key, x.scratch.tried)
 		return u.byState[state], err
 	}
-	for range 2 {
-		now, d := time.Now(), u.division.Load()
-		if e := d.pick(now, key, x.scratch.tried); e != nil {
-			return e, nil
-		}
-		if now.Sub(d.made) < overtaken {
-			break
-		}
-		s.divide(now, u)
+	now, d := time.Now(), u.division.Load()
+	e := d.pick(now, key, x.scratch.tried)
+	if e == nil && now.Sub(d.made) >= overtaken {
+		d = s.divide(now, u)
+		e = d.pick(now, key, x.scratch.tried)
 	}
-	return nil, failover.ErrExhausted
+	if e == nil {
+		e = d.elsewhere(now, key, x.scratch.tried)
+	}
+	if e == nil {
+		return nil, failover.ErrExhausted
+	}
+	return e, nil
 }
 
 // pick chooses in the region that the division draws, else in another that gets
@@ -181,8 +183,9 @@ func (w *way) pick(now time.Time, key uint64, tried []*failover.Endpoint) *endpo
 	return w.byState[state]
 }
 
-// elsewhere chooses in another region that is well, for a last try that would
-// otherwise go to an endpoint which has just failed others too.
+// elsewhere chooses in another region that is well and gets nothing yet: for a
+// request that finds nobody, or whose last try would go to an endpoint which has
+// just failed others too.
 func (d *division) elsewhere(now time.Time, key uint64, tried []*failover.Endpoint) *endpoint {
 	for i := 1; i < len(d.ways); i++ {
 		if !d.ways[i].open {

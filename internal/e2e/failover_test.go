@@ -1,0 +1,255 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/meshgw/meshgw/api"
+)
+
+// upstreamFile writes a route file of one route to upstream orders: endpoints by
+// region, and more lines of the upstream.
+func (w *world) upstreamFile(endpoints map[string][]*endpoint, more ...string) string {
+	w.t.Helper()
+	var b strings.Builder
+	b.WriteString("upstreams:\n  - name: orders\n    endpoints:\n")
+	for region, all := range endpoints {
+		for _, e := range all {
+			fmt.Fprintf(&b, "      - {url: \"http://%s\", region: %s}\n", e.addr, region)
+		}
+	}
+	for _, line := range more {
+		fmt.Fprintf(&b, "    %s\n", line)
+	}
+	b.WriteString("routes:\n  - name: orders\n    upstream: orders\n")
+	path := filepath.Join(w.dir, "routes.yaml")
+	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+	return path
+}
+
+// secured returns the flags of a node's mesh link, with certificates of the
+// world's own CA.
+func (w *world) secured(node string) []string {
+	w.t.Helper()
+	ca, caKey := filepath.Join(w.dir, "ca.pem"), filepath.Join(w.dir, "ca-key.pem")
+	if _, err := os.Stat(ca); errors.Is(err, os.ErrNotExist) {
+		w.run("meshgw", "cert", "ca", "--out", ca, "--out-key", caKey)
+	}
+	cert, key := filepath.Join(w.dir, node+".pem"), filepath.Join(w.dir, node+"-key.pem")
+	w.run("meshgw", "cert", "node", node, "--ca", ca, "--ca-key", caKey, "--out", cert, "--out-key", key)
+	return []string{"--mesh", "127.0.0.1:0", "--mesh-ca", ca, "--mesh-cert", cert, "--mesh-key", key}
+}
+
+// endpointState returns how a node sees an endpoint.
+func (p *process) endpointState(e *endpoint) (api.Endpoint, error) {
+	s, err := p.status()
+	if err != nil {
+		return api.Endpoint{}, err
+	}
+	for _, u := range s.Upstreams {
+		for _, state := range u.Endpoints {
+			if state.URL == "http://"+e.addr {
+				return state, nil
+			}
+		}
+	}
+	return api.Endpoint{}, fmt.Errorf("%s does not know %s", p.name, e.addr)
+}
+
+// out reports an error unless all nodes hold e for unusable.
+func out(e *endpoint, nodes ...*process) error {
+	for _, p := range nodes {
+		if state, err := p.endpointState(e); err != nil || state.Healthy {
+			return fmt.Errorf("%s: %+v, %w", p.name, state, err)
+		}
+	}
+	return nil
+}
+
+// serve waits until every node answers with 200.
+func serve(t *testing.T, nodes ...*process) {
+	t.Helper()
+	for _, p := range nodes {
+		eventually(t, 10*time.Second, p.name+" serves", func() error {
+			got, err := p.get("/")
+			if err == nil && got.status != 200 {
+				err = fmt.Errorf("status %d: %s", got.status, got.body)
+			}
+			return err
+		})
+	}
+}
+
+func TestADeadEndpointIsOutEverywhereByChecksAlone(t *testing.T) {
+	w := newWorld(t)
+	one, two := startEndpoint(t, 0), startEndpoint(t, 0)
+	file := w.upstreamFile(map[string][]*endpoint{"eu": {one, two}},
+		"health_check: {path: /healthz, interval: 1s, timeout: 500ms}")
+	a := w.start("a", "--region", "eu", "--routes", file)
+	nodes := []*process{a}
+	for _, name := range []string{"b", "c", "d"} {
+		nodes = append(nodes, w.start(name, "--region", "eu", "--join", a.listen.Gossip))
+	}
+	allSee(t, 15*time.Second, nodes...)
+	serve(t, nodes...)
+	time.Sleep(2 * time.Second) // the checkers are chosen anew as nodes come
+	one.kill()
+	eventually(t, 4*time.Second, "the killed endpoint is out everywhere", func() error { return out(one, nodes...) })
+	two.signal(syscall.SIGSTOP)
+	eventually(t, 6*time.Second, "the frozen endpoint is out everywhere", func() error { return out(two, nodes...) })
+	two.signal(syscall.SIGCONT)
+	one.start()
+	eventually(t, 10*time.Second, "both are back everywhere", func() error {
+		for _, p := range nodes {
+			for _, e := range []*endpoint{one, two} {
+				if state, err := p.endpointState(e); err != nil || !state.Healthy {
+					return fmt.Errorf("%s: %+v, %w", p.name, state, err)
+				}
+			}
+		}
+		return nil
+	})
+}
+
+func TestAKilledAndAFrozenEndpointCostNoRequest(t *testing.T) {
+	w := newWorld(t)
+	one, two, three := startEndpoint(t, 0), startEndpoint(t, 0), startEndpoint(t, 0)
+	a := w.start("a", "--region", "eu", "--routes", w.upstreamFile(map[string][]*endpoint{"eu": {one, two, three}}))
+	serve(t, a)
+	l := startLoad(t, "GET", "/", 200, a)
+	time.Sleep(time.Second)
+	one.kill()
+	time.Sleep(time.Second)
+	frozen := time.Now()
+	two.signal(syscall.SIGSTOP)
+	eventually(t, 2*time.Second, "the frozen endpoint is out", func() error { return out(two, a) })
+	time.Sleep(2 * time.Second)
+	results := l.stop()
+	two.signal(syscall.SIGCONT)
+	if n := count(results, failed); n > 0 {
+		t.Errorf("%d of %d requests failed", n, len(results))
+	}
+	slow := count(results, func(r result) bool { return r.took > time.Second && r.at.Sub(frozen) > 3*time.Second })
+	if slow > 3 {
+		t.Errorf("%d requests still waited at the frozen endpoint after 2 s", slow)
+	}
+}
+
+func TestWithEverythingDownAnswersAreQuickAndComeBackSoon(t *testing.T) {
+	w := newWorld(t)
+	one, two := startEndpoint(t, 0), startEndpoint(t, 0)
+	a := w.start("a", "--region", "eu", "--routes", w.upstreamFile(map[string][]*endpoint{"eu": {one, two}}))
+	serve(t, a)
+	one.kill()
+	two.kill()
+	eventually(t, 5*time.Second, "both breakers are open", func() error {
+		_, _ = a.get("/")
+		return errors.Join(out(one, a), out(two, a))
+	})
+	began := time.Now()
+	for range 20 {
+		if got, err := a.get("/"); err != nil || got.status != 503 {
+			t.Errorf("%v: %+v", err, got)
+		}
+	}
+	if took := time.Since(began) / 20; took > 50*time.Millisecond {
+		t.Errorf("a refusal takes %v", took)
+	}
+	one.start()
+	eventually(t, 2*time.Second, "the first 200", func() error {
+		got, err := a.get("/")
+		if err == nil && got.status != 200 {
+			err = fmt.Errorf("status %d", got.status)
+		}
+		return err
+	})
+}
+
+func TestARegionsOutageMovesItsTrafficOverTheLink(t *testing.T) {
+	w := newWorld(t)
+	eu, us := []*endpoint{startEndpoint(t, 0), startEndpoint(t, 0)}, []*endpoint{startEndpoint(t, 0), startEndpoint(t, 0)}
+	file := w.upstreamFile(map[string][]*endpoint{"eu": eu, "us": us})
+	eu1 := w.start("eu-1", append(w.secured("eu-1"), "--region", "eu", "--routes", file)...)
+	eu2 := w.start("eu-2", append(w.secured("eu-2"), "--region", "eu", "--join", eu1.listen.Gossip)...)
+	us1 := w.start("us-1", append(w.secured("us-1"), "--region", "us", "--join", eu1.listen.Gossip)...)
+	us2 := w.start("us-2", append(w.secured("us-2"), "--region", "us", "--join", eu1.listen.Gossip)...)
+	allSee(t, 15*time.Second, eu1, eu2, us1, us2)
+	serve(t, eu1, eu2, us1, us2)
+	time.Sleep(2 * time.Second) // for each to tell its room
+
+	l := startLoad(t, "GET", "/", 100, eu1, eu2)
+	time.Sleep(2 * time.Second)
+	if n := count(l.soFar(), func(r result) bool { return failed(r) || r.region != "eu" }); n > 0 {
+		t.Errorf("%d requests failed or left the region while all was well", n)
+	}
+	dead := time.Now()
+	for _, e := range eu {
+		e.kill()
+	}
+	time.Sleep(3 * time.Second)
+	results := l.stop()
+	for _, p := range []*process{eu1, eu2} {
+		if n := count(results, func(r result) bool { return failed(r) && r.node == p.name }); n > 5 {
+			t.Errorf("%d requests of %s failed, want at most 5", n, p.name)
+		}
+	}
+	late := count(results, func(r result) bool { return r.at.Sub(dead) > time.Second && (failed(r) || r.region != "us") })
+	if late > 0 {
+		t.Errorf("%d requests were not served elsewhere after 1 s", late)
+	}
+	byNode := map[string]int{}
+	for _, r := range results {
+		if r.region == "us" {
+			byNode[r.header.Get("x-meshgw-node")]++
+			if via := r.header.Get("x-meshgw-via"); via != r.node {
+				t.Fatalf("x-meshgw-via %q, want %s", via, r.node)
+			}
+		}
+	}
+	if byNode["us-1"] == 0 || byNode["us-2"] == 0 {
+		t.Errorf("the gateways of us served %v", byNode)
+	}
+	t.Logf("%d requests, %d failed, served by us: %v", len(results), count(results, failed), byNode)
+
+	// One gateway of us dies: the other is the way.
+	us1.kill()
+	l = startLoad(t, "GET", "/", 100, eu1, eu2)
+	time.Sleep(2 * time.Second)
+	us2.terminate() // and the last one leaves
+	us2.end(10 * time.Second)
+	results = l.stop()
+	if n := count(results, func(r result) bool { return r.status == 0 }); n > 0 {
+		t.Errorf("%d requests got no answer", n)
+	}
+	if n := count(results, func(r result) bool { return r.status == 200 }); n < 150 {
+		t.Errorf("%d of %d requests were served by the other gateway", n, len(results))
+	}
+}
+
+func TestARegionsOutageMovesItsTrafficDirectly(t *testing.T) {
+	w := newWorld(t)
+	eu, us := startEndpoint(t, 0), startEndpoint(t, 0)
+	file := w.upstreamFile(map[string][]*endpoint{"eu": {eu}, "us": {us}}, "failover: {via: direct}")
+	a := w.start("a", "--region", "eu", "--routes", file)
+	serve(t, a)
+	l := startLoad(t, "GET", "/", 100, a)
+	time.Sleep(time.Second)
+	dead := time.Now()
+	eu.kill()
+	time.Sleep(2 * time.Second)
+	results := l.stop()
+	if n := count(results, failed); n > 5 {
+		t.Errorf("%d of %d requests failed", n, len(results))
+	}
+	if n := count(results, func(r result) bool { return failed(r) && r.at.Sub(dead) > time.Second }); n > 0 {
+		t.Errorf("%d requests failed after 1 s", n)
+	}
+}
