@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/goccy/go-yaml"
 	"github.com/rogpeppe/go-internal/diff"
 
 	"github.com/meshgw/meshgw/api"
@@ -200,7 +199,7 @@ func yamlOf(object json.RawMessage) []byte {
 	if object == nil {
 		return nil
 	}
-	text, err := yaml.JSONToYAML(object)
+	text, err := routetable.YAML(object)
 	if err != nil {
 		return object // JSON will do
 	}

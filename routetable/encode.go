@@ -27,6 +27,11 @@ func EncodeYAML(spec *Spec) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return YAML(data)
+}
+
+// YAML writes JSON, such as a Change holds, as EncodeYAML does.
+func YAML(data []byte) ([]byte, error) {
 	w := yamlWriter{in: json.NewDecoder(bytes.NewReader(data))}
 	w.in.UseNumber()
 	if err := w.value(0, false); err != nil {

@@ -298,3 +298,15 @@ func TestJSONIsRead(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestYAMLWritesTheJSONOfAChange(t *testing.T) {
+	t.Parallel()
+	got, err := routetable.YAML([]byte(`{"name":"r","hosts":["a"],"respond":{"status":200,"body":"${x}: 1"}}`))
+	want := "name: r\nhosts:\n  - a\nrespond:\n  status: 200\n  body: \"${x}: 1\"\n"
+	if err != nil || string(got) != want {
+		t.Errorf("got %s, %v", got, err)
+	}
+	if _, err := routetable.YAML([]byte(`{"name"`)); err == nil {
+		t.Error("half an object was written")
+	}
+}
