@@ -34,8 +34,8 @@ func until(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// counted returns a counter of the gateway's with a label of that value.
-func (g *gateway) counted(tb testing.TB, name, label string) float64 {
+// tally returns a counter of the gateway's with a label of that value.
+func (g *gateway) tally(tb testing.TB, name, label string) float64 {
 	tb.Helper()
 	var gatherer prometheus.Gatherer = g.reg
 	families, err := gatherer.Gather()
@@ -99,7 +99,7 @@ func TestMirrorsGetTheWholeRequest(t *testing.T) {
 			if want := method + " /a?b=c HTTP/1.1\r\nhost: h.test\r\n"; !strings.HasPrefix(heads[0], want) || len(heads) != 1 {
 				t.Errorf("the mirror got %q, want %q", heads, want)
 			}
-			until(t, "one copy is counted", func() bool { return g.counted(t, "meshgw_mirrored_requests_total", "sent") == 1 })
+			until(t, "one copy is counted", func() bool { return g.tally(t, "meshgw_mirrored_requests_total", "sent") == 1 })
 		})
 	}
 }
@@ -114,7 +114,7 @@ func TestMirrorsNeverDelay(t *testing.T) {
 			t.Fatal(err, got.StatusCode)
 		}
 	}
-	if dropped := g.counted(t, "meshgw_mirrored_requests_total", "dropped"); dropped != 200-64 {
+	if dropped := g.tally(t, "meshgw_mirrored_requests_total", "dropped"); dropped != 200-64 {
 		t.Errorf("%v copies dropped, want all but 64 that wait", dropped)
 	}
 	began := time.Now()
@@ -129,7 +129,7 @@ func TestMirrorsTakeAShareAndNothingTooLarge(t *testing.T) {
 	g := startGateway(t, dataplane.Config{}, mirrored(up.addr, shadow.addr, 30))
 	c := g.dial(t)
 	copies := func(outcome string) float64 {
-		return g.counted(t, "meshgw_mirrored_requests_total", outcome)
+		return g.tally(t, "meshgw_mirrored_requests_total", outcome)
 	}
 	for range 1000 {
 		c.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").answer("GET")
@@ -160,5 +160,5 @@ func TestADeadMirrorHurtsNobody(t *testing.T) {
 			t.Fatal(err, got.StatusCode)
 		}
 	}
-	until(t, "all copies failed", func() bool { return g.counted(t, "meshgw_mirrored_requests_total", "failed") == 20 })
+	until(t, "all copies failed", func() bool { return g.tally(t, "meshgw_mirrored_requests_total", "failed") == 20 })
 }
