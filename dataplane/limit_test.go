@@ -372,3 +372,34 @@ func TestAPreflightIsNotCounted(t *testing.T) {
 		t.Errorf("the one request of the hour: %d", a.StatusCode)
 	}
 }
+
+// steadyLimited is steady, held to two limits that never refuse.
+func steadyLimited(tb testing.TB) func() {
+	tb.Helper()
+	return steadyWith(tb, dataplane.Config{Limiter: newLone()}, func(addr string) *routetable.Spec {
+		return limitedSpec(addr,
+			routetable.Limit{Name: "l", Rate: &routetable.Rate{N: 1e6, Per: time.Second}, Key: []string{"client_ip", "header:user-agent"}},
+			routetable.Limit{Name: "m", Concurrency: 100},
+		)
+	}, "")
+}
+
+func BenchmarkLimitedGet(b *testing.B) {
+	request := steadyLimited(b)
+	request()
+	b.ReportAllocs()
+	for b.Loop() {
+		request()
+	}
+}
+
+func TestALimitedGetHardlyAllocates(t *testing.T) {
+	request := steadyLimited(t)
+	for range 200 {
+		request()
+	}
+	// One in 256 has its keys named.
+	if n := testing.AllocsPerRun(500, request); n >= 1 && !raceEnabled {
+		t.Errorf("%v allocations per request, want none but now and then", n)
+	}
+}
