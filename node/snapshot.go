@@ -9,11 +9,15 @@ import (
 const previous = ".previous"
 
 // writeTable writes the table's snapshot and keeps the one before it, should the
-// new one be damaged later: best effort, as not every file system has links.
+// new one be damaged later: best effort, as not every file system has links. At
+// no moment is there none: where the last one was damaged and set aside, the one
+// before it stays.
 func (d *dataDir) writeTable(data []byte) error {
 	path := filepath.Join(d.path, tableFile)
-	_ = os.Remove(path + previous)
-	_ = os.Link(path, path+previous)
+	_ = os.Remove(path + previous + ".new") // of a crash
+	if os.Link(path, path+previous+".new") == nil {
+		_ = os.Rename(path+previous+".new", path+previous)
+	}
 	return d.write(tableFile, data)
 }
 
