@@ -310,8 +310,8 @@ func (m *machine) spoil(file string, how func([]byte) []byte) (string, error) {
 func (w *world) excuse() {
 	held := map[string]bool{}
 	for _, m := range w.machines {
-		for message := range m.onDisk() {
-			held[message] = true
+		for _, r := range m.stored().History() {
+			held[r.Message] = true
 		}
 	}
 	w.ledger.mu.Lock()

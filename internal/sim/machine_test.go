@@ -202,21 +202,17 @@ const (
 	peersFile    = "peers.json"
 )
 
-// onDisk returns the edits that are safe on the machine's disk.
-func (m *machine) onDisk() map[string]bool {
-	held := map[string]bool{}
-	data, err := os.ReadFile(filepath.Join(m.disk(), tableFile))
-	if err != nil {
-		return held // none yet, or destroyed
+// stored returns what the machine's node would start from: the newest snapshot
+// on its disk that is sound, or an empty table.
+func (m *machine) stored() *routetable.Store {
+	for _, name := range []string{tableFile, tableFile + ".previous"} {
+		s := routetable.NewStore(m.name)
+		data, err := os.ReadFile(filepath.Join(m.disk(), name))
+		if err == nil && s.Restore(data) == nil {
+			return s
+		}
 	}
-	s := routetable.NewStore(m.name)
-	if s.Restore(data) != nil {
-		return held // damaged
-	}
-	for _, r := range s.History() {
-		held[r.Message] = true
-	}
-	return held
+	return routetable.NewStore(m.name)
 }
 
 // disk is where the machine's files are; a disk that is away has them still.

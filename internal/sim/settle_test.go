@@ -4,17 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"net"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/meshgw/meshgw/api"
 	"github.com/meshgw/meshgw/crdt"
-	"github.com/meshgw/meshgw/routetable"
 )
 
 // settle ends all faults and holds the mesh to what it promises then.
@@ -77,18 +73,11 @@ func (w *world) equalTables() error {
 	return nil
 }
 
-// equalDisks says whose snapshot differs. A node that never had a table need not
-// have written that down.
+// equalDisks says who would start from another table.
 func (w *world) equalDisks() error {
 	var first []byte
 	for i, m := range w.machines {
-		data, err := os.ReadFile(filepath.Join(m.dir, tableFile))
-		if errors.Is(err, fs.ErrNotExist) {
-			data, err = routetable.NewStore(m.name).Snapshot(), nil
-		}
-		if err != nil {
-			return err
-		}
+		data := m.stored().Snapshot()
 		if i == 0 {
 			first = data
 		} else if !bytes.Equal(data, first) {
