@@ -111,17 +111,39 @@ type Upstream struct {
 	Name      string     `json:"name"`
 	Pending   int        `json:"pending"` // requests waiting for a connection
 	Endpoints []Endpoint `json:"endpoints"`
+
+	Regions []RegionShare `json:"regions"` // in the order of failover, the node's own first
+	Refused float64       `json:"refused"` // share of the requests that no region has room for, 0..1
+}
+
+// RegionShare is the part of a node's requests for an upstream that a region gets.
+type RegionShare struct {
+	Region string  `json:"region"`
+	Share  float64 `json:"share"` // 0..1
 }
 
 // Endpoint is how one address of an upstream is.
 type Endpoint struct {
-	URL      string `json:"url"`
-	Region   string `json:"region"`
-	Weight   int    `json:"weight"`
-	Healthy  bool   `json:"healthy"`          // gets requests
-	Breaker  string `json:"breaker"`          // closed, open or half_open
-	Reason   string `json:"reason,omitempty"` // why it is not healthy
-	Inflight int    `json:"inflight"`         // requests of this node to it
+	URL      string    `json:"url"`
+	Region   string    `json:"region"`
+	Weight   int       `json:"weight"`
+	Healthy  bool      `json:"healthy"`          // gets requests
+	State    string    `json:"state"`            // closed, stalled, ejected, unhealthy, half_open or open
+	Since    time.Time `json:"since,omitzero"`   // of the state, unless it is closed
+	Breaker  string    `json:"breaker"`          // closed, open or half_open
+	Reason   string    `json:"reason,omitempty"` // why it is not healthy
+	Inflight int       `json:"inflight"`         // requests of this node to it
+
+	Verdicts []Verdict `json:"verdicts,omitempty"` // of each living node that has one
+}
+
+// Verdict is what a node says of an endpoint.
+type Verdict struct {
+	Node    string    `json:"node"`
+	Check   string    `json:"check"`   // up, down, or unknown where it does not check
+	Breaker string    `json:"breaker"` // closed or open
+	Since   time.Time `json:"since"`   // by that node's clock
+	Reason  string    `json:"reason,omitempty"`
 }
 
 // Limit is a limit that this node enforces.

@@ -236,3 +236,31 @@ func otherRegions(service *routetable.Service, home string) []string {
 	}
 	return regions
 }
+
+// Division is how a node divides its requests for an upstream.
+type Division struct {
+	Upstream string
+	Regions  []RegionShare // in the order of failover, the node's own first
+	Refused  float64       // share that no region has room for
+}
+
+// RegionShare is the part that a region gets, in [0,1].
+type RegionShare struct {
+	Region string
+	Share  float64
+}
+
+// Divisions returns how the requests for each upstream of the table are divided
+// now.
+func (s *Server) Divisions() []Division {
+	var all []Division
+	for _, u := range s.plan.Load().upstreams {
+		d := u.division.Load()
+		of := Division{Upstream: u.Name, Refused: d.split.Refused}
+		for i, w := range d.ways {
+			of.Regions = append(of.Regions, RegionShare{Region: w.region, Share: d.share(i)})
+		}
+		all = append(all, of)
+	}
+	return all
+}

@@ -146,4 +146,3 @@ func whyMode(mode string) string {
 	}
 	return ""
 }
-

@@ -3,7 +3,6 @@ package node
 import (
 	"cmp"
 	"encoding/json"
-	"slices"
 	"time"
 
 	"github.com/meshgw/meshgw/api"
@@ -99,33 +98,6 @@ func (n *Node) Mesh() api.Mesh {
 	return m
 }
 
-// upstreams groups the endpoints of the data plane by their upstream.
-func (n *Node) upstreams() []api.Upstream {
-	weights := map[[2]string]int{}
-	for _, service := range n.routes.table().Services() {
-		for _, address := range service.Endpoints {
-			weights[[2]string{service.Name, address.URL}] = address.Weight
-		}
-	}
-	all := []api.Upstream{}
-	for _, e := range n.plane.Upstreams() {
-		i := slices.IndexFunc(all, func(u api.Upstream) bool { return u.Name == e.Upstream })
-		if i < 0 {
-			i = len(all)
-			all = append(all, api.Upstream{Name: e.Upstream, Pending: e.Pending, Endpoints: []api.Endpoint{}})
-		}
-		endpoint := api.Endpoint{
-			URL: e.Endpoint, Region: e.Region, Weight: weights[[2]string{e.Upstream, e.Endpoint}], Healthy: e.State == "closed",
-			Breaker: "closed", Reason: e.Reason, Inflight: e.Inflight,
-		}
-		if e.State == "open" || e.State == "half_open" {
-			endpoint.Breaker = e.State
-		}
-		all[i].Endpoints = append(all[i].Endpoints, endpoint)
-	}
-	return all
-}
-
 func loadOf(l roster.Load) api.Load {
 	return api.Load{CPU: l.CPU, Inflight: l.Inflight, RPS: l.RequestsPerSecond}
 }
@@ -165,6 +137,9 @@ func (n *Node) loadAnswer() any { return loadOf(*n.load.Load()) }
 func (n *Node) healthAnswer(upstream string) any {
 	for _, u := range n.upstreams() {
 		if u.Name == upstream {
+			for i := range u.Endpoints {
+				u.Endpoints[i].Verdicts = nil // of others, who answer for themselves
+			}
 			return u
 		}
 	}

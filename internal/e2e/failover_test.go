@@ -103,6 +103,10 @@ func TestADeadEndpointIsOutEverywhereByChecksAlone(t *testing.T) {
 	time.Sleep(2 * time.Second) // the checkers are chosen anew as nodes come
 	one.kill()
 	eventually(t, 4*time.Second, "the killed endpoint is out everywhere", func() error { return out(one, nodes...) })
+	state, err := a.endpointState(one)
+	if err != nil || state.State != "unhealthy" || len(state.Verdicts) < 2 || state.Verdicts[0].Check != "down" || state.Verdicts[0].Reason == "" {
+		t.Errorf("the status says %+v, %v", state, err)
+	}
 	two.signal(syscall.SIGSTOP)
 	eventually(t, 6*time.Second, "the frozen endpoint is out everywhere", func() error { return out(two, nodes...) })
 	two.signal(syscall.SIGCONT)
