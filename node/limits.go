@@ -77,7 +77,8 @@ func (l *limits) now() time.Duration { return time.Since(l.epoch) }
 // Configure implements dataplane.Limiter.
 func (l *limits) Configure(all []*quota.Limit) {
 	l.engine.Configure(l.now(), all)
-	l.state.relearn() // records of limits that were not known are of use now
+	l.state.relearn() // records of limits that were not known are of use now,
+	l.learn()         // before the first request is
 	signal(l.wake)
 }
 

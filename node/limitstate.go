@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"iter"
 	"strconv"
 	"strings"
@@ -49,23 +50,27 @@ const (
 	foundAfter = 5 * time.Second
 )
 
+// openLimitState restores the state from disk. A damaged file is set aside.
 func openLimitState(dir *dataDir, world World, log zerolog.Logger) (*limitState, error) {
-	s := &limitState{dir: dir, world: world, changed: make(chan struct{}, 1), known: make(chan struct{})}
-	s.Map = crdt.NewMap(crdt.Bounds{Entries: mostRecords + 1, Graves: 1000, Key: 64, Value: 128}, checkLimitEntry)
-	own := new(quota.Secret)
-	if _, err := rand.Read(own[:]); err != nil {
-		return nil, err
-	}
-	s.secret.Store(own)
+	s := newLimitState(dir, world)
 	data, err := dir.read(limitsFile)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read quotas: %w", err)
 	}
 	if err := s.Merge(data); err != nil {
 		dir.setAside(limitsFile, err)
 		log.Warn().Msg("what was used of long quotas is learned from the mesh, if it knows")
 	}
 	return s, nil
+}
+
+func newLimitState(dir *dataDir, world World) *limitState {
+	s := &limitState{dir: dir, world: world, changed: make(chan struct{}, 1), known: make(chan struct{})}
+	s.Map = crdt.NewMap(crdt.Bounds{Entries: mostRecords + 1, Graves: 1000, Key: 64, Value: 128}, checkLimitEntry)
+	own := new(quota.Secret)
+	_, _ = rand.Read(own[:]) // never fails, see crypto/rand
+	s.secret.Store(own)
+	return s
 }
 
 // checkLimitEntry refuses what another node cannot have meant.
@@ -157,9 +162,8 @@ func (s *limitState) wall() time.Time { return s.world.now() }
 // relearn makes every record fresh.
 func (s *limitState) relearn() {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.all = true
-	s.mu.Unlock()
-	signal(s.changed)
 }
 
 // fresh yields the records that came since the last call.
