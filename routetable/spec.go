@@ -31,7 +31,7 @@ type Upstream struct {
 
 // Endpoint is one address of an upstream.
 type Endpoint struct {
-	URL    string `json:"url"`
+	URL    string `json:"url"`              // http or https; its path is put before each request's
 	Region string `json:"region,omitempty"` // empty = every region's own
 	Weight *int   `json:"weight,omitempty"` // default 100; 0 = drained
 }
@@ -96,17 +96,17 @@ type Timeouts struct {
 
 // Retries bound how often a request is tried.
 type Retries struct {
-	Attempts      int      `json:"attempts,omitempty"` // in all, default 2; 1 = none
-	On            []string `json:"on,omitempty"`       // connect_failure, reset, stalled, 502, 503, 504
-	BudgetPercent *int     `json:"budget_percent,omitempty"`
+	Attempts      int      `json:"attempts,omitempty"`       // in all, default 2; 1 = none
+	On            []string `json:"on,omitempty"`             // connect_failure, reset, stalled, 502, 503, 504; default all
+	BudgetPercent *int     `json:"budget_percent,omitempty"` // of the requests, default 20
 }
 
 // Route says which requests it is for and what becomes of them.
 type Route struct {
 	Name            string     `json:"name"`
-	Hosts           []string   `json:"hosts,omitempty"` // none or "*" = every host
-	Match           []Match    `json:"match,omitempty"` // any of; none = every request
-	Listeners       []string   `json:"listeners,omitempty"`
+	Hosts           []string   `json:"hosts,omitempty"`     // none or "*" = every host
+	Match           []Match    `json:"match,omitempty"`     // any of; none = every request
+	Listeners       []string   `json:"listeners,omitempty"` // none = all
 	Upstream        string     `json:"upstream,omitempty"`
 	Split           []Split    `json:"split,omitempty"`
 	Rewrite         *Rewrite   `json:"rewrite,omitempty"`
@@ -146,7 +146,7 @@ type NameValue struct {
 // Split sends a share of a route's requests to an upstream.
 type Split struct {
 	Upstream string `json:"upstream"`
-	Weight   int    `json:"weight"`
+	Weight   int    `json:"weight"` // relative to the others; 0 = none
 }
 
 // Rewrite changes what the upstream sees of the target.
@@ -176,7 +176,7 @@ type Redirect struct {
 // Mirror copies a share of the requests to another upstream.
 type Mirror struct {
 	Upstream string  `json:"upstream"`
-	Percent  float64 `json:"percent"`
+	Percent  float64 `json:"percent"` // above 0, at most 100
 }
 
 // CIDRs is a list of networks.
@@ -220,18 +220,18 @@ type ForwardAuth struct {
 // CORS answers and permits cross-origin requests.
 type CORS struct {
 	Origins       []string `json:"origins"`
-	Methods       []string `json:"methods,omitempty"`
+	Methods       []string `json:"methods,omitempty"` // default GET, HEAD, POST
 	Headers       []string `json:"headers,omitempty"`
 	ExposeHeaders []string `json:"expose_headers,omitempty"`
 	Credentials   bool     `json:"credentials,omitempty"`
-	MaxAge        Duration `json:"max_age,omitempty"`
+	MaxAge        Duration `json:"max_age,omitempty"` // how long browsers may remember
 }
 
 // Compress compresses answers.
 type Compress struct {
-	Encodings []string `json:"encodings,omitempty"` // zstd, gzip
+	Encodings []string `json:"encodings,omitempty"` // zstd, gzip; default both
 	MinBytes  int      `json:"min_bytes,omitempty"` // default 1024
-	Types     []string `json:"types,omitempty"`
+	Types     []string `json:"types,omitempty"`     // default text, JSON, XML and the like
 }
 
 // Respond answers without an upstream.
@@ -245,9 +245,9 @@ type Respond struct {
 type Limit struct {
 	Name         string   `json:"name"`
 	Rate         *Rate    `json:"rate,omitempty"`
-	Burst        *int64   `json:"burst,omitempty"`
-	Key          []string `json:"key,omitempty"` // tenant, client_ip, header:NAME, route, none
-	Concurrency  int      `json:"concurrency,omitempty"`
+	Burst        *int64   `json:"burst,omitempty"`         // default one second's worth, at least 1; of N/h and N/d, N
+	Key          []string `json:"key,omitempty"`           // tenant, client_ip, header:NAME, route, none
+	Concurrency  int      `json:"concurrency,omitempty"`   // in flight at once
 	Scope        string   `json:"scope,omitempty"`         // mesh (default) or node
 	Wait         string   `json:"wait,omitempty"`          // auto (default), a duration up to 500ms, 0
 	WhenIsolated string   `json:"when_isolated,omitempty"` // 0..1 (default 0.5), or open
