@@ -17,7 +17,7 @@
 // A seed fixes the scenario and not the order in which goroutines run: a failure
 // may need several runs to be seen again.
 //
-//	go test ./internal/sim                                      a few dozen seeds
+//	go test ./internal/sim                                      some seeds
 //	MESHGW_SEEDS=1000 go test -run Seeds -timeout 30m ./internal/sim
 //	MESHGW_FROM=17 MESHGW_SEEDS=1 go test -run 'Seeds$' -count 20 ./internal/sim
 //

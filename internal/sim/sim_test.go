@@ -17,7 +17,7 @@ func TestMain(m *testing.M) {
 
 // TestSeeds plays scenarios of which nothing is known.
 func TestSeeds(t *testing.T) {
-	for seed := range seeds(t, 28) {
+	for seed := range seeds(t, 20) {
 		play(t, seed)
 	}
 }
