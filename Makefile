@@ -48,6 +48,10 @@ fuzz: ## every fuzz target, FUZZTIME each (default 30s)
 bench: ## the benchmarks that stand beside the code
 	go test -run '^$$' -bench . -benchmem ./...
 
+.PHONY: quota-sim
+quota-sim: ## what docs/limits.md promises, by the gateway's own code in simulated meshes (minutes)
+	go run ./internal/quotasim
+
 .PHONY: check
 check: build lint test race test-root ## what CI runs
 	FUZZTIME=2s scripts/fuzz.sh
