@@ -180,7 +180,11 @@ func (s *Server) attempt(x *Exchange, e *endpoint) *failure {
 	x.attempts++
 	x.scratch.tried = append(x.scratch.tried, e.state)
 	u := x.target.upstream
-	switch err := e.pool.acquire(u.MaxPending, x.deadline); {
+	x.presence.await(time.Now())
+	defer x.presence.rest()
+	switch err := e.pool.acquire(u.MaxPending, x.deadline, x.presence.left); {
+	case errors.Is(err, errClientLeft):
+		return &failure{refusal: clientLeft()}
 	case errors.Is(err, errPendingFull):
 		return &failure{refusal: refusal{code: PendingFull, detail: "Too many requests wait for the upstream."}}
 	case err != nil:

@@ -38,6 +38,7 @@ type clientConn struct {
 	shown    *x509.Certificate // by that gateway; nil on a plain link
 	client   *auth.Certificate // shown by a client; nil = none
 
+	presence presence
 	state    atomic.Int32 // connIdleState and so on
 	first    []byte       // read while parked
 	inBody   atomic.Bool  // an end now is not the end of a message

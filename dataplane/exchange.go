@@ -36,6 +36,7 @@ type Exchange struct {
 	Upgrade     []byte    // protocol asked for, where it may be tunnelled; else nil
 	Peer        netip.Addr
 	Start       time.Time
+	presence    *presence // the client's
 
 	// Set by the steps.
 	Client    netip.Addr // the peer, or who trusted proxies say stands behind it

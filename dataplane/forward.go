@@ -32,6 +32,7 @@ func (s *Server) try(x *Exchange, e *endpoint, begun time.Time) (*failure, failo
 			x.conn = c
 		}
 		x.conn.begin(&s.buffers)
+		x.presence.over(x.conn)
 		err := s.send(x, deadline)
 		if err == nil {
 			err = s.receive(x, deadline)
@@ -39,7 +40,7 @@ func (s *Server) try(x *Exchange, e *endpoint, begun time.Time) (*failure, failo
 		if err == nil {
 			return nil, x.kind()
 		}
-		if x.conn.used && !x.conn.received && broken(err) && x.idempotent() && x.upload == nil {
+		if x.conn.used && !x.conn.received && broken(err) && x.idempotent() && x.upload == nil && !x.presence.hasLeft() {
 			s.drop(x)
 			continue
 		}
@@ -116,6 +117,9 @@ func broken(err error) bool {
 // failed says what err means for the client, for another try and for the
 // endpoint.
 func (s *Server) failed(x *Exchange, err error) (*failure, failover.Kind) {
+	if x.presence.hasLeft() {
+		return &failure{refusal: clientLeft(), sent: true}, failover.Canceled
+	}
 	if r := x.uploadRefusal(); r != nil {
 		return &failure{refusal: *r, sent: true}, failover.Canceled
 	}

@@ -170,7 +170,7 @@ func (s *Server) reject(x *Exchange) {
 
 func (f *h1) common() {
 	x := &f.x
-	x.Front, x.Start = f, time.Now()
+	x.Front, x.Start, x.presence = f, time.Now(), &f.conn.presence
 	x.Listener, x.Peer, x.Secure = f.conn.listener, f.conn.peer, f.conn.secure
 	x.Link, x.Certificate, x.Shown = f.conn.link, f.conn.shown, f.conn.client
 	x.Protocol, x.priority = "HTTP/1.1", failover.Normal

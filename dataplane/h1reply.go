@@ -37,6 +37,12 @@ func (s *Server) interim(from []Field) []Field {
 // Send implements Front. The answer is written here, past fasthttp: head and
 // body in as few writes as can be, every piece of a stream as it comes.
 func (f *h1) Send(x *Exchange, r *reply) {
+	if x.refused != nil && x.status == statusClientLeft {
+		f.conn.muted = true
+		f.ctx.SetConnectionClose()
+		f.end(errClientLeft)
+		return
+	}
 	last := r.close || f.ctx.Request.Header.ConnectionClose()
 	if r.tunnel {
 		f.hijack(r)

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/meshgw/meshgw/dataplane"
-	"github.com/meshgw/meshgw/routetable"
 )
 
 // Requests that two parsers could read differently, or that nobody should pass
@@ -274,16 +273,5 @@ func TestOptionsGoAsFarAsTheyMay(t *testing.T) {
 		if seen == 1 && !strings.Contains(heads[before], "max-forwards: 2\r\n") {
 			t.Errorf("upstream saw %q", heads[before])
 		}
-	}
-}
-
-func TestRouteWithWhatIsMissingIsRefused(t *testing.T) {
-	up := startRecorder(t, nil)
-	spec := toUpstream(up.addr)
-	spec.Routes[0].Auth = []routetable.Auth{{Basic: &routetable.Basic{File: "users"}}}
-	g := startGateway(t, dataplane.Config{}, spec)
-	resp, body, _ := g.dial(t).send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").answer("GET")
-	if resp.StatusCode != 503 || !strings.Contains(body, "auth") || len(up.seen()) > 0 {
-		t.Errorf("status %d, %s", resp.StatusCode, body)
 	}
 }

@@ -34,6 +34,7 @@ func (s *Server) Serve(ctx context.Context, lns ...Listener) error {
 	}
 	stopWatching := make(chan struct{})
 	s.spawn(func() { s.watch(stopWatching) })
+	s.spawn(func() { s.clients.follow(stopWatching) })
 	var err error
 	select {
 	case <-ctx.Done():
@@ -80,7 +81,7 @@ func (s *Server) accept(ln Listener) error {
 		default:
 			return err
 		}
-		client := &clientConn{Conn: c, server: s, listener: ln.Name, peer: peerOf(c), secure: ln.TLS != nil, link: ln.Link}
+		client := &clientConn{Conn: c, server: s, listener: ln.Name, peer: peerOf(c), secure: ln.TLS != nil, link: ln.Link, presence: presence{left: make(chan struct{})}}
 		if client.secure {
 			client.Conn = tls.Server(c, ln.TLS)
 		}

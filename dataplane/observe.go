@@ -97,6 +97,8 @@ func (s *Server) writeLine(x *Exchange, err error, took time.Duration) {
 func appendError(line *zerolog.Event, x *Exchange, err error) {
 	_, cut := isCut(err)
 	switch {
+	case errors.Is(err, errClientLeft):
+		line.Str("error", "client_gone")
 	case x.refused != nil:
 		line.Stringer("error", x.refused.code)
 	case cut:

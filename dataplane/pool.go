@@ -29,8 +29,8 @@ type pool struct {
 }
 
 // acquire takes a slot, waiting for one until deadline (zero = at once or
-// never) if fewer than maxPending wait already.
-func (p *pool) acquire(maxPending int, deadline time.Time) error {
+// never) if fewer than maxPending wait already, or until left is closed.
+func (p *pool) acquire(maxPending int, deadline time.Time, left <-chan struct{}) error {
 	p.mu.Lock()
 	if p.slots < p.limit {
 		p.slots++
@@ -46,27 +46,30 @@ func (p *pool) acquire(maxPending int, deadline time.Time) error {
 	p.waiters = append(p.waiters, turn)
 	p.mu.Unlock()
 	defer p.pending.Add(-1)
-	return p.wait(turn, deadline)
+	return p.wait(turn, deadline, left)
 }
 
-func (p *pool) wait(turn chan struct{}, deadline time.Time) error {
-	if deadline.IsZero() {
-		<-turn
-		return nil
+func (p *pool) wait(turn chan struct{}, deadline time.Time, left <-chan struct{}) error {
+	var expired <-chan time.Time // never
+	if !deadline.IsZero() {
+		timer := time.NewTimer(time.Until(deadline))
+		defer timer.Stop()
+		expired = timer.C
 	}
-	timer := time.NewTimer(time.Until(deadline))
-	defer timer.Stop()
+	err := errWaited
 	select {
 	case <-turn:
 		return nil
-	case <-timer.C:
+	case <-expired:
+	case <-left:
+		err = errClientLeft
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, w := range p.waiters {
 		if w == turn {
 			p.waiters = append(p.waiters[:i], p.waiters[i+1:]...)
-			return errWaited
+			return err
 		}
 	}
 	return nil // the slot came at the same moment

@@ -27,6 +27,7 @@ var errBodyTooLarge = errors.New("body larger than the route allows")
 func (s *Server) startUpload(x *Exchange) {
 	u, to := &upload{done: make(chan struct{})}, x.conn
 	x.upload = u
+	x.presence.behind(u)
 	s.spawn(func() {
 		err := s.copyBody(x, to)
 		u.whole = err == nil

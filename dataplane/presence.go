@@ -1,0 +1,137 @@
+package dataplane
+
+import (
+	"errors"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	lookEvery = 500 * time.Millisecond // at clients whose endpoint is silent
+	halfOpen  = 3 * time.Second        // for an answer, once the client's side has ended
+
+	statusClientLeft = 499 // what nginx logs; nobody is there to be sent it
+)
+
+var errClientLeft = errors.New("client left before its answer")
+
+// presence is whether a client still waits for its answer while an endpoint is
+// silent. A reset ends the exchange when it is seen. An end of the client's side
+// alone may be a half-close (RFC 9112, section 9.6, leaves it to the server):
+// the answer then has halfOpen to begin.
+type presence struct {
+	left chan struct{} // closed when the client has left
+
+	mu     sync.Mutex // guards the rest
+	since  time.Time  // waiting from then; zero = not waiting
+	conn   *upstreamConn
+	upload *upload   // not at its end: it will see for itself
+	ended  time.Time // when the client's side was found to have ended
+	gone   bool
+}
+
+// await begins a wait.
+func (p *presence) await(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.since, p.conn, p.upload = now, nil, nil
+}
+
+// over says which connection is waited on: it is closed should the client leave.
+func (p *presence) over(c *upstreamConn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.conn = c
+	if p.gone {
+		_ = c.Close()
+	}
+}
+
+// behind says that the wait begins in earnest when u has ended.
+func (p *presence) behind(u *upload) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.upload = u
+}
+
+// rest ends the wait.
+func (p *presence) rest() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.since, p.conn, p.upload = time.Time{}, nil, nil
+}
+
+func (p *presence) hasLeft() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.gone
+}
+
+// look ends the exchange if its client has left.
+func (p *presence) look(now time.Time, state func() (ended, broken bool)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.gone || p.since.IsZero() || now.Sub(p.since) < lookEvery {
+		return
+	}
+	if p.upload != nil {
+		select {
+		case <-p.upload.done:
+		default:
+			return
+		}
+	}
+	ended, broken := state()
+	if ended && p.ended.IsZero() {
+		p.ended = now
+	}
+	if !broken && (!ended || now.Sub(p.ended) < halfOpen || now.Sub(p.since) < halfOpen) {
+		return
+	}
+	p.gone = true
+	close(p.left)
+	if p.conn != nil {
+		_ = p.conn.Close()
+	}
+}
+
+// follow looks at the clients that wait, until stop is closed.
+func (c *clients) follow(stop <-chan struct{}) {
+	ticker := time.NewTicker(lookEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case now := <-ticker.C:
+			c.look(now)
+		case <-stop:
+			return
+		}
+	}
+}
+
+func (c *clients) look(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for conn := range c.open {
+		conn.presence.look(now, conn.side)
+	}
+}
+
+// side reports whether the client's side of the connection has ended, and
+// whether the connection is broken.
+func (c *clientConn) side() (ended, broken bool) {
+	sc, ok := socket(c.Conn).(syscall.Conn)
+	if !ok {
+		return false, false
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return false, false
+	}
+	err = raw.Control(func(fd uintptr) { ended, broken = hungUp(fd) })
+	return ended, broken || err != nil
+}
+
+// clientLeft is the refusal that only the log will see.
+func clientLeft() refusal { return refusal{status: statusClientLeft, close: true} }
