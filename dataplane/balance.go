@@ -28,7 +28,6 @@ func (s *Server) forward(x *Exchange) bool {
 			return s.turnAway(x, "no_room", "No region has room for the request.")
 		}
 	} else {
-		u.shared.traffic.foreign.Add(1)
 		x.deadline = earlier(x.deadline, within(x.Start, x.from.deadline))
 	}
 	u.shared.budget.Request(x.Start)
@@ -174,6 +173,17 @@ func (u *upstream) nobody() refusal {
 	return refusal{code: NoHealthyUpstream, detail: "The upstream has no endpoint that can be used."}
 }
 
+// mayPend is how many requests may wait for the upstream for x to be one of them.
+// What another region sends on waits briefly or not at all, so that the rescue of
+// one does not slow the other: its gateway can still send it elsewhere.
+func (x *Exchange) mayPend() int {
+	u := x.target.upstream
+	if x.from == nil {
+		return u.MaxPending
+	}
+	return min(u.MaxPending, max(1, u.MaxConnections/2))
+}
+
 // attempt makes one try at e. On success x.answer is the answer, whose head has
 // come; x then holds a slot and a connection until finish or abandon.
 func (s *Server) attempt(x *Exchange, e *endpoint) *failure {
@@ -182,13 +192,17 @@ func (s *Server) attempt(x *Exchange, e *endpoint) *failure {
 	u := x.target.upstream
 	x.presence.await(time.Now())
 	defer x.presence.rest()
-	switch err := e.pool.acquire(u.MaxPending, x.deadline, x.presence.left); {
+	switch err := e.pool.acquire(x.mayPend(), x.deadline, x.presence.left); {
 	case errors.Is(err, errClientLeft):
 		return &failure{refusal: clientLeft()}
 	case errors.Is(err, errPendingFull):
+		s.metrics.shed.WithLabelValues(x.priority.String(), "pending_full").Inc()
 		return &failure{refusal: refusal{code: PendingFull, detail: "Too many requests wait for the upstream."}}
 	case err != nil:
 		return &failure{refusal: refusal{code: UpstreamTimeout, detail: "No connection to the upstream came free in time."}}
+	}
+	if x.from != nil && x.attempts == 1 {
+		u.shared.traffic.foreign.Add(1)
 	}
 	begun := time.Now()
 	x.endpoint = e

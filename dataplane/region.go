@@ -37,7 +37,7 @@ func (s *Server) divide(now time.Time, u *upstream) *division {
 	if d := u.division.Load(); d != nil && now.Sub(d.made) < overtaken {
 		return d // another did it meanwhile
 	}
-	mesh, rates := s.mesh.Load(), u.shared.traffic.measure(now, u.usedSlots())
+	mesh, rates := s.mesh.Load(), u.shared.traffic.measure(now, u.usedSlots(), u.shared.pending.Load())
 	d := &division{made: now}
 	var regions []failover.Region
 	for _, name := range u.order(s.cfg.Region, mesh) {

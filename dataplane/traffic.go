@@ -13,7 +13,7 @@ import (
 // last second.
 type traffic struct {
 	own     [failover.Priorities]atomic.Uint64 // requests of this node's clients
-	foreign atomic.Uint64                      // requests that nodes of other regions sent on
+	foreign atomic.Uint64                      // requests that nodes of other regions sent on, and that were let in
 
 	mu    sync.Mutex // guards the rest
 	at    time.Time
@@ -31,6 +31,7 @@ type rates struct {
 	own     failover.Mix
 	foreign float64
 	slots   float64 // in use at this region's endpoints, on average
+	pending float64 // requests that wait for one
 }
 
 // demand is what this node's clients want, in requests/s.
@@ -41,10 +42,13 @@ func (r rates) demand() (sum float64) {
 	return sum
 }
 
-const averagedOver = time.Second
+const (
+	averagedOver = time.Second
+	drained      = 2 * time.Second // the time in which a queue should be gone: that much less is offered to others
+)
 
 // measure takes in the counts of now and the slots in use, and returns the rates.
-func (t *traffic) measure(now time.Time, slots int) rates {
+func (t *traffic) measure(now time.Time, slots int, pending int64) rates {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	next := counts{foreign: t.foreign.Load()}
@@ -60,6 +64,7 @@ func (t *traffic) measure(now time.Time, slots int) rates {
 		}
 		follow(&t.rates.foreign, next.foreign-t.last.foreign)
 		t.rates.slots += weight * (float64(slots) - t.rates.slots)
+		t.rates.pending += weight * (float64(pending) - t.rates.pending)
 	}
 	t.at, t.last = now, next
 	return t.rates
@@ -85,7 +90,7 @@ func (s *Server) Loads(rate, cpu float64) []failover.Load {
 			mean = time.Duration(r.slots / here * float64(time.Second)) // Little's law
 		}
 		load := failover.Load{
-			Upstream: u.Name, Foreign: r.foreign, Demand: r.demand(), Wanted: d.split.Wanted,
+			Upstream: u.Name, Foreign: max(0, r.foreign-r.pending/drained.Seconds()), Demand: r.demand(), Wanted: d.split.Wanted,
 			Headroom: failover.Headroom(rate, cpu, u.healthySlots(now), r.slots, mean),
 		}
 		loads = append(loads, load)

@@ -1,0 +1,145 @@
+package e2e
+
+import (
+	"flag"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+)
+
+// The whole drill, as scripts/drill-region-outage runs it, waits for the region's
+// return, which takes a minute.
+var wholeDrill = flag.Bool("whole-drill", false, "also wait until traffic has returned")
+
+const (
+	drillHold  = 50 * time.Millisecond // of a slot, by each request
+	drillSlots = 4                     // of a gateway to each endpoint
+	drillUS    = 2 * 2 * drillSlots    // slots of the two gateways to the two endpoints of us
+)
+
+// drillCapacity is what the endpoints of us can serve, in requests/s.
+func drillCapacity() int { return int(drillUS * time.Second / drillHold) }
+
+// TestDrillRegionOutage takes a region's endpoints away under load and then asks
+// for half as much again as the others have room for.
+func TestDrillRegionOutage(t *testing.T) {
+	w := newWorld(t)
+	endpoints := map[string][]*endpoint{}
+	for _, region := range []string{"eu", "us", "apac"} {
+		endpoints[region] = []*endpoint{startEndpoint(t, drillHold), startEndpoint(t, drillHold)}
+	}
+	file := w.upstreamFile(endpoints, fmt.Sprintf("max_connections: %d", drillSlots), "failover: {regions: [us]}")
+	var all []*process
+	nodes := map[string][]*process{}
+	for _, region := range []string{"eu", "us", "apac"} {
+		for i := range 2 {
+			name := fmt.Sprintf("%s-%d", region, i+1)
+			flags := append(w.secured(name), "--region", region, "--access-log", "off", "--routes", file)
+			if len(all) > 0 {
+				flags = append(flags, "--join", all[0].listen.Gossip)
+			}
+			p := w.start(name, flags...)
+			all, nodes[region] = append(all, p), append(nodes[region], p)
+		}
+	}
+	allSee(t, 15*time.Second, all...)
+	serve(t, all...)
+
+	usLoad := drillCapacity() / 4
+	room := drillCapacity() - usLoad
+	us := startLoad(t, "GET", "/", usLoad, nodes["us"]...)
+	eu := startLoad(t, "GET", "/", room/3, nodes["eu"]...)
+	time.Sleep(5 * time.Second)
+	quiet := p99(us.soFar())
+
+	dead := time.Now()
+	for _, e := range endpoints["eu"] {
+		e.kill()
+	}
+	time.Sleep(4 * time.Second)
+	first := eu.stop()
+	t.Logf("outage: %d requests of eu, %d failed, all served elsewhere after %v", len(first), count(first, failed), lastFailure(first, dead))
+	for _, p := range nodes["eu"] {
+		if n := count(first, func(r result) bool { return failed(r) && r.node == p.name }); n > 5 {
+			t.Errorf("%d requests of %s failed, want at most 5", n, p.name)
+		}
+	}
+	if late := lastFailure(first, dead); late > time.Second {
+		t.Errorf("requests failed until %v after the outage", late)
+	}
+
+	flood := startLoad(t, "GET", "/", room*3/2, nodes["eu"]...)
+	time.Sleep(4 * time.Second) // averages follow in a few seconds
+	from := time.Now()
+	const over = 8 * time.Second
+	time.Sleep(over)
+	to := time.Now()
+	flooded, own := flood.stop(), us.soFar()
+	within := func(r result) bool { return r.at.After(from) && r.at.Before(to) }
+	servedByUS := count(flooded, func(r result) bool { return within(r) && r.status == 200 && r.region == "us" }) +
+		count(own, func(r result) bool { return within(r) && r.status == 200 })
+	goodput := float64(servedByUS) / over.Seconds()
+	busy := p99(slices.DeleteFunc(own, func(r result) bool { return !within(r) }))
+	refused := count(flooded, func(r result) bool { return within(r) && r.status == 503 })
+	ownFailed := count(own, func(r result) bool { return within(r) && failed(r) })
+	t.Logf("flood: us serves %.0f/s of %d/s it can; its own p99 %v, quiet %v; %d of its own failed; %d of eu refused of %d",
+		goodput, drillCapacity(), busy.Round(time.Millisecond), quiet.Round(time.Millisecond), ownFailed, refused, count(flooded, within))
+	// A machine that is short of CPU offers less than it should.
+	asked := float64(count(flooded, within)+count(own, within)) / over.Seconds()
+	if want := 0.6 * min(asked, float64(drillCapacity())); goodput < want {
+		t.Errorf("us serves %.0f/s, want at least %.0f/s", goodput, want)
+	}
+	if refused == 0 && asked > 1.2*float64(drillCapacity()) {
+		t.Error("nothing was refused at eu")
+	}
+	if !*wholeDrill {
+		return
+	}
+
+	for _, e := range endpoints["eu"] {
+		e.start()
+	}
+	back := startLoad(t, "GET", "/", room/3, nodes["eu"]...)
+	began := time.Now()
+	time.Sleep(75 * time.Second)
+	results := back.stop()
+	for second := range 75 {
+		at := began.Add(time.Duration(second) * time.Second)
+		in := func(r result) bool { return r.at.After(at) && r.at.Before(at.Add(time.Second)) }
+		if second%5 == 0 {
+			t.Logf("return: after %d s %d of %d at home", second, count(results, func(r result) bool { return in(r) && r.region == "eu" }), count(results, in))
+		}
+	}
+	last := results[len(results)-100:]
+	if n := count(last, func(r result) bool { return r.region != "eu" }); n > 0 {
+		t.Errorf("%d of the last 100 requests are still served elsewhere", n)
+	}
+	if n := count(results, failed); n > len(results)/100 {
+		t.Errorf("%d of %d failed on the return", n, len(results))
+	}
+}
+
+func p99(results []result) time.Duration {
+	var took []time.Duration
+	for _, r := range results {
+		if r.status == 200 {
+			took = append(took, r.took)
+		}
+	}
+	if len(took) == 0 {
+		return 0
+	}
+	slices.Sort(took)
+	return took[len(took)*99/100]
+}
+
+// lastFailure is how long after from a request failed for the last time.
+func lastFailure(results []result, from time.Time) (after time.Duration) {
+	for _, r := range results {
+		if failed(r) && r.at.After(from) {
+			after = max(after, r.at.Sub(from))
+		}
+	}
+	return after
+}
