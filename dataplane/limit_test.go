@@ -111,15 +111,15 @@ func limitedSpec(addr string, limits ...routetable.Limit) *routetable.Spec {
 	return spec
 }
 
-func (g *gateway) fetch(t testing.TB, fields ...string) answer {
-	t.Helper()
+func (g *gateway) fetch(tb testing.TB, fields ...string) answer {
+	tb.Helper()
 	head := "GET /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"
 	for _, f := range fields {
 		head += f + "\r\n"
 	}
-	a, _, err := g.dial(t).send(head + "\r\n").answer("GET")
+	a, _, err := g.dial(tb).send(head + "\r\n").answer("GET")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return a
 }

@@ -181,6 +181,26 @@ func TestATinyLimitWaitsForItsHome(t *testing.T) {
 	})
 }
 
+func TestABurstIsThereAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := &limitNet{}
+		a := net.add(t, "a", openTestDir(t))
+		l := &quota.Limit{Name: "l", Rate: 5, Burst: 5, Hold: quota.HoldAuto, Isolated: 0.5}
+		stop := net.start(l)
+		allowed := 0
+		for range 8 { // within 200 ms, in which one more flows in
+			if a.offer(l) {
+				allowed++
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		stop()
+		if allowed < 5 || allowed > 6 {
+			t.Errorf("%d allowed, want the burst of 5", allowed)
+		}
+	})
+}
+
 func TestAWaitIsCancelledWithItsClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		net := &limitNet{}
@@ -268,7 +288,7 @@ func FuzzLimitState(f *testing.F) {
 		if a.Merge(data) != nil {
 			return
 		}
-		for range a.fresh() { //nolint:revive // reading is the test
+		for range a.fresh() {
 		}
 		whole, err := a.Delta(nil)
 		if err != nil {

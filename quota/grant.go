@@ -42,8 +42,9 @@ func (h *home) lease(now time.Duration, p *party, r *report, s *side, budget, ke
 		if budget > 0 {
 			g.Deny = min(fromSeconds(max(0, 1-h.pool.tokens)/budget), g.Deny+fromSeconds(0.5/budget))
 		}
-	case single && saturated && tokens >= 1-epsilon && fair >= 1 && p.stable >= 2:
-		// Pacing: nobody may queue for much more than its share.
+	case single && saturated && tokens >= 1-epsilon && h.pool.tokens < 1-epsilon && fair >= 1 && p.stable >= 2:
+		// Pacing: where there is nothing to spare, nobody may queue for much more
+		// than its share.
 		g.Deny = min(fromSeconds(0.7*tokens/fair), 5*s.period)
 	}
 	return g, short
