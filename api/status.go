@@ -51,6 +51,9 @@ type Listen struct {
 	Admin  string `json:"admin"`
 	Gossip string `json:"gossip"`
 	RPC    string `json:"rpc"`
+
+	// More are the addresses of the listeners besides, by name; of this node only.
+	More map[string]string `json:"more,omitempty"`
 }
 
 // Member is a node as another one sees it.

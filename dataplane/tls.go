@@ -64,12 +64,15 @@ func (c *Certificates) Reload() error {
 	if len(c.files) == 0 {
 		return errors.New("no certificate given")
 	}
-	pairs := make([]tls.Certificate, len(c.files))
+	pairs, errs := make([]tls.Certificate, len(c.files)), make([]error, len(c.files))
 	for i, f := range c.files {
 		var err error
 		if pairs[i], err = tls.LoadX509KeyPair(f.Cert, f.Key); err != nil {
-			return fmt.Errorf("read certificate %s: %w", f.Cert, err)
+			errs[i] = fmt.Errorf("read certificate %s with key %s: %w", f.Cert, f.Key, err)
 		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
 	}
 	c.pairs.Store(&pairs)
 	return nil

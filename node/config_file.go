@@ -119,6 +119,10 @@ func (f *settingsFile) sequence(key string, n *ast.SequenceNode) {
 		}
 		return
 	}
+	if key == moreKey {
+		f.more(n)
+		return
+	}
 	values := make([]string, 0, len(n.Values))
 	for _, v := range n.Values {
 		value, ok := scalar(v)

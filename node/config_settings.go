@@ -84,6 +84,7 @@ func listenSettings() []Setting {
 		{Flag: "mesh-ca", Key: "mesh_tls.ca", Value: "FILE", Absent: "none", Help: "PEM certificates of the mesh's own CA", set: text(func(d *draft) *string { return &d.MeshTLS.CA })},
 		{Flag: "mesh-cert", Key: "mesh_tls.cert", Value: "FILE", Absent: "none", Help: "PEM certificate of this node, for its name", set: text(func(d *draft) *string { return &d.MeshTLS.Cert })},
 		{Flag: "mesh-key", Key: "mesh_tls.key", Value: "FILE", Absent: "none", Help: "PEM key of --mesh-cert", set: text(func(d *draft) *string { return &d.MeshTLS.Key })},
+		{Key: moreKey, Many: true, Absent: "none", Help: "further listeners for clients: a list of {name, address, tls: {certificates: [{cert, key}]}}", set: notAList},
 		{Flag: "admin", Key: "listen.admin", Value: "ADDR", Default: "127.0.0.1:9901", Help: "address of status, metrics and the admin API", set: adminAddress},
 		{Flag: "admin-tokens", Key: "admin.tokens_file", Value: "FILE", Absent: "none", Help: "file of lines NAME ROLE TOKEN that the admin API admits; ROLE is read or write", set: text(func(d *draft) *string { return &d.AdminTokensFile })},
 	}
@@ -123,7 +124,6 @@ func laterSettings() []Setting {
 		{Flag: "otlp", Key: "tracing.otlp", Value: "URL", Later: true},
 		{Flag: "trace-ratio", Key: "tracing.ratio", Value: "F", Later: true},
 		{Key: "listen.https.client_ca", Later: true},
-		{Key: "listen.more", Later: true},
 	}
 }
 

@@ -51,6 +51,10 @@ func TestLoadReadsEveryKeyOfTheFile(t *testing.T) {
 		Listen: ListenConfig{
 			HTTP: ":80", HTTPS: ":443", Mesh: ":7444", Admin: "127.0.0.1:0",
 			Certificates: []Certificate{{Cert: "a.pem", Key: "a.key"}, {Cert: "b.pem", Key: "b.key"}},
+			More: []MoreListener{
+				{Name: "internal", Address: "127.0.0.1:8081"},
+				{Name: "partners", Address: ":9443", TLS: &MoreTLS{Certificates: []Certificate{{Cert: "p.pem", Key: "p.key"}}}},
+			},
 		},
 		Gossip: GossipConfig{
 			Bind: "10.0.0.1:7946", Advertise: "192.0.2.1:7946", RPC: "127.0.0.1:7373", RPCAuth: "s3cret",
@@ -115,7 +119,7 @@ func TestEverySettingCanBeGivenByFlagAndEnvironment(t *testing.T) {
 		t.Errorf("by flag %+v\nby environment %+v", byFlag, byEnv)
 	}
 	for _, field := range zeroFields(reflect.ValueOf(byFlag), "Config") {
-		if field != "Config.Log.Access.ErrorsOnly" && field != "Config.Log.Access.Ratio" { // off
+		if field != "Config.Listen.More" && field != "Config.Log.Access.ErrorsOnly" && field != "Config.Log.Access.Ratio" { // off
 			t.Errorf("%s: still zero", field)
 		}
 	}
@@ -267,17 +271,35 @@ func TestLoadNamesThePlaceOfWhatItRefuses(t *testing.T) {
 }
 
 func TestLoadRefusesWhatThisBuildLacks(t *testing.T) {
-	file := write(t, "tracing: {otlp: \"http://127.0.0.1\"}\nlisten:\n  more: [{name: internal}]\n  https: {client_ca: ca.pem}\n")
+	file := write(t, "tracing: {otlp: \"http://127.0.0.1\"}\nlisten:\n  https: {client_ca: ca.pem}\n")
 	_, err := Load(flagsOf("otlp", "http://127.0.0.1"), []string{"MESHGW_ALLOW_CHAOS=true"}, file)
 	if !errors.Is(err, ErrRefused) {
 		t.Fatalf("err = %v, want ErrRefused", err)
 	}
 	var want []string
-	for _, place := range []string{file + ":1:11: tracing.otlp", file + ":3:3: listen.more", file + ":4:11: listen.https.client_ca", "MESHGW_ALLOW_CHAOS", "--otlp"} {
+	for _, place := range []string{file + ":1:11: tracing.otlp", file + ":3:11: listen.https.client_ca", "MESHGW_ALLOW_CHAOS", "--otlp"} {
 		want = append(want, place+": not supported yet by this build")
 	}
 	if got := strings.Split(err.Error(), "\n"); !slices.Equal(got, want) {
 		t.Errorf("got:\n%s\nwant:\n%s", err, strings.Join(want, "\n"))
+	}
+}
+
+func TestFurtherListenersAreChecked(t *testing.T) {
+	for text, want := range map[string]string{
+		"5":                                     ":2:9: listen.more: want a list of listeners",
+		"[{name: a, address: \":1\", prot: x}]": ":2:35: unknown field \"prot\"",
+		"[{name: https, address: \":1\"}]":      "name \"https\": taken by another listener",
+		"[{name: a b, address: \":1\"}]":        "name \"a b\": want 1 to 64",
+		"[{name: a, address: x}]":               "address \"x\": want HOST:PORT",
+		"[{name: a, address: \":1\", tls: {}}]": "tls needs certificates",
+		"[{name: a, address: \":1\"}, {name: a, address: \":2\"}]":       "name \"a\": taken by another listener",
+		"[{name: a, address: \":1\", tls: {certificates: [{cert: c}]}}]": "a certificate needs both cert and key",
+	} {
+		_, err := Load(nil, nil, write(t, "listen:\n  more: "+text+"\n"))
+		if !errors.Is(err, ErrSettings) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: err = %v, want %q", text, err, want)
+		}
 	}
 }
 
@@ -409,7 +431,11 @@ This page is made from the code by ` + "`go test ./node -run SettingsPage -updat
 		} else if s.Switch() {
 			def = "off"
 		}
-		fmt.Fprintf(&b, "| %s | `%s` | `%s` | %s | %s |\n", "`"+strings.TrimSpace("--"+s.Flag+" "+value)+"`", s.Env(), s.Key, def, s.Help)
+		flag, variable := "`"+strings.TrimSpace("--"+s.Flag+" "+value)+"`", "`"+s.Env()+"`"
+		if s.Flag == "" {
+			flag, variable, def = "", "", s.Absent
+		}
+		fmt.Fprintf(&b, "| %s | %s | `%s` | %s | %s |\n", flag, variable, s.Key, def, s.Help)
 	}
 	b.WriteString(`
 ` + "`listen.https`" + ` may also be the address alone. An address is ` + "`HOST:PORT` or `:PORT`" + `; port 0 takes a free one.

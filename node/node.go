@@ -48,7 +48,7 @@ type Node struct {
 	limits   *limits
 	mesh     *gossip.Mesh
 	plane    *dataplane.Server
-	certs    *certificates
+	certs    []*dataplane.Certificates
 	links    *meshTLS
 	registry *prometheus.Registry
 
@@ -91,8 +91,10 @@ func (n *Node) Run(ctx context.Context) error {
 
 // Reload reads certificates, keys and the route file again.
 func (n *Node) Reload() {
-	if err := n.certs.load(); err != nil {
-		n.log.Error().Err(err).Msg("certificates not reloaded, the old ones serve on")
+	for _, certs := range n.certs {
+		if err := certs.Reload(); err != nil {
+			n.log.Error().Err(err).Msg("certificates not reloaded, the old ones serve on")
+		}
 	}
 	if err := n.links.load(); err != nil {
 		n.log.Error().Err(err).Msg("mesh certificates not reloaded, the old ones serve on")
@@ -130,9 +132,6 @@ func (n *Node) open() (err error) {
 		if n.adminTokens, err = admin.ReadTokens(n.cfg.AdminTokensFile); err != nil {
 			return err
 		}
-	}
-	if n.certs, err = newCertificates(n.cfg.Listen.Certificates); err != nil {
-		return err
 	}
 	if n.links, err = newMeshTLS(n.cfg.Node.Name, n.cfg.MeshTLS); err != nil {
 		return err
@@ -192,22 +191,26 @@ func (n *Node) bind() error {
 		return fmt.Errorf("listen for admin: %w", err)
 	}
 	n.listen.Admin = n.adminAt.Addr().String()
-	http, err := n.data("http", n.cfg.Listen.HTTP, nil)
-	if err != nil {
-		return err
-	}
-	n.listen.HTTP = http
-	if len(n.cfg.Listen.Certificates) > 0 {
-		n.listen.HTTPS, err = n.data("https", n.cfg.Listen.HTTPS, n.certs.config())
-	}
-	if err == nil && n.cfg.Listen.Mesh != "" {
-		n.listen.Mesh, err = n.data("mesh", n.cfg.Listen.Mesh, n.links.server())
+	if err = n.bindData(); err == nil && n.cfg.Listen.Mesh != "" {
+		n.listen.Mesh, err = n.accept("mesh", n.cfg.Listen.Mesh, n.links.server())
 		n.listeners[len(n.listeners)-1].Link = true
 	}
 	return err
 }
 
-func (n *Node) data(name, addr string, secure *tls.Config) (bound string, err error) {
+// data opens a listener for clients: HTTPS where there are certificates.
+func (n *Node) data(name, addr string, certificates []Certificate) (bound string, err error) {
+	if len(certificates) == 0 {
+		return n.accept(name, addr, nil)
+	}
+	secure, err := n.secure(certificates)
+	if err != nil {
+		return "", err
+	}
+	return n.accept(name, addr, secure)
+}
+
+func (n *Node) accept(name, addr string, secure *tls.Config) (bound string, err error) {
 	ln, err := n.world.listen(addr)
 	if err != nil {
 		return "", fmt.Errorf("listen for %s: %w", name, err)

@@ -91,7 +91,7 @@ func (n *Node) Mesh() api.Mesh {
 		}
 		m.Members = append(m.Members, api.MeshNode{
 			Node: node, Address: v.member.Addr, Status: v.member.Status, RTTMillis: millis(v.member.RTT),
-			Listen: api.Listen(v.word.Listen), Load: loadOf(v.word.Load),
+			Listen: listenOf(v.word.Listen), Load: loadOf(v.word.Load),
 			Routes: api.RoutesVersion{Version: v.word.Routes.Version, Digest: v.word.Routes.Digest},
 		})
 	}

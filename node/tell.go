@@ -22,7 +22,7 @@ func (n *Node) say() bool {
 	return n.roster.Tell(roster.Node{
 		Name: n.cfg.Node.Name, Region: n.cfg.Node.Region, Zone: n.cfg.Node.Zone, Weight: n.cfg.Node.Weight,
 		Build: n.build, StartedAt: n.started.UnixMilli(), Phase: *n.phase.Load(),
-		Listen: roster.Listen(n.listen), Load: n.toldLoad,
+		Listen: wordOf(n.listen), Load: n.toldLoad,
 		Routes: n.routes.word(),
 	})
 }

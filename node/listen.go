@@ -1,0 +1,61 @@
+package node
+
+import (
+	"crypto/tls"
+
+	"github.com/meshgw/meshgw/api"
+	"github.com/meshgw/meshgw/dataplane"
+	"github.com/meshgw/meshgw/roster"
+)
+
+// secure reads the certificates of a listener, and remembers to read them again
+// when the node is told to.
+func (n *Node) secure(files []Certificate) (*tls.Config, error) {
+	pairs := make([]dataplane.CertificateFile, len(files))
+	for i, f := range files {
+		pairs[i] = dataplane.CertificateFile(f)
+	}
+	certs, err := dataplane.LoadCertificates(pairs)
+	if err != nil {
+		return nil, err
+	}
+	n.certs = append(n.certs, certs)
+	return certs.Config(), nil
+}
+
+// bindData opens the listeners that clients use.
+func (n *Node) bindData() (err error) {
+	l := n.cfg.Listen
+	if n.listen.HTTP, err = n.data("http", l.HTTP, nil); err != nil {
+		return err
+	}
+	if len(l.Certificates) > 0 {
+		if n.listen.HTTPS, err = n.data("https", l.HTTPS, l.Certificates); err != nil {
+			return err
+		}
+	}
+	for _, more := range l.More {
+		var certificates []Certificate
+		if more.TLS != nil {
+			certificates = more.TLS.Certificates
+		}
+		bound, err := n.data(more.Name, more.Address, certificates)
+		if err != nil {
+			return err
+		}
+		if n.listen.More == nil {
+			n.listen.More = map[string]string{}
+		}
+		n.listen.More[more.Name] = bound
+	}
+	return nil
+}
+
+// wordOf is what peers are told of where this node listens.
+func wordOf(l api.Listen) roster.Listen {
+	return roster.Listen{HTTP: l.HTTP, HTTPS: l.HTTPS, Mesh: l.Mesh, Admin: l.Admin, Gossip: l.Gossip, RPC: l.RPC}
+}
+
+func listenOf(l roster.Listen) api.Listen {
+	return api.Listen{HTTP: l.HTTP, HTTPS: l.HTTPS, Mesh: l.Mesh, Admin: l.Admin, Gossip: l.Gossip, RPC: l.RPC}
+}
