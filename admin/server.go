@@ -48,7 +48,7 @@ type Routes interface {
 	History() []api.Changeset
 	// Explain says which route answers a request.
 	Explain(r api.ExplainRequest) (api.Explanation, error)
-	// ExplainMesh asks every living node, and takes until ctx ends at most.
+	// ExplainMesh asks every node, and takes until ctx ends at most.
 	ExplainMesh(ctx context.Context, r api.ExplainRequest) (api.MeshExplanation, error)
 }
 

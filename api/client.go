@@ -131,7 +131,7 @@ func (c *Client) Explain(ctx context.Context, r ExplainRequest) (Explanation, er
 	return get[Explanation](ctx, c, "/v1/routes/explain", r.query())
 }
 
-// ExplainMesh asks every living node of the mesh the same.
+// ExplainMesh asks every node of the mesh the same.
 func (c *Client) ExplainMesh(ctx context.Context, r ExplainRequest) (MeshExplanation, error) {
 	query := r.query()
 	query.Set("mesh", "1")

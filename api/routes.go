@@ -74,7 +74,7 @@ type Explanation struct {
 	Near     []NearbyRoute `json:"near"` // those that came close, the closest first
 }
 
-// MeshExplanation is what the living nodes of a mesh say which route answers a
+// MeshExplanation is what the nodes of a mesh say which route answers a
 // request.
 type MeshExplanation struct {
 	Agree      bool          `json:"agree"`      // all that answered say the same, of the same table
@@ -82,7 +82,7 @@ type MeshExplanation struct {
 	Unanswered []Unanswered  `json:"unanswered"` // ordered by node
 }
 
-// Unanswered is a living node that did not answer a question put to all.
+// Unanswered is a node that has not left and did not answer a question put to all.
 type Unanswered struct {
 	Node   string `json:"node"`
 	Reason string `json:"reason"`

@@ -22,14 +22,15 @@ const (
 	askAtOnce  = 32
 )
 
-// askAll asks the named service of every living node, this one too, and returns
-// what each said, ordered by name. See gossip.Config.Services.
+// askAll asks the named service of every node that has not left, this one too,
+// and returns what each said, ordered by name: one that is out of reach may yet
+// serve clients of its own. See gossip.Config.Services.
 func (n *Node) askAll(ctx context.Context, service string, request []byte) []answered {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	var all []answered
 	for _, m := range n.mesh.Members() { // by name
-		if m.Node && m.Status == api.MemberAlive {
+		if m.Node && (m.Status == api.MemberAlive || m.Status == api.MemberFailed) {
 			all = append(all, answered{node: m.Name})
 		}
 	}

@@ -71,7 +71,7 @@ type meshRoutes struct {
 	askAll func(ctx context.Context, service string, request []byte) []answered
 }
 
-// ExplainMesh asks every living node which route answers a request.
+// ExplainMesh asks every node which route answers a request.
 func (m meshRoutes) ExplainMesh(ctx context.Context, q api.ExplainRequest) (api.MeshExplanation, error) {
 	if _, err := m.Explain(q); err != nil {
 		return api.MeshExplanation{}, err // nobody can answer that

@@ -15,7 +15,7 @@ func explainCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "explain METHOD URL",
 		Short: "Say which route answers a request, why, and which came close",
-		Long: `explain exits 1 where no route answers. With --mesh it asks every living node,
+		Long: `explain exits 1 where no route answers. With --mesh it asks every node,
 shows where they differ, and exits 1 also where they do or where one is silent.`,
 		Example: `  meshgw routes explain GET http://api.example.com/v1/orders -H "x-beta: 1"
   meshgw routes explain GET http://api.example.com/v1/orders --mesh`,
@@ -24,7 +24,7 @@ shows where they differ, and exits 1 also where they do or where one is silent.`
 	t := addTarget(cmd)
 	output := addOutput(cmd, "text", "json")
 	headers := cmd.Flags().StringArrayP("header", "H", nil, "header field of the request, as `\"NAME: VALUE\"`; repeatable")
-	mesh := cmd.Flags().Bool("mesh", false, "ask every living node")
+	mesh := cmd.Flags().Bool("mesh", false, "ask every node")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		client, err := t.client()
 		if err != nil {

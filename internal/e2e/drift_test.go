@@ -64,6 +64,12 @@ func TestEveryNodeExplainsAndTheSilentAreNamed(t *testing.T) {
 		t.Errorf("exit %d", exitCode(err))
 	}
 	wantIn(t, "one is stopped", out, "node a, table 1", "b did not answer")
+	eventually(t, 30*time.Second, "a knows that b failed", func() error { return a.sees("a") })
+	out, err = w.try("meshgw", "routes", "explain", "GET", "/r", "--mesh", "--admin", a.listen.Admin)
+	if exitCode(err) != 1 {
+		t.Errorf("exit %d", exitCode(err))
+	}
+	wantIn(t, "one has failed", out, "node a, table 1", "b did not answer: not alive")
 }
 
 func TestSeveralFilesAreAppliedAsOneAndMistakesKeepTheirPlaces(t *testing.T) {
