@@ -93,6 +93,8 @@ func (m *Mesh) rejoin(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-m.alone:
+			soon = firstRetry
 		case <-time.After(jitter(pause)):
 		}
 	}

@@ -85,6 +85,7 @@ type Mesh struct {
 	strangers chan string   // a peer whose view differs
 	disputes  chan dispute
 	joining   chan struct{} // held while Serf joins
+	alone     chan struct{} // Serf was started again and knows nobody
 	started   chan struct{} // closed when Serf runs for the first time
 	startOnce sync.Once
 	lazy      lazyQueue
@@ -110,6 +111,7 @@ func New(cfg Config, states map[string]State, log zerolog.Logger) (*Mesh, error)
 		strangers: make(chan string, 1),
 		disputes:  make(chan dispute, 1),
 		joining:   make(chan struct{}, 1),
+		alone:     make(chan struct{}, 1),
 		started:   make(chan struct{}),
 	}
 	if m.network == nil {
@@ -477,6 +479,10 @@ func (m *Mesh) begin(socks *sockets) (*session, error) {
 	m.look(s)
 	m.session.Store(s)
 	m.startOnce.Do(func() { close(m.started) })
+	select {
+	case m.alone <- struct{}{}:
+	default:
+	}
 	return s, nil
 }
 

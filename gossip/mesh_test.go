@@ -319,7 +319,7 @@ func TestWhoWasCutOffWhileAMemberMovedFindsItSoon(t *testing.T) {
 		l.within(15*time.Second, "five see n4 where it is now", func() bool { return l.allSee(5) })
 		l.net.Heal()
 		l.nodes = append(l.nodes, nodes[5])
-		l.within(10*time.Second, "six see six", func() bool { return l.allSee(6) && l.allSeeAt("n4", "10.0.0.44:7946") })
+		l.within(20*time.Second, "six see six", func() bool { return l.allSee(6) && l.allSeeAt("n4", "10.0.0.44:7946") })
 		<-nodes[3].ended
 	})
 }
