@@ -21,6 +21,10 @@ type gates struct {
 	weights  []int
 	balancer *failover.Balancer
 	byState  map[*failover.Endpoint]*endpoint
+
+	of                *upstream // whose endpoints the following is of
+	heard             listening
+	health, unchecked float64
 }
 
 // gateways returns the ways to u in a region through its nodes, and what those

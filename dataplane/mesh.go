@@ -11,6 +11,7 @@ type Mesh struct {
 	View      *failover.View           // nodes go by their names
 	RoundTrip map[string]time.Duration // to the nearest node of another region
 	Links     map[string]string        // host:port of a node's mesh link, where it has one
+	Words     uint64                   // another number whenever there are other nodes or other verdicts
 }
 
 // SetMesh tells what is known of the other nodes from now on. Until it is called
@@ -20,6 +21,24 @@ func (s *Server) SetMesh(m *Mesh) { s.mesh.Store(m) }
 // alone is the mesh of a node that knows nobody.
 func alone(cfg Config) *Mesh {
 	return &Mesh{View: failover.NewView(failover.Peer{ID: cfg.Node, Region: cfg.Region, Ready: true}, nil)}
+}
+
+// listening spares asking again and again what has not changed: silence aside,
+// for which once a second is soon enough.
+type listening struct {
+	words uint64
+	check failover.CheckVerdict
+	at    time.Time
+}
+
+// news reports whether there may be something new to hear, and notes that it is
+// heard now.
+func (l *listening) news(now time.Time, words uint64, check failover.CheckVerdict) bool {
+	if l.words == words && l.check == check && now.Sub(l.at) < time.Second {
+		return false
+	}
+	*l = listening{words: words, check: check, at: now}
+	return true
 }
 
 // hear asks what the region's nodes say of e. This node's own check is taken from

@@ -78,23 +78,30 @@ func (s *Server) way(now time.Time, u *upstream, mesh *Mesh, name string) (way, 
 		var access failover.Access
 		w.balancer, w.byState, access, r.Room = s.gateways(now, u, mesh, name)
 		r.Access = access
-		r.Health, r.Unchecked = s.hearsay(now, u, name)
+		r.Health, r.Unchecked = s.hearsay(now, u, mesh, name)
 	}
 	return w, r
 }
 
 // hearsay is the health of an upstream in a region by what the nodes there say.
-func (s *Server) hearsay(now time.Time, u *upstream, region string) (health, unchecked float64) {
+// u.shared.dividing is held.
+func (s *Server) hearsay(now time.Time, u *upstream, mesh *Mesh, region string) (health, unchecked float64) {
+	g := u.shared.gates[region]
+	if !g.heard.news(now, mesh.Words, 0) && g.of == u {
+		return g.health, g.unchecked
+	}
 	var weights []int
 	var decisions []failover.Decision
 	for _, e := range u.endpoints {
 		if e.address.Region != region {
 			continue
 		}
-		heard := s.mesh.Load().View.Hear(now, u.Name, e.address.URL, region, u.checkInterval())
+		heard := mesh.View.Hear(now, u.Name, e.address.URL, region, u.checkInterval())
 		weights, decisions = append(weights, e.address.Weight), append(decisions, heard.Decide(true))
 	}
-	return failover.HealthOf(weights, decisions)
+	g.of = u
+	g.health, g.unchecked = failover.HealthOf(weights, decisions)
+	return g.health, g.unchecked
 }
 
 // tellDivision logs where an upstream's requests begin and cease to leave the

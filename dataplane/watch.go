@@ -24,6 +24,8 @@ const (
 // watched is what the watch knows of an endpoint.
 type watched struct {
 	mu       sync.Mutex // guards the rest
+	heard    listening
+	assigned bool // its checks are this node's
 	check    failover.Check
 	checking bool
 	trying   bool
@@ -121,16 +123,18 @@ func (d *division) need(region string) failover.Need {
 // heed runs the endpoint's check, if it is due and this node's, and acts on
 // what the region says.
 func (s *Server) heed(now time.Time, u *upstream, e *endpoint) {
-	e.watched.mu.Lock()
-	hearing := s.hear(now, u, e, e.watched.check, u.checkInterval())
-	assigned := u.Check != nil && hearing.Assigned()
-	if !assigned {
-		e.watched.check = failover.Check{} // what it found is for others to say now
+	w := e.watched
+	w.mu.Lock()
+	if w.heard.news(now, s.mesh.Load().Words, w.check.Verdict) {
+		hearing := s.hear(now, u, e, w.check, u.checkInterval())
+		if w.assigned = u.Check != nil && hearing.Assigned(); !w.assigned {
+			w.check = failover.Check{} // what it found is for others to say now
+		}
+		e.state.Heed(now, hearing.Decide(e.state.Novice()))
 	}
-	due := assigned && !e.watched.checking && e.watched.check.Due(now)
-	e.watched.checking = e.watched.checking || due
-	e.watched.mu.Unlock()
-	e.state.Heed(now, hearing.Decide(e.state.Novice()))
+	due := w.assigned && u.Check != nil && !w.checking && w.check.Due(now)
+	w.checking = w.checking || due
+	w.mu.Unlock()
 	if due {
 		s.spawn(func() { s.check(u.Check, e) })
 	}

@@ -25,8 +25,9 @@ type health struct {
 	region      string
 	words       *crdt.Map
 
-	mu   sync.Mutex // guards said
-	said map[string]saying
+	mu      sync.Mutex // guards the rest
+	said    map[string]saying
+	changes uint64 // of verdicts
 }
 
 // saying is what one node has told, by its id.
@@ -97,6 +98,13 @@ func (h *health) of(id string) saying {
 	return h.said[id]
 }
 
+// verdictChanges counts how often what is said of endpoints has changed.
+func (h *health) verdictChanges() uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.changes
+}
+
 // take reads what now stands under key.
 func (h *health) take(now time.Time, key string) {
 	h.mu.Lock()
@@ -104,6 +112,7 @@ func (h *health) take(now time.Time, key string) {
 	value, _ := h.words.Get(key) // what is gone reads as nothing said
 	if id, ok := strings.CutPrefix(key, verdictsOf); ok {
 		said := h.said[id]
+		h.changes++
 		said.verdicts, _ = failover.DecodeVerdicts(value) // was checked when it came
 		h.keep(id, said)
 	} else if id, ok := strings.CutPrefix(key, loadsOf); ok {

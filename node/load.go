@@ -2,7 +2,7 @@ package node
 
 import (
 	"math"
-	"runtime"
+	"os"
 	"syscall"
 	"time"
 
@@ -13,6 +13,8 @@ import (
 type meter struct {
 	at       time.Time
 	cpu      time.Duration
+	cpus     float64   // that may be used
+	counted  time.Time // when cpus was read
 	requests uint64
 	used     float64 // of the CPU since the last look, not smoothed
 	load     roster.Load
@@ -21,14 +23,18 @@ type meter struct {
 // smoothing is the time constant of the averages.
 const smoothing = time.Second
 
+// recount is how often is looked how many CPUs there are: quotas are changed.
+const recount = 10 * time.Second
+
 // measure takes the counts of now and returns the smoothed load since the last.
 func (m *meter) measure(now time.Time, cpu time.Duration, requests uint64, inflight int) roster.Load {
 	m.load.Inflight = inflight
 	if passed := now.Sub(m.at); !m.at.IsZero() && passed > 0 {
 		weight := 1 - math.Exp(-passed.Seconds()/smoothing.Seconds())
-		// GOMAXPROCS is the CPUs this process may run on, or its cgroup's quota
-		// where that is less.
-		m.used = (cpu - m.cpu).Seconds() / passed.Seconds() / float64(runtime.GOMAXPROCS(0))
+		if now.Sub(m.counted) >= recount {
+			m.cpus, m.counted = allowance(os.DirFS("/")), now
+		}
+		m.used = (cpu - m.cpu).Seconds() / passed.Seconds() / m.cpus
 		m.load.CPU += weight * (m.used - m.load.CPU)
 		m.load.RequestsPerSecond += weight * (float64(requests-m.requests)/passed.Seconds() - m.load.RequestsPerSecond)
 	}

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
+
 	"github.com/meshgw/meshgw/api"
 	"github.com/meshgw/meshgw/dataplane"
 	"github.com/meshgw/meshgw/failover"
@@ -46,11 +48,13 @@ func (n *Node) neighbourhood() *dataplane.Mesh {
 		ID: n.identity.ID, Name: n.cfg.Node.Name, Incarnation: n.identity.Incarnation, Region: n.cfg.Node.Region, Weight: n.cfg.Node.Weight, Phase: *n.phase.Load(),
 	})
 	var peers []failover.Peer
+	m.Words = n.health.verdictChanges() // before they are read, so that none is missed
 	for _, v := range n.view() {
 		if v.member.Status != api.MemberAlive || v.member.Self || v.word.ID == "" {
 			continue
 		}
 		peers = append(peers, n.peer(v.word))
+		m.Words = m.Words*31 + xxhash.Sum64String(v.word.Name+"/"+v.word.Region) + uint64(v.word.Incarnation)
 		if rtt, known := m.RoundTrip[v.word.Region]; v.member.RTT > 0 && (!known || v.member.RTT < rtt) {
 			m.RoundTrip[v.word.Region] = v.member.RTT
 		}

@@ -102,9 +102,9 @@ func TestDrillRegionOutage(t *testing.T) {
 	}
 	back := startLoad(t, "GET", "/", room/3, nodes["eu"]...)
 	began := time.Now()
-	time.Sleep(75 * time.Second)
+	time.Sleep(90 * time.Second)
 	results := back.stop()
-	for second := range 75 {
+	for second := range 90 {
 		at := began.Add(time.Duration(second) * time.Second)
 		in := func(r result) bool { return r.at.After(at) && r.at.Before(at.Add(time.Second)) }
 		if second%5 == 0 {
