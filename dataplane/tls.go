@@ -48,18 +48,22 @@ type CertificateFile struct{ Cert, Key string }
 // Certificates are the edge's certificates, chosen by SNI and replaced while
 // connections are served. It is safe for concurrent use.
 type Certificates struct {
-	files []CertificateFile
-	pairs atomic.Pointer[[]tls.Certificate]
+	files    []CertificateFile
+	clientCA string
+	pairs    atomic.Pointer[[]tls.Certificate]
+	clients  atomic.Pointer[x509.CertPool]
 }
 
 // LoadCertificates reads files. The first is shown to clients that ask for a
-// name which none of them is for.
-func LoadCertificates(files []CertificateFile) (*Certificates, error) {
-	c := &Certificates{files: files}
+// name which none of them is for. clientCA is a PEM file of the CAs by which
+// certificates of clients are verified; empty = clients are asked for none.
+func LoadCertificates(files []CertificateFile, clientCA string) (*Certificates, error) {
+	c := &Certificates{files: files, clientCA: clientCA}
 	return c, c.Reload()
 }
 
-// Reload reads the files again. On an error all certificates stay as they are.
+// Reload reads the files again. On an error all stay as they are. Connections
+// keep what they began with.
 func (c *Certificates) Reload() error {
 	if len(c.files) == 0 {
 		return errors.New("no certificate given")
@@ -71,20 +75,65 @@ func (c *Certificates) Reload() error {
 			errs[i] = fmt.Errorf("read certificate %s with key %s: %w", f.Cert, f.Key, err)
 		}
 	}
-	if err := errors.Join(errs...); err != nil {
+	pool, err := readPool(c.clientCA)
+	if err := errors.Join(append(errs, err)...); err != nil {
 		return err
 	}
 	c.pairs.Store(&pairs)
+	c.clients.Store(pool)
 	return nil
 }
 
-// Config returns settings for a Listener: TLS 1.2 and 1.3, HTTP/1.1.
+// readPool reads the CAs of clients, nil where there is no file.
+func readPool(path string) (*x509.CertPool, error) {
+	if path == "" {
+		return nil, nil //nolint:nilnil // no pool: no client is asked
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read CA of clients: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(data) {
+		return nil, fmt.Errorf("read CA of clients %s: %w", path, errors.New("no certificate in it"))
+	}
+	return pool, nil
+}
+
+// Config returns settings for a Listener: TLS 1.2 and 1.3, HTTP/1.1. A client
+// need not show a certificate; one that does not verify ends the handshake.
 func (c *Certificates) Config() *tls.Config {
-	return &tls.Config{
+	base := &tls.Config{
 		MinVersion:     tls.VersionTLS12,
 		NextProtos:     []string{"http/1.1"},
 		GetCertificate: c.choose,
 	}
+	if c.clientCA == "" {
+		return base
+	}
+	base.ClientAuth, base.VerifyConnection = tls.VerifyClientCertIfGiven, c.verifyResumed
+	base.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		now := base.Clone()
+		now.GetConfigForClient, now.ClientCAs = nil, c.clients.Load()
+		return now, nil
+	}
+	return base
+}
+
+// verifyResumed verifies again what an earlier connection has shown: a session
+// that is resumed shall not outlive the CA or the certificate.
+func (c *Certificates) verifyResumed(state tls.ConnectionState) error {
+	if !state.DidResume || len(state.PeerCertificates) == 0 {
+		return nil
+	}
+	between := x509.NewCertPool()
+	for _, cert := range state.PeerCertificates[1:] {
+		between.AddCert(cert)
+	}
+	_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{
+		Roots: c.clients.Load(), Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	})
+	return err
 }
 
 func (c *Certificates) choose(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {

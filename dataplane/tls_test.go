@@ -66,7 +66,7 @@ func certificateFile(t *testing.T, name string) dataplane.CertificateFile {
 
 func TestCertificatesFollowTheNameAndAreReplaced(t *testing.T) {
 	a, b := certificateFile(t, "a.test"), certificateFile(t, "b.test")
-	certs, err := dataplane.LoadCertificates([]dataplane.CertificateFile{a, b})
+	certs, err := dataplane.LoadCertificates([]dataplane.CertificateFile{a, b}, "")
 	if err != nil {
 		t.Fatal(err)
 	}

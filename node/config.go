@@ -45,6 +45,7 @@ type ListenConfig struct {
 	Mesh         string // link of gateways to each other; empty = closed
 	Admin        string
 	Certificates []Certificate // of HTTPS; the first is for clients that name no host
+	ClientCA     string        // whose certificates HTTPS believes of clients; empty = none is asked for
 	More         []MoreListener
 }
 

@@ -54,6 +54,9 @@ func (d *draft) resolveHTTPS() {
 			d.refuse(d.place("tls-cert"), "certificate %s has no key", c.Cert)
 		}
 	}
+	if d.Listen.ClientCA != "" && len(d.Listen.Certificates) == 0 {
+		d.refuse(d.place("tls-client-ca"), "certificates of clients need HTTPS: give --tls-cert and --tls-key")
+	}
 	switch given := d.Listen.HTTPS != ""; {
 	case given && len(d.Listen.Certificates) == 0:
 		d.refuse(d.place("https"), "HTTPS needs a certificate: give --tls-cert and --tls-key")

@@ -80,6 +80,7 @@ func listenSettings() []Setting {
 		{Flag: "https", Key: "listen.https.address", Value: "ADDR", Absent: ":8443 with a certificate, else closed", Help: "address that serves HTTPS", set: address(func(d *draft) *string { return &d.Listen.HTTPS })},
 		{Flag: "tls-cert", Key: "listen.https.certificates[].cert", Value: "FILE", Absent: "none", Help: "PEM certificate chain of HTTPS", set: text(func(d *draft) *string { return &d.pair.Cert })},
 		{Flag: "tls-key", Key: "listen.https.certificates[].key", Value: "FILE", Absent: "none", Help: "PEM key of --tls-cert", set: text(func(d *draft) *string { return &d.pair.Key })},
+		{Flag: "tls-client-ca", Key: "listen.https.client_ca", Value: "FILE", Absent: "clients are asked for none", Help: "PEM certificates of the CAs that HTTPS clients may show certificates of", set: text(func(d *draft) *string { return &d.Listen.ClientCA })},
 		{Flag: "mesh", Key: "listen.mesh", Value: "ADDR", Absent: ":7443 with --mesh-cert, 127.0.0.1:7443 with --insecure, else closed", Help: "address at which gateways of other regions send requests on to this node", set: address(func(d *draft) *string { return &d.Listen.Mesh })},
 		{Flag: "mesh-ca", Key: "mesh_tls.ca", Value: "FILE", Absent: "none", Help: "PEM certificates of the mesh's own CA", set: text(func(d *draft) *string { return &d.MeshTLS.CA })},
 		{Flag: "mesh-cert", Key: "mesh_tls.cert", Value: "FILE", Absent: "none", Help: "PEM certificate of this node, for its name", set: text(func(d *draft) *string { return &d.MeshTLS.Cert })},
@@ -123,7 +124,6 @@ func laterSettings() []Setting {
 		{Flag: "allow-chaos", Key: "allow_chaos", Later: true},
 		{Flag: "otlp", Key: "tracing.otlp", Value: "URL", Later: true},
 		{Flag: "trace-ratio", Key: "tracing.ratio", Value: "F", Later: true},
-		{Key: "listen.https.client_ca", Later: true},
 	}
 }
 

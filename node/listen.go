@@ -8,14 +8,14 @@ import (
 	"github.com/meshgw/meshgw/roster"
 )
 
-// secure reads the certificates of a listener, and remembers to read them again
-// when the node is told to.
-func (n *Node) secure(files []Certificate) (*tls.Config, error) {
+// secure reads the certificates of a listener and the CA of its clients, if any,
+// and remembers to read them again when the node is told to.
+func (n *Node) secure(files []Certificate, clientCA string) (*tls.Config, error) {
 	pairs := make([]dataplane.CertificateFile, len(files))
 	for i, f := range files {
 		pairs[i] = dataplane.CertificateFile(f)
 	}
-	certs, err := dataplane.LoadCertificates(pairs)
+	certs, err := dataplane.LoadCertificates(pairs, clientCA)
 	if err != nil {
 		return nil, err
 	}
@@ -26,11 +26,11 @@ func (n *Node) secure(files []Certificate) (*tls.Config, error) {
 // bindData opens the listeners that clients use.
 func (n *Node) bindData() (err error) {
 	l := n.cfg.Listen
-	if n.listen.HTTP, err = n.data("http", l.HTTP, nil); err != nil {
+	if n.listen.HTTP, err = n.data("http", l.HTTP, nil, ""); err != nil {
 		return err
 	}
 	if len(l.Certificates) > 0 {
-		if n.listen.HTTPS, err = n.data("https", l.HTTPS, l.Certificates); err != nil {
+		if n.listen.HTTPS, err = n.data("https", l.HTTPS, l.Certificates, l.ClientCA); err != nil {
 			return err
 		}
 	}
@@ -39,7 +39,7 @@ func (n *Node) bindData() (err error) {
 		if more.TLS != nil {
 			certificates = more.TLS.Certificates
 		}
-		bound, err := n.data(more.Name, more.Address, certificates)
+		bound, err := n.data(more.Name, more.Address, certificates, "")
 		if err != nil {
 			return err
 		}

@@ -40,17 +40,18 @@ type Node struct {
 	log     zerolog.Logger
 	started time.Time
 
-	dir      *dataDir
-	identity identity
-	roster   *roster.Roster
-	health   *health
-	routes   *routes
-	limits   *limits
-	mesh     *gossip.Mesh
-	plane    *dataplane.Server
-	certs    []*dataplane.Certificates
-	links    *meshTLS
-	registry *prometheus.Registry
+	dir         *dataDir
+	identity    identity
+	roster      *roster.Roster
+	health      *health
+	routes      *routes
+	limits      *limits
+	mesh        *gossip.Mesh
+	plane       *dataplane.Server
+	certs       []*dataplane.Certificates
+	credentials *credentials
+	links       *meshTLS
+	registry    *prometheus.Registry
 
 	adminTokens admin.Tokens
 	listen      api.Listen
@@ -102,6 +103,7 @@ func (n *Node) Reload() {
 	if err := n.mesh.ReloadKeys(); err != nil {
 		n.log.Error().Err(err).Msg("keyring not reloaded, the old keys hold")
 	}
+	n.credentials.reload()
 	n.routes.readFileSoon()
 }
 
@@ -115,9 +117,11 @@ func (n *Node) open() (err error) {
 	}
 	n.roster = roster.New(n.identity.ID, n.identity.Incarnation)
 	n.health = newHealth(n.identity.ID, n.identity.Incarnation, n.cfg.Node.Region)
+	n.credentials = newCredentials(n.dir, n.isControl, n.log)
 	if n.routes, err = openRoutes(n.cfg, n.world, n.dir, n.log); err != nil {
 		return err
 	}
+	n.routes.lacks = n.lacks
 	limitState, err := openLimitState(n.dir, n.world, n.log)
 	if err != nil {
 		return err
@@ -141,6 +145,7 @@ func (n *Node) open() (err error) {
 	}
 	n.plane = dataplane.New(n.planeConfig(), n.log, n.registry)
 	n.plane.Publish(n.routes.table())
+	n.credentials.keep(n.routes.table())
 	n.routes.published, n.routes.store.onRefusal = n.published, n.tell
 	return nil
 }
@@ -177,6 +182,7 @@ func (n *Node) planeConfig() dataplane.Config {
 		Control:        n.isControl,
 		DrainFinish:    n.cfg.Drain.FinishIn,
 		Limiter:        n.limits,
+		Credentials:    n.credentials,
 	}
 }
 
@@ -199,11 +205,11 @@ func (n *Node) bind() error {
 }
 
 // data opens a listener for clients: HTTPS where there are certificates.
-func (n *Node) data(name, addr string, certificates []Certificate) (bound string, err error) {
+func (n *Node) data(name, addr string, certificates []Certificate, clientCA string) (bound string, err error) {
 	if len(certificates) == 0 {
 		return n.accept(name, addr, nil)
 	}
-	secure, err := n.secure(certificates)
+	secure, err := n.secure(certificates, clientCA)
 	if err != nil {
 		return "", err
 	}
@@ -269,6 +275,7 @@ func (n *Node) serve(ctx context.Context) error {
 	group.Go(func() error { n.tellLoad(restCtx); return nil })
 	group.Go(func() error { n.followHealth(restCtx); return nil })
 	group.Go(func() error { n.rememberPeers(restCtx); return nil })
+	group.Go(func() error { n.credentials.run(restCtx); return nil })
 	group.Go(func() error { n.warnIsolated(restCtx); return nil })
 	group.Go(func() error {
 		defer endRest()

@@ -32,6 +32,9 @@ type routes struct {
 	serving sync.Mutex // held while a table is taken into service
 	serves  atomic.Pointer[served]
 
+	// lacks tells what a rule needs of this node and cannot have now.
+	lacks func(*routetable.Rule) []string
+
 	// published is called, by one goroutine at a time, when another table is
 	// served. Like store.onRefusal it is set before anybody can change the table.
 	published func()
@@ -51,6 +54,7 @@ type served struct {
 // route file may bring it back.
 func openRoutes(cfg Config, world World, dir *dataDir, log zerolog.Logger) (*routes, error) {
 	r := &routes{store: heedfulStore{Store: routetable.NewStore(cfg.Node.Name)}, node: cfg.Node.Name, world: world, dir: dir, log: log}
+	r.lacks = func(*routetable.Rule) []string { return nil }
 	if err := r.restore(); err != nil {
 		return nil, fmt.Errorf("read table: %w", err)
 	}
@@ -205,6 +209,11 @@ func (r *routes) pending() []api.Pending {
 	all := []api.Pending{}
 	for _, h := range r.held() {
 		all = append(all, pendingOf(h.Object, h.Reason))
+	}
+	for _, rule := range r.table().Rules() {
+		for _, reason := range r.lacks(rule) {
+			all = append(all, api.Pending{Kind: "route", Name: rule.Name, Reason: reason})
+		}
 	}
 	if err := r.file.trouble(); err != nil {
 		all = append(all, api.Pending{Kind: "file", Name: r.file.path, Reason: err.Error()})

@@ -30,6 +30,7 @@ func (n *Node) say() bool {
 // published takes a new table into service and tells the mesh what runs here.
 func (n *Node) published() {
 	n.plane.Publish(n.routes.table())
+	n.credentials.keep(n.routes.table())
 	n.mesh.Push(routesState)
 	n.tell()
 }
