@@ -126,7 +126,7 @@ type said struct {
 func (s *Server) ask(x *Exchange, w *serviceAuth) (said, error) {
 	p := w.asker.pool
 	deadline := x.Start.Add(askTimeout)
-	if err := p.acquire(askAtOnce, deadline, nil); err != nil {
+	if err := p.acquire(askAtOnce, place{}, deadline, nil); err != nil {
 		return said{}, err
 	}
 	defer p.release()

@@ -114,8 +114,8 @@ type Front interface {
 	// that has ended.
 	Trailers(dst []Field) ([]Field, error)
 
-	// Gone reports whether the client has closed its connection, as far as that
-	// can be seen.
+	// Gone reports whether the client's connection is broken, as far as that can
+	// be seen.
 	Gone() bool
 
 	// StopBody makes a Read of Body that is under way return, for good.

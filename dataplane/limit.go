@@ -55,6 +55,9 @@ func (s *Server) limit(x *Exchange) bool {
 	d := s.cfg.Limiter.Take(asks)
 	if d.Verdict == quota.Wait {
 		d = s.cfg.Limiter.Wait(d.Ticket, x.Front.Gone)
+		if d.Verdict == quota.Deny && x.Front.Gone() {
+			return x.fail(clientLeft())
+		}
 	}
 	x.decision = d
 	x.count()

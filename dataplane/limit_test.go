@@ -313,8 +313,12 @@ func TestAWaitEndsWhenTheClientGoes(t *testing.T) {
 	g := startGateway(t, dataplane.Config{Limiter: limiter}, limitedSpec(rec.addr, routetable.Limit{Name: "l", Rate: hourly(1)}))
 	c := g.dial(t).send("GET /x HTTP/1.1\r\nHost: h\r\n\r\n")
 	soon(t, func() bool { return limiter.waits.Load() == 1 })
+	if err := c.Conn.(*net.TCPConn).SetLinger(0); err != nil { // a reset
+		t.Fatal(err)
+	}
 	c.Close()
 	soon(t, func() bool { return limiter.cancelled.Load() == 1 })
+	soon(t, func() bool { return strings.Contains(g.log.String(), `"status":499`) })
 	if len(rec.seen()) != 0 {
 		t.Error("the request went on")
 	}

@@ -125,7 +125,7 @@ func (s *Server) deliver(m *mirrored) (outcome failover.Outcome, how string) {
 	begun := time.Now()
 	deadline := begun.Add(min(mirrorTime, cmp.Or(m.upstream.Timeouts.Request, mirrorTime)))
 	pool := m.endpoint.pool
-	if pool.acquire(m.upstream.MaxPending, deadline, nil) != nil {
+	if pool.acquire(m.upstream.MaxPending, place{priority: failover.Low}, deadline, nil) != nil {
 		return failover.Outcome{Kind: failover.Canceled}, "dropped"
 	}
 	defer pool.release()

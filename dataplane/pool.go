@@ -15,7 +15,7 @@ var (
 )
 
 // pool holds the connections to one endpoint. A slot is the right to one
-// exchange with it; those who find none wait in turn.
+// exchange with it; those who find none wait in line.
 type pool struct {
 	dial    func(ctx context.Context) (net.Conn, error)
 	pending *atomic.Int64 // of the upstream, over all its endpoints
@@ -24,32 +24,43 @@ type pool struct {
 	idle    []*upstreamConn
 	slots   int // in use
 	limit   int
-	waiters []chan struct{} // each gets a slot by a send
-	retired bool            // the endpoint has left the table
+	waiters queue
+	retired bool // the endpoint has left the table
 }
 
 // acquire takes a slot, waiting for one until deadline (zero = at once or
-// never) if fewer than maxPending wait already, or until left is closed.
-func (p *pool) acquire(maxPending int, deadline time.Time, left <-chan struct{}) error {
+// never) or until left is closed. Where maxPending wait already, it has to have
+// more right to do so than one of them.
+func (p *pool) acquire(maxPending int, as place, deadline time.Time, left <-chan struct{}) error {
 	p.mu.Lock()
 	if p.slots < p.limit {
 		p.slots++
 		p.mu.Unlock()
 		return nil
 	}
-	if p.pending.Add(1) > int64(maxPending) {
+	if p.pending.Add(1) > int64(maxPending) && !p.displace(as) {
 		p.pending.Add(-1)
 		p.mu.Unlock()
 		return errPendingFull
 	}
-	turn := make(chan struct{}, 1)
-	p.waiters = append(p.waiters, turn)
+	w := &waiter{place: as, turn: make(chan error, 1)}
+	p.waiters.push(w)
 	p.mu.Unlock()
 	defer p.pending.Add(-1)
-	return p.wait(turn, deadline, left)
+	return p.wait(w, deadline, left)
 }
 
-func (p *pool) wait(turn chan struct{}, deadline time.Time, left <-chan struct{}) error {
+// displace makes room in the line, p.mu held.
+func (p *pool) displace(as place) bool {
+	w := p.waiters.displace(as)
+	if w == nil {
+		return false
+	}
+	w.turn <- errPendingFull
+	return true
+}
+
+func (p *pool) wait(w *waiter, deadline time.Time, left <-chan struct{}) error {
 	var expired <-chan time.Time // never
 	if !deadline.IsZero() {
 		timer := time.NewTimer(time.Until(deadline))
@@ -58,21 +69,18 @@ func (p *pool) wait(turn chan struct{}, deadline time.Time, left <-chan struct{}
 	}
 	err := errWaited
 	select {
-	case <-turn:
-		return nil
+	case err = <-w.turn:
+		return err
 	case <-expired:
 	case <-left:
 		err = errClientLeft
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for i, w := range p.waiters {
-		if w == turn {
-			p.waiters = append(p.waiters[:i], p.waiters[i+1:]...)
-			return err
-		}
+	if p.waiters.remove(w) {
+		return err
 	}
-	return nil // the slot came at the same moment
+	return <-w.turn // it came at the same moment
 }
 
 // release gives a slot to the next in turn, or back.
@@ -85,10 +93,9 @@ func (p *pool) release() {
 
 // admit gives free slots to those who wait, p.mu held.
 func (p *pool) admit() {
-	for p.slots < p.limit && len(p.waiters) > 0 {
+	for p.slots < p.limit && p.waiters.length > 0 {
 		p.slots++
-		p.waiters[0] <- struct{}{}
-		p.waiters = p.waiters[1:]
+		p.waiters.pop().turn <- nil
 	}
 }
 

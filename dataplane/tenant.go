@@ -23,3 +23,11 @@ func (x *Exchange) belongTo(t *routetable.TenantRule) {
 		x.priority = failover.Priority(t.Priority)
 	}
 }
+
+// place is where the request stands among those that wait for a connection.
+func (x *Exchange) place() place {
+	if x.tenant == nil {
+		return place{priority: x.priority}
+	}
+	return place{priority: x.priority, tenant: x.tenant.Name}
+}
