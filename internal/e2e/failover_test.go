@@ -257,3 +257,71 @@ func TestARegionsOutageMovesItsTrafficDirectly(t *testing.T) {
 		t.Errorf("%d requests failed after 1 s", n)
 	}
 }
+
+func TestAFrozenCheckerDoesNotHoldTheOthersUp(t *testing.T) {
+	w := newWorld(t)
+	one, two := startEndpoint(t, 0), startEndpoint(t, 0)
+	file := w.upstreamFile(map[string][]*endpoint{"eu": {one, two}},
+		"health_check: {path: /healthz, interval: 1s, timeout: 500ms}")
+	a := w.start("a", "--region", "eu", "--routes", file)
+	nodes := map[string]*process{"a": a}
+	for _, name := range []string{"b", "c", "d"} {
+		nodes[name] = w.start(name, "--region", "eu", "--join", a.listen.Gossip)
+	}
+	allSee(t, 15*time.Second, nodes["a"], nodes["b"], nodes["c"], nodes["d"])
+	var checkers []string
+	eventually(t, 10*time.Second, "two nodes check the endpoint", func() error {
+		state, err := a.endpointState(one)
+		checkers = nil
+		for _, v := range state.Verdicts {
+			if v.Check == "up" {
+				checkers = append(checkers, v.Node)
+			}
+		}
+		if err == nil && len(checkers) != 2 {
+			err = fmt.Errorf("%v check", checkers)
+		}
+		return err
+	})
+	frozen := nodes[checkers[0]]
+	_ = frozen.cmd.Process.Signal(syscall.SIGSTOP)
+	delete(nodes, checkers[0])
+	one.kill()
+	eventually(t, 5*time.Second, "the dead endpoint is out at the others", func() error {
+		for _, p := range nodes {
+			if err := out(one, p); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	_ = frozen.cmd.Process.Signal(syscall.SIGCONT)
+}
+
+func TestAFrozenGatewayIsLeftSoon(t *testing.T) {
+	w := newWorld(t)
+	us := []*endpoint{startEndpoint(t, 0), startEndpoint(t, 0)}
+	file := w.upstreamFile(map[string][]*endpoint{"us": us})
+	eu1 := w.start("eu-1", append(w.secured("eu-1"), "--region", "eu", "--routes", file)...)
+	us1 := w.start("us-1", append(w.secured("us-1"), "--region", "us", "--join", eu1.listen.Gossip)...)
+	us2 := w.start("us-2", append(w.secured("us-2"), "--region", "us", "--join", eu1.listen.Gossip)...)
+	allSee(t, 15*time.Second, eu1, us1, us2)
+	serve(t, eu1, us1, us2)
+	l := startLoad(t, "GET", "/", 100, eu1)
+	time.Sleep(3 * time.Second)
+	if n := count(l.soFar(), func(r result) bool { return r.header.Get("x-meshgw-node") == "us-1" }); n == 0 {
+		t.Error("us-1 served nothing while it was well")
+	}
+	_ = us1.cmd.Process.Signal(syscall.SIGSTOP)
+	frozen := time.Now()
+	time.Sleep(4 * time.Second)
+	results := l.stop()
+	_ = us1.cmd.Process.Signal(syscall.SIGCONT)
+	if n := count(results, failed); n > 0 {
+		t.Errorf("%d of %d requests failed", n, len(results))
+	}
+	slow := count(results, func(r result) bool { return r.at.Sub(frozen) > 3*time.Second && r.took > time.Second })
+	if slow > 3 {
+		t.Errorf("%d requests still waited for the frozen gateway after 2 s", slow)
+	}
+}
