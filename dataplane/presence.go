@@ -62,6 +62,12 @@ func (p *presence) rest() {
 	p.since, p.conn, p.upload = time.Time{}, nil, nil
 }
 
+func (p *presence) waits() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.since.IsZero()
+}
+
 func (p *presence) hasLeft() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -100,22 +106,32 @@ func (p *presence) look(now time.Time, state func() (ended, broken bool)) {
 func (c *clients) follow(stop <-chan struct{}) {
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
+	var waiting []*clientConn
 	for {
 		select {
 		case now := <-ticker.C:
-			c.look(now)
+			waiting = c.waiting(waiting[:0])
+			for _, conn := range waiting {
+				conn.presence.look(now, conn.side)
+			}
+			clear(waiting)
 		case <-stop:
 			return
 		}
 	}
 }
 
-func (c *clients) look(now time.Time) {
+// waiting appends the clients that wait for an endpoint. It does not look at
+// them yet: nobody else gets at the connections meanwhile.
+func (c *clients) waiting(conns []*clientConn) []*clientConn {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for conn := range c.open {
-		conn.presence.look(now, conn.side)
+		if conn.presence.waits() {
+			conns = append(conns, conn)
+		}
 	}
+	return conns
 }
 
 // side reports whether the client's side of the connection has ended, and
