@@ -192,7 +192,7 @@ func (s *Server) attempt(x *Exchange, e *endpoint) *failure {
 	u := x.target.upstream
 	x.presence.await(time.Now())
 	defer x.presence.rest()
-	switch err := e.pool.acquire(x.mayPend(), x.place(), x.deadline, x.presence.left); {
+	switch err := e.pool.acquire(x.mayPend(), x, x.deadline, x.presence.left); {
 	case errors.Is(err, errClientLeft):
 		return &failure{refusal: clientLeft()}
 	case errors.Is(err, errPendingFull):

@@ -31,19 +31,20 @@ type pool struct {
 // acquire takes a slot, waiting for one until deadline (zero = at once or
 // never) or until left is closed. Where maxPending wait already, it has to have
 // more right to do so than one of them.
-func (p *pool) acquire(maxPending int, as place, deadline time.Time, left <-chan struct{}) error {
+func (p *pool) acquire(maxPending int, as placed, deadline time.Time, left <-chan struct{}) error {
 	p.mu.Lock()
 	if p.slots < p.limit {
 		p.slots++
 		p.mu.Unlock()
 		return nil
 	}
-	if p.pending.Add(1) > int64(maxPending) && !p.displace(as) {
+	at := as.place()
+	if p.pending.Add(1) > int64(maxPending) && !p.displace(at) {
 		p.pending.Add(-1)
 		p.mu.Unlock()
 		return errPendingFull
 	}
-	w := &waiter{place: as, turn: make(chan error, 1)}
+	w := &waiter{at: at, turn: make(chan error, 1)}
 	p.waiters.push(w)
 	p.mu.Unlock()
 	defer p.pending.Add(-1)
@@ -51,8 +52,8 @@ func (p *pool) acquire(maxPending int, as place, deadline time.Time, left <-chan
 }
 
 // displace makes room in the line, p.mu held.
-func (p *pool) displace(as place) bool {
-	w := p.waiters.displace(as)
+func (p *pool) displace(newcomer place) bool {
+	w := p.waiters.displace(newcomer)
 	if w == nil {
 		return false
 	}

@@ -12,9 +12,15 @@ type place struct {
 	tenant   string // empty: nobody's that is known
 }
 
+// placed is what can stand in line; its place is asked for only where there is
+// one.
+type placed interface{ place() place }
+
+func (p place) place() place { return p }
+
 // waiter is one request in line.
 type waiter struct {
-	place
+	at   place
 	turn chan error // gets one: nil with a slot, or why there is none
 }
 
@@ -33,14 +39,14 @@ type queue struct {
 
 func (q *queue) push(w *waiter) {
 	q.length++
-	class := &q.classes[w.priority]
+	class := &q.classes[w.at.priority]
 	for _, f := range *class {
-		if f.tenant == w.tenant {
+		if f.tenant == w.at.tenant {
 			f.waiters = append(f.waiters, w)
 			return
 		}
 	}
-	*class = append(*class, &flow{tenant: w.tenant, waiters: []*waiter{w}})
+	*class = append(*class, &flow{tenant: w.at.tenant, waiters: []*waiter{w}})
 }
 
 // pop takes the next in turn out of the line, nil when nobody waits.
@@ -65,7 +71,7 @@ func (q *queue) pop() *waiter {
 
 // remove takes w out of the line and reports whether it was in it.
 func (q *queue) remove(w *waiter) bool {
-	class := &q.classes[w.priority]
+	class := &q.classes[w.at.priority]
 	for i, f := range *class {
 		at := slices.Index(f.waiters, w)
 		if at < 0 {

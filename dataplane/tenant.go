@@ -26,8 +26,12 @@ func (x *Exchange) belongTo(t *routetable.TenantRule) {
 
 // place is where the request stands among those that wait for a connection.
 func (x *Exchange) place() place {
-	if x.tenant == nil {
-		return place{priority: x.priority}
+	p := place{priority: x.priority}
+	switch {
+	case x.from != nil:
+		p.tenant = string(x.from.tenant)
+	case x.tenant != nil:
+		p.tenant = x.tenant.Name
 	}
-	return place{priority: x.priority, tenant: x.tenant.Name}
+	return p
 }
