@@ -179,7 +179,7 @@ func newMetrics(s *Server, reg prometheus.Registerer) *metrics {
 
 // series is what requests of one route to one upstream count.
 type series struct {
-	counters         [600]atomic.Pointer[counter] // by status; made at first use
+	classes          [6]atomic.Pointer[statuses] // by the first digit of the status; made at first use
 	requests         *prometheus.CounterVec
 	labels           [3]string // route, upstream, region
 	duration         prometheus.Observer
@@ -187,6 +187,10 @@ type series struct {
 }
 
 type counter struct{ prometheus.Counter }
+
+// statuses are the counters of one class of status, made at first use: most
+// routes of a large table see few.
+type statuses [100]atomic.Pointer[counter]
 
 func (m *metrics) series(route, upstream, region string) *series {
 	return &series{
@@ -199,17 +203,22 @@ func (m *metrics) series(route, upstream, region string) *series {
 // count adds a request answered with status; one that the registry of statuses
 // does not know counts as its class.
 func (s *series) count(status int) {
-	if status < 100 || status >= len(s.counters) {
+	if status < 100 || status >= 100*len(s.classes) {
 		return // no answer was begun
 	}
-	c := s.counters[status].Load()
+	class := s.classes[status/100].Load()
+	if class == nil {
+		s.classes[status/100].CompareAndSwap(nil, new(statuses))
+		class = s.classes[status/100].Load()
+	}
+	c := class[status%100].Load()
 	if c == nil {
 		code := strconv.Itoa(status)
 		if http.StatusText(status) == "" {
 			code = code[:1] + "xx"
 		}
 		c = &counter{s.requests.WithLabelValues(s.labels[0], s.labels[1], code, s.labels[2])}
-		s.counters[status].Store(c)
+		class[status%100].Store(c)
 	}
 	c.Inc()
 }
