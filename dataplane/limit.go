@@ -225,7 +225,7 @@ func (s *Server) appendLimits(x *Exchange, fields []Field) []Field {
 // retryAfter is the value of Retry-After for a request that was refused.
 func (x *Exchange) retryAfter() []byte {
 	if x.decision.Verdict != quota.Deny {
-		return []byte("1")
+		return strconv.AppendInt(nil, 1+rand.Int64N(3), 10) // so that not all come back at once
 	}
 	return strconv.AppendInt(nil, x.decision.RetryAfterSeconds(rand.Float64()), 10)
 }

@@ -50,11 +50,7 @@ func certCACommand() *cobra.Command {
 	outKey := cmd.Flags().String("out-key", "mesh-ca-key.pem", "`FILE` of the key, to be kept safe")
 	lifetime := cmd.Flags().Duration("for", caLifetime, "how long it is valid")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		template := &x509.Certificate{
-			Subject: pkix.Name{CommonName: "meshgw mesh CA"}, IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true,
-			KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
-		}
-		if err := makeCertificate(template, nil, *lifetime, *out, *outKey); err != nil {
+		if err := makeCA(*lifetime, *out, *outKey); err != nil {
 			return err
 		}
 		say(cmd.OutOrStdout(), "%s\n%s\n", *out, *outKey)
@@ -88,21 +84,34 @@ func certNodeCommand() *cobra.Command {
 		if err != nil {
 			return fmt.Errorf("load CA: %w", err)
 		}
-		template := &x509.Certificate{
-			Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, BasicConstraintsValid: true,
-			KeyUsage:    x509.KeyUsageDigitalSignature,
-			ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		}
-		if ip := net.ParseIP(name); ip != nil { // a name that looks like an address is checked as one
-			template.IPAddresses = []net.IP{ip}
-		}
-		if err := makeCertificate(template, &issuer, *lifetime, *out, *outKey); err != nil {
+		if err := makeNodeCertificate(name, &issuer, *lifetime, *out, *outKey); err != nil {
 			return err
 		}
 		say(cmd.OutOrStdout(), "%s\n%s\n", *out, *outKey)
 		return nil
 	}
 	return cmd
+}
+
+// makeCA writes a new CA for a mesh.
+func makeCA(lifetime time.Duration, out, outKey string) error {
+	return makeCertificate(&x509.Certificate{
+		Subject: pkix.Name{CommonName: "meshgw mesh CA"}, IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true,
+		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+	}, nil, lifetime, out, outKey)
+}
+
+// makeNodeCertificate writes a new certificate for the node called name.
+func makeNodeCertificate(name string, issuer *tls.Certificate, lifetime time.Duration, out, outKey string) error {
+	template := &x509.Certificate{
+		Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, BasicConstraintsValid: true,
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	if ip := net.ParseIP(name); ip != nil { // a name that looks like an address is checked as one
+		template.IPAddresses = []net.IP{ip}
+	}
+	return makeCertificate(template, issuer, lifetime, out, outKey)
 }
 
 // makeCertificate completes template with a new key, has issuer sign it (nil =

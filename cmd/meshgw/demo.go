@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -93,10 +94,21 @@ func (d *demo) start(ctx context.Context, upstreams *demoUpstreams) error {
 	if err := writeKeyring(filepath.Join(d.dir, "keyring.json")); err != nil {
 		return err
 	}
+	ca, caKey := filepath.Join(d.dir, "ca.pem"), filepath.Join(d.dir, "ca-key.pem")
+	if err := makeCA(demoCertificates, ca, caKey); err != nil {
+		return err
+	}
+	issuer, err := tls.LoadX509KeyPair(ca, caKey)
+	if err != nil {
+		return fmt.Errorf("load CA: %w", err)
+	}
 	seed := ""
 	for i := range demoNodesPerRegion {
 		for _, region := range demoRegions() {
 			n := &demoNode{name: fmt.Sprintf("%s-%d", region, i+1), region: region, dir: d.dir}
+			if err := makeNodeCertificate(n.name, &issuer, demoCertificates, n.path(".pem"), n.path("-key.pem")); err != nil {
+				return err
+			}
 			if err := n.start(routes, seed); err != nil {
 				return err
 			}

@@ -20,6 +20,8 @@ const (
 	demoReadyWithin = 20 * time.Second // a node is ready in one, on an idle machine
 	demoStopWithin  = 10 * time.Second // then it is killed
 	demoLastWords   = 2 << 10
+
+	demoCertificates = 24 * time.Hour // of its nodes, for their links
 )
 
 // demoNode is a node of the demo: a child process.
@@ -46,6 +48,7 @@ func (n *demoNode) start(routes, seed string) error {
 		"meshgw", "agent", "--node", n.name, "--region", n.region, "--profile", "local",
 		"--data-dir", n.path(""), "--ready-file", n.path(".ready"), "--routes", routes, "--keyring", filepath.Join(n.dir, "keyring.json"),
 		"--http", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--bind", "127.0.0.1:0", "--rpc", "127.0.0.1:0",
+		"--mesh", "127.0.0.1:0", "--mesh-ca", filepath.Join(n.dir, "ca.pem"), "--mesh-cert", n.path(".pem"), "--mesh-key", n.path("-key.pem"),
 		"--log-format", "json", "--log-level", "warn", "--access-log", "off", "--drain", "0s", "--drain-finish", "5s",
 	}
 	if seed != "" {
