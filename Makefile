@@ -26,9 +26,9 @@ race: ## the same under the race detector (needs a C compiler); the limits' simu
 	go test -race -shuffle=on -short $$(go list ./... | grep -v internal/quotasim)
 
 .PHONY: test-root
-test-root: ## what needs root: nodes in network namespaces, partitions (iproute2)
+test-root: ## what needs Debian: network namespaces and partitions (iproute2, as root), slowhttptest
 	scripts/install-tools.sh
-	go test -tags root -run Namespace -v ./internal/e2e
+	go test -tags root -run "Namespace|SlowHTTPTest" -v ./internal/e2e
 
 .PHONY: lint
 lint: ## golangci-lint, the import diagram among it; changes nothing

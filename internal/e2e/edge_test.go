@@ -312,6 +312,7 @@ routes:
 		defer c.Close()
 		_, _ = io.WriteString(c, "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
 	}
+	time.Sleep(time.Second) // for connections to the slow one to be made
 	held := a.resident()
 	beside := startLoad(t, "GET", "/", 300, a)
 	time.Sleep(3 * time.Second)
