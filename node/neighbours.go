@@ -34,11 +34,21 @@ func (n *Node) followHealth(ctx context.Context) {
 			}
 			if now.Sub(told) >= tellEvery {
 				told = now
-				n.health.tellLoads(now, n.plane.Loads(n.load.Load().RequestsPerSecond, n.load.Load().CPU))
+				n.health.tellLoads(now, n.room())
 			}
 			n.plane.SetMesh(n.neighbourhood())
 		}
 	}
+}
+
+// room is what this node offers the mesh: nothing while it sees less than half of
+// it, for others are better off elsewhere then.
+func (n *Node) room() []failover.Load {
+	if n.mesh.Isolated() {
+		return nil
+	}
+	l := n.load.Load()
+	return n.plane.Loads(l.RequestsPerSecond, l.CPU)
 }
 
 // neighbourhood is what this node knows of the living ones, for the data plane.
