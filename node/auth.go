@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -98,6 +99,9 @@ func (c *credentials) source(name string, fresh *credential) *credential {
 		c.lookAt(fresh)
 		return fresh
 	}
+	if u, err := url.Parse(fresh.place); err == nil && u.Scheme == "http" && !loopback(net.JoinHostPort(u.Hostname(), "80")) {
+		c.log.Warn().Str("source", fresh.place).Msg("keys are fetched in clear: who can change the answer can sign tokens")
+	}
 	if data, err := c.dir.read(fresh.copyName()); err == nil && data != nil {
 		if err := c.take(fresh, data); err != nil {
 			c.dir.setAside(fresh.copyName(), err)
@@ -114,7 +118,8 @@ func (c *credentials) wake() {
 	}
 }
 
-// keep forgets what table does not name.
+// keep forgets what table does not name, its copy on disk too: keys that a route
+// gave up shall not come back with another one.
 func (c *credentials) keep(table *routetable.Table) {
 	used := map[string]bool{}
 	for _, rule := range table.Rules() {
@@ -129,9 +134,13 @@ func (c *credentials) keep(table *routetable.Table) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for name := range c.sources {
-		if !used[name] {
-			delete(c.sources, name)
+	for name, s := range c.sources {
+		if used[name] {
+			continue
+		}
+		delete(c.sources, name)
+		if s.isURL() {
+			c.dir.remove(s.copyName())
 		}
 	}
 }
@@ -165,11 +174,16 @@ func (c *credentials) lacks(rule *routetable.Rule) []string {
 func (n *Node) lacks(rule *routetable.Rule) []string {
 	all := n.credentials.lacks(rule)
 	for _, a := range rule.Auth {
-		if a.MTLS != nil && n.cfg.Listen.ClientCA == "" {
+		if a.MTLS != nil && !n.cfg.Listen.asksClients() {
 			all = append(all, "auth admits nobody by mtls: this node has no listen.https.client_ca")
 		}
 	}
 	return all
+}
+
+// asksClients reports whether a listener asks clients for certificates.
+func (l *ListenConfig) asksClients() bool {
+	return l.ClientCA != "" || slices.ContainsFunc(l.More, func(m MoreListener) bool { return m.TLS != nil && m.TLS.ClientCA != "" })
 }
 
 var errNotRead = errors.New("not read yet")
@@ -315,9 +329,7 @@ func (c *credentials) refresh(ctx context.Context, s *credential) {
 		err = c.take(s, data)
 	}
 	if err == nil {
-		if err := c.dir.write(s.copyName(), data); err != nil {
-			c.log.Warn().Err(err).Str("source", s.place).Msg("keys not kept for the next start")
-		}
+		c.copyDown(s, data)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -334,6 +346,18 @@ func (c *credentials) refresh(ctx context.Context, s *credential) {
 	}
 	s.due = time.Now().Add(pause)
 	c.note(s, err)
+}
+
+// copyDown keeps data for the next start, unless s is needed no more.
+func (c *credentials) copyDown(s *credential, data []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.sources["keys "+s.place] != s {
+		return
+	}
+	if err := c.dir.write(s.copyName(), data); err != nil {
+		c.log.Warn().Err(err).Str("source", s.place).Msg("keys not kept for the next start")
+	}
 }
 
 var (

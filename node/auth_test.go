@@ -193,11 +193,17 @@ func TestKeysOutliveARestart(t *testing.T) {
 	c.refresh(t.Context(), c.all()[0])
 	dir.close()
 	again := testCredentials(t, path)
+	again.fetch = func(context.Context, string) ([]byte, error) { return nil, errors.New("down") }
 	if err := verifies(again.Keys(address), s); err != nil {
 		t.Errorf("after a restart: %v", err)
 	}
 	if err := verifies(again.Keys(address+"2"), s); !errors.Is(err, auth.ErrNoKeys) {
 		t.Errorf("another issuer's keys: %v", err)
+	}
+	none, _ := ruleWith(t)
+	again.keep(none)
+	if err := verifies(again.Keys(address), s); !errors.Is(err, auth.ErrNoKeys) {
+		t.Errorf("keys that a route gave up came back: %v", err)
 	}
 }
 

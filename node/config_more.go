@@ -22,6 +22,7 @@ type MoreListener struct {
 // MoreTLS is what a listener shows its clients.
 type MoreTLS struct {
 	Certificates []Certificate // the first is for clients that name no host
+	ClientCA     string        `yaml:"client_ca"` // as of HTTPS; empty = none is asked for
 }
 
 // more puts the list of further listeners.

@@ -54,7 +54,7 @@ func TestLoadReadsEveryKeyOfTheFile(t *testing.T) {
 			ClientCA:     "clients.pem",
 			More: []MoreListener{
 				{Name: "internal", Address: "127.0.0.1:8081"},
-				{Name: "partners", Address: ":9443", TLS: &MoreTLS{Certificates: []Certificate{{Cert: "p.pem", Key: "p.key"}}}},
+				{Name: "partners", Address: ":9443", TLS: &MoreTLS{Certificates: []Certificate{{Cert: "p.pem", Key: "p.key"}}, ClientCA: "partners.pem"}},
 			},
 		},
 		Gossip: GossipConfig{

@@ -80,6 +80,13 @@ func (d *dataDir) write(name string, data []byte) error {
 	return dir.Sync()
 }
 
+// remove deletes a file, if it is there.
+func (d *dataDir) remove(name string) {
+	if err := os.Remove(filepath.Join(d.path, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		d.log.Warn().Err(err).Msg("file not removed")
+	}
+}
+
 func writeSynced(path string, data []byte) error {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600) //nolint:gosec // within the data dir
 	if err != nil {

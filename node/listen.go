@@ -35,11 +35,11 @@ func (n *Node) bindData() (err error) {
 		}
 	}
 	for _, more := range l.More {
-		var certificates []Certificate
+		var secure MoreTLS
 		if more.TLS != nil {
-			certificates = more.TLS.Certificates
+			secure = *more.TLS
 		}
-		bound, err := n.data(more.Name, more.Address, certificates, "")
+		bound, err := n.data(more.Name, more.Address, secure.Certificates, secure.ClientCA)
 		if err != nil {
 			return err
 		}
