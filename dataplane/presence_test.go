@@ -15,6 +15,7 @@ import (
 // silentUpstream answers only when let go, and counts the exchanges that the
 // gateway ended before.
 func silentUpstream(t *testing.T) (rec *recorder, release chan struct{}, left *atomic.Int32) {
+	t.Helper()
 	release, left = make(chan struct{}), &atomic.Int32{}
 	rec = startRecorder(t, func(_ string, c net.Conn, r *bufio.Reader) bool {
 		gone := make(chan struct{})

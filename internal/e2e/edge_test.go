@@ -273,9 +273,11 @@ func TestIdleConnectionsAreCheap(t *testing.T) {
 		if _, err = io.WriteString(c, "GET / HTTP/1.1\r\nHost: idle\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}
-		if resp, err := http.ReadResponse(bufio.NewReaderSize(c, 512), nil); err != nil || resp.StatusCode != 200 {
+		resp, err := http.ReadResponse(bufio.NewReaderSize(c, 512), nil)
+		if err != nil || resp.StatusCode != 200 {
 			t.Fatal(err)
 		}
+		resp.Body.Close()
 	}
 	time.Sleep(time.Second)
 	each := float64(a.resident()-before) / float64(crowd)
