@@ -21,9 +21,13 @@ demo: build ## three regions, two nodes each, upstreams and a load, for 30 s
 test: ## every test that needs nothing but Go, real processes included
 	go test -shuffle=on ./...
 
+# The limits' simulator has one goroutine; of the tests with real processes,
+# whose programs are then raced too, those that cross most of the code.
+RACED_E2E := 'TestThreeNodes|TestTheStockSerf|TestAnEdit|TestEveryNodeProxies|TestTwoEdits|OverTheLink|TestATinyLimit|TestTenNodesServeAnApply'
 .PHONY: race
-race: ## the same under the race detector (needs a C compiler); the limits' simulator has one goroutine and is left out
-	go test -race -shuffle=on -short $$(go list ./... | grep -v internal/quotasim)
+race: ## the same under the race detector (needs a C compiler)
+	go test -race -shuffle=on -short $$(go list ./... | grep -v -e internal/quotasim -e internal/e2e)
+	go test -race -short -run $(RACED_E2E) ./internal/e2e
 
 .PHONY: test-root
 test-root: ## what needs Debian: network namespaces and partitions (iproute2, as root), slowhttptest
@@ -44,6 +48,11 @@ fmt: ## rewrite into house style
 fuzz: ## every fuzz target, FUZZTIME each (default 30s)
 	scripts/fuzz.sh
 
+SEEDS ?= 1000
+.PHONY: sim
+sim: ## whole meshes in virtual time with faults, SEEDS of them (default 1000; minutes)
+	MESHGW_SEEDS=$(SEEDS) go test -run 'Seeds$$$$' -timeout 60m ./internal/sim
+
 .PHONY: bench
 bench: ## the benchmarks that stand beside the code
 	go test -run '^$$' -bench . -benchmem ./...
@@ -54,4 +63,4 @@ quota-sim: ## what docs/limits.md promises, by the gateway's own code in simulat
 
 .PHONY: check
 check: build lint test race test-root ## what CI runs
-	FUZZTIME=2s scripts/fuzz.sh
+	FUZZTIME=1s scripts/fuzz.sh
