@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/netip"
 	"strings"
@@ -84,11 +85,7 @@ func (l *line) standing() int {
 func (l *line) answered() map[string]string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	codes := map[string]string{}
-	for path, code := range l.codes {
-		codes[path] = code
-	}
-	return codes
+	return maps.Clone(l.codes)
 }
 
 // serveAll lets the upstream answer all, and returns in which order it was asked.

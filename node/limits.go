@@ -279,7 +279,6 @@ func (l *limits) look(refusals *refusals) {
 // leave gives every lease back and tells what was charged, before this node
 // leaves the mesh.
 func (l *limits) leave(out *quota.Output) {
-	l.tellRecords()
 	l.engine.Leave(l.now())
 	for end := l.now() + leaveFor; l.now() < end; {
 		wait := min(max(l.poll(out)-l.now(), time.Millisecond), end-l.now())
@@ -289,6 +288,7 @@ func (l *limits) leave(out *quota.Output) {
 		case <-time.After(wait):
 		}
 	}
+	l.tellRecords() // without what was leased and came back unspent
 }
 
 // learn takes in what other nodes, or this one before its start, have charged.

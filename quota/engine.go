@@ -36,6 +36,7 @@ type Engine struct {
 	tidiedAt time.Duration
 	tidied   int
 	stats    Stats
+	leaving  bool // whatever is reported gives back
 }
 
 // ownReport is a report of this node to a key that it is the home of.
@@ -150,12 +151,13 @@ func (e *Engine) Cancel(t Ticket) {
 	}
 }
 
-// Leave queues the return of every lease. Call Poll, send what it gives, and
-// only then leave the mesh.
+// Leave queues the return of every lease, and from then on makes every report one
+// that gives back. Call Poll, send what it gives, and only then leave the mesh.
 func (e *Engine) Leave(now time.Duration) {
 	e.loop.Lock()
 	defer e.loop.Unlock()
 	now -= e.epoch
+	e.leaving = true
 	for i := range e.table.shards {
 		s := &e.table.shards[i]
 		s.mu.RLock()

@@ -228,6 +228,7 @@ func (e *entry) report(now time.Duration, home *peer) report {
 	if e.releasing {
 		if e.isLeased {
 			e.releaseBy = now + leaseTTL
+			e.ackSeq = e.seq - 1 // an answer under way must not bring back what is given back
 			e.have = bucket{float64(e.spare), now}
 		}
 		e.isLeased, e.rate, e.unit = false, 0, 0

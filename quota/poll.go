@@ -107,6 +107,9 @@ func (e *Engine) sendReport(now time.Duration, out *Output, h header, en *entry,
 		return
 	}
 	en.fill(now, v)
+	if e.leaving && (en.slots == nil || en.slots.used == 0) {
+		en.releasing = true
+	}
 	r := en.report(now, to)
 	tiny := en.limit.Rate/float64(v.known)*v.period.Seconds() < 0.5
 	en.mu.Unlock()
