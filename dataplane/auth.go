@@ -77,7 +77,8 @@ func (s *Server) authenticator(a *routetable.Auth, p *plan) authenticator {
 	return &serviceAuth{asker: s.asker(a.Forward.URL, p), copied: a.Forward.CopyHeaders}
 }
 
-// authenticate lets a request pass that one of the rule's ways admits.
+// authenticate lets a request pass that one of the rule's ways admits. It is part
+// of admit, after what costs less and before anything is charged to a tenant.
 func (s *Server) authenticate(x *Exchange) bool {
 	a := x.rule.auth
 	if x.preflight {
