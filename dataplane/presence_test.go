@@ -38,6 +38,7 @@ func silentUpstream(t *testing.T) (rec *recorder, release chan struct{}, left *a
 }
 
 func TestAClientThatLeavesReleasesWhatItHeld(t *testing.T) {
+	t.Parallel()
 	for name, leave := range map[string]func(c net.Conn){
 		"reset": func(c net.Conn) {
 			c.(*net.TCPConn).SetLinger(0)
@@ -72,6 +73,7 @@ func TestAClientThatLeavesReleasesWhatItHeld(t *testing.T) {
 }
 
 func TestAHalfClosedClientGetsAnAnswerThatComesSoon(t *testing.T) {
+	t.Parallel()
 	up, release, _ := silentUpstream(t)
 	g := startGateway(t, dataplane.Config{}, toUpstream(up.addr))
 	c := g.dial(t).send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -83,6 +85,7 @@ func TestAHalfClosedClientGetsAnAnswerThatComesSoon(t *testing.T) {
 }
 
 func TestAClientThatStaysIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	up, release, left := silentUpstream(t)
 	g := startGateway(t, dataplane.Config{}, toUpstream(up.addr))
 	c := g.dial(t).send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
