@@ -22,11 +22,13 @@ test: ## every test that needs nothing but Go, real processes included
 	go test -shuffle=on ./...
 
 # The limits' simulator has one goroutine; of the tests with real processes,
-# whose programs are then raced too, those that cross most of the code.
+# whose programs are then raced too, those that cross most of the code; of the
+# simulated meshes the random ones.
 RACED_E2E := 'TestThreeNodes|TestTheStockSerf|TestAnEdit|TestEveryNodeProxies|TestTwoEdits|OverTheLink|TestATinyLimit|TestTenNodesServeAnApply'
 .PHONY: race
 race: ## the same under the race detector (needs a C compiler)
-	go test -race -shuffle=on -short $$(go list ./... | grep -v -e internal/quotasim -e internal/e2e)
+	go test -race -shuffle=on -short $$(go list ./... | grep -v -e internal/quotasim -e internal/e2e -e internal/sim)
+	go test -race -short -run 'TestSeeds$$' ./internal/sim
 	go test -race -short -run $(RACED_E2E) ./internal/e2e
 
 .PHONY: test-root
