@@ -21,13 +21,14 @@ demo: build ## three regions, two nodes each, upstreams and a load, for 30 s
 test: ## every test that needs nothing but Go, real processes included
 	go test -shuffle=on ./...
 
-# The limits' simulator has one goroutine; of the tests with real processes,
-# whose programs are then raced too, those that cross most of the code; of the
-# simulated meshes the random ones.
-RACED_E2E := 'TestThreeNodes|TestTheStockSerf|TestAnEdit|TestEveryNodeProxies|TestTwoEdits|OverTheLink|TestATinyLimit|TestTenNodesServeAnApply'
+# Not raced: the limits' simulator, which has one goroutine, and the commands,
+# which are clients. Of the tests with real processes, whose programs are then
+# raced too, those that cross most of the code; of the simulated meshes, a few.
+UNRACED := -e internal/quotasim -e cmd/meshgw -e internal/e2e -e internal/sim
+RACED_E2E := 'TestThreeNodes|TestEveryNodeProxies|TestTwoEdits|OverTheLink|TestATinyLimit'
 .PHONY: race
-race: ## the same under the race detector (needs a C compiler)
-	go test -race -shuffle=on -short $$(go list ./... | grep -v -e internal/quotasim -e internal/e2e -e internal/sim)
+race: ## most of it again under the race detector (needs a C compiler)
+	go test -race -shuffle=on -short $$(go list ./... | grep -v $(UNRACED))
 	go test -race -short -run 'TestSeeds$$' ./internal/sim
 	go test -race -short -run $(RACED_E2E) ./internal/e2e
 

@@ -1,10 +1,18 @@
 #!/bin/sh
-# Runs every fuzz target of the module for FUZZTIME each (default 30s).
+# Runs every fuzz target of the module for FUZZTIME each (default 30s). Packages
+# are built once; what a target finds lands in its package's testdata.
 set -eu
 cd "$(dirname "$0")/.."
+bin=$(mktemp -d)
+trap 'rm -rf "$bin"' EXIT
+cache=$(go env GOCACHE)/fuzz
 for pkg in $(go list ./...); do
-	for target in $(go test -list '^Fuzz' "$pkg" | grep '^Fuzz' || true); do
+	dir=$(go list -f '{{.Dir}}' "$pkg")
+	grep -qs '^func Fuzz' "$dir"/*_test.go || continue
+	go test -c -fuzz . -o "$bin/fuzz.test" "$pkg"
+	for target in $(cd "$dir" && "$bin/fuzz.test" -test.list '^Fuzz'); do
 		echo "fuzz $pkg $target"
-		go test -run '^$' -fuzz "^$target\$" -fuzzminimizetime 1x -fuzztime "${FUZZTIME:-30s}" "$pkg"
+		(cd "$dir" && "$bin/fuzz.test" -test.run '^$' -test.fuzz "^$target\$" -test.fuzztime "${FUZZTIME:-30s}" \
+			-test.fuzzminimizetime 1x -test.fuzzcachedir "$cache/$pkg")
 	done
 done
