@@ -125,15 +125,19 @@ func TestTenNodesServeAnApplySoon(t *testing.T) {
 func TestTenNodesServeTenThousandRoutesSoon(t *testing.T) {
 	nodes := tenNodes(t)
 	var took []time.Duration
-	for i := range 3 {
-		text := "all " + strconv.Itoa(i)
-		doc := manyRoutes(10_000, text)
-		used := cpuOf(t, nodes)
-		took = append(took, slices.Max(everywhere(t, nodes, nodes[3*i], doc, 25*time.Millisecond, "/r9999", text)))
-		t.Logf("a table of 10,000 routes, %d bytes as YAML, to the last of ten nodes: %v, which used %v of CPU",
-			len(doc), took[i].Round(time.Millisecond), (cpuOf(t, nodes) - used).Round(10*time.Millisecond))
+	rounds, count := 1, scaled(10_000)
+	if full() {
+		rounds = 3
 	}
-	if worst := slices.Max(took); worst > 15*time.Second { // 1 s on a machine of its own
+	for i := range rounds {
+		text := "all " + strconv.Itoa(i)
+		doc := manyRoutes(count, text)
+		used := cpuOf(t, nodes)
+		took = append(took, slices.Max(everywhere(t, nodes, nodes[3*i], doc, 25*time.Millisecond, fmt.Sprintf("/r%d", count-1), text)))
+		t.Logf("a table of %d routes, %d bytes as YAML, to the last of ten nodes: %v, which used %v of CPU",
+			count, len(doc), took[i].Round(time.Millisecond), (cpuOf(t, nodes) - used).Round(10*time.Millisecond))
+	}
+	if worst := slices.Max(took); worst > 25*time.Second { // 1 s on a machine of its own
 		t.Errorf("took %v", worst)
 	}
 }
