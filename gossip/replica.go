@@ -356,6 +356,9 @@ func decodeSync(b []byte) (s syncMessage, err error) {
 		if err != nil {
 			return syncMessage{}, err
 		}
+		if f.bytes == nil {
+			continue // a number where bytes belong
+		}
 		switch f.num {
 		case fieldSyncState:
 			s.state = string(f.bytes)
