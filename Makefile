@@ -22,15 +22,16 @@ test: ## every test that needs nothing but Go, real processes included
 	go test -shuffle=on ./...
 
 # Not raced: the limits' simulator, which has one goroutine, and the commands,
-# which are clients. Of the tests with real processes, whose programs are then
-# raced too, those that cross most of the code; of the simulated meshes, a few.
+# which are clients; of the simulated meshes, a few. See race-e2e for processes.
 UNRACED := -e internal/quotasim -e cmd/meshgw -e internal/e2e -e internal/sim
-RACED_E2E := 'TestThreeNodes|TestEveryNodeProxies|TestTwoEdits|OverTheLink|TestATinyLimit'
 .PHONY: race
 race: ## most of it again under the race detector (needs a C compiler)
 	go test -race -shuffle=on -short $$(go list ./... | grep -v $(UNRACED))
 	go test -race -short -run 'TestSeeds$$' ./internal/sim
-	go test -race -short -run $(RACED_E2E) ./internal/e2e
+
+.PHONY: race-e2e
+race-e2e: ## real processes under the race detector (minutes; not in check)
+	go test -race -short ./internal/e2e
 
 .PHONY: test-root
 test-root: ## what needs Debian: network namespaces and partitions (iproute2, as root), slowhttptest
