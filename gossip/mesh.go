@@ -243,27 +243,38 @@ func (m *Mesh) advertised(bound net.Addr) (string, error) {
 		return "", fmt.Errorf("advertise %s: not an IP", host)
 	}
 	if ip.IsUnspecified() {
-		if host, err = privateIP(m.cfg.Bind); err != nil {
+		if host, err = reachableIP(m.cfg.Bind); err != nil {
 			return "", err
+		}
+		if net.ParseIP(host).IsLoopback() {
+			m.log.Warn().Str("address", host).Msg("no address that others could reach; give one with --advertise")
 		}
 	}
 	return net.JoinHostPort(host, port), nil
 }
 
-// privateIP is the first private address of this machine, of the family that
-// bind is of: a socket bound to 0.0.0.0 is reached by IPv4 alone.
-func privateIP(bind string) (string, error) {
-	found, err := sockaddr.GetPrivateIPs()
+// reachableIP is the first private address of this machine, else its first
+// public one, of the family that bind is of: a socket bound to 0.0.0.0 is reached
+// by IPv4 alone. A machine that has neither is reached from itself.
+func reachableIP(bind string) (string, error) {
+	private, err := sockaddr.GetPrivateIPs()
+	if err != nil {
+		return "", fmt.Errorf("find an address to advertise: %w", err)
+	}
+	public, err := sockaddr.GetPublicIPs()
 	if err != nil {
 		return "", fmt.Errorf("find an address to advertise: %w", err)
 	}
 	four := strings.HasPrefix(bind, "0.0.0.0")
-	for ip := range strings.FieldsSeq(found) {
+	for ip := range strings.FieldsSeq(private + " " + public) {
 		if !four || net.ParseIP(ip).To4() != nil {
 			return ip, nil
 		}
 	}
-	return "", errors.New("no private address found to advertise; give one with --advertise")
+	if four {
+		return "127.0.0.1", nil
+	}
+	return "::1", nil
 }
 
 // loadKeyring reads a keyring file. An empty one is refused: memberlist would
