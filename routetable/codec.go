@@ -22,11 +22,12 @@ import (
 // version can add fields. The numbers below are for ever.
 //
 //	message  1 format  2 changeset*  3 state
-//	state    1 entry*  2 seen*  3 floor  4 changeset*  5 base*  6 whole
+//	state    1 entry*  2 seen*  3 floor  4 changeset*  5 base*  6 whole  7 current*
 //	entry    1 kind  2 name  3 stamp  4 replaced  5 source  6 data (absent = deleted)
 //	stamp    1 version  2 node        (seen and base are stamps too)
 //	changeset 1 stamp  2 after*  3 author  4 message  5 at (ns since 1970)  6 rollback  7 write*
 //	write    1 entry  2 before
+//	current  packed numbers of those writes of the changeset before it that are entries too
 //	digest   1 format  2 seen*  3 sum  4 floor
 const wireFormat = 1
 
@@ -316,19 +317,31 @@ func (s *state) appendWhole(b []byte) []byte {
 
 func (s *state) appendPart(b []byte, wanted func(crdt.Stamp) bool, base map[string]uint64, whole bool) []byte {
 	var body []byte
+	told := map[*entry]bool{} // by a changeset: most of a young table is
+	for _, c := range s.history {
+		if !wanted(c.stamp) {
+			continue
+		}
+		body = appendMessage(body, 4, c.raw)
+		var current []byte
+		for i, w := range c.writes {
+			if s.entries[w.key] == w.entry {
+				current = protowire.AppendVarint(current, uint64(i))
+				told[w.entry] = true
+			}
+		}
+		if current != nil {
+			body = appendMessage(body, 7, current)
+		}
+	}
 	for _, e := range s.order {
-		if wanted(e.stamp) {
+		if wanted(e.stamp) && !told[e] {
 			body = appendEntry(body, 1, e)
 		}
 	}
 	body = appendSeen(body, 2, s.seen)
 	if whole {
 		body = appendStamp(body, 3, s.floor)
-	}
-	for _, c := range s.history {
-		if wanted(c.stamp) {
-			body = appendMessage(body, 4, c.raw)
-		}
 	}
 	body = appendSeen(body, 5, base)
 	if whole {
@@ -339,6 +352,7 @@ func (s *state) appendPart(b []byte, wanted func(crdt.Stamp) bool, base map[stri
 
 func readPart(data []byte) (*part, error) {
 	p := &part{state: newState(), base: map[string]uint64{}}
+	last := new(changeset)
 	err := walk(data, func(num protowire.Number, value []byte, n uint64, _ []byte) error {
 		switch num {
 		case 1:
@@ -346,10 +360,7 @@ func readPart(data []byte) (*part, error) {
 			if err != nil {
 				return err
 			}
-			if p.entries[e.key] != nil || len(p.entries) == 2*maxObjects {
-				return refuse("invalid", "object %s twice, or too many", e.key)
-			}
-			p.entries[e.key] = e
+			return p.add(e)
 		case 2:
 			return readSeen(p.seen, value)
 		case 3:
@@ -359,15 +370,41 @@ func readPart(data []byte) (*part, error) {
 			if err != nil {
 				return err
 			}
+			last = c
 			p.remember(c)
 		case 5:
 			return readSeen(p.base, value)
 		case 6:
 			p.whole = n == 1
+		case 7:
+			return p.addCurrent(last, value)
 		}
 		return nil
 	})
 	return p, err
+}
+
+func (p *part) add(e *entry) error {
+	if p.entries[e.key] != nil || len(p.entries) == 2*maxObjects {
+		return refuse("invalid", "object %s twice, or too many", e.key)
+	}
+	p.entries[e.key] = e
+	return nil
+}
+
+// addCurrent adds the writes of c that have these numbers.
+func (p *part) addCurrent(c *changeset, numbers []byte) error {
+	for len(numbers) > 0 {
+		i, n := protowire.ConsumeVarint(numbers)
+		if n < 0 || i >= uint64(len(c.writes)) {
+			return refuse("invalid", "no such write of changeset %s", c.stamp)
+		}
+		if err := p.add(c.writes[i].entry); err != nil {
+			return err
+		}
+		numbers = numbers[n:]
+	}
+	return nil
 }
 
 // message is what Merge takes.

@@ -255,3 +255,18 @@ func BenchmarkDecodeTenThousandRoutes(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkPullTenThousandRoutes(b *testing.B) {
+	s := routetable.NewStore("a")
+	apply(b, s, routetable.Edit{Spec: bigSpec(10_000)})
+	data, err := s.Delta(routetable.NewStore("b").Digest())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(int64(len(data)))
+	for b.Loop() {
+		if err := routetable.NewStore("b").Merge(data); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
