@@ -162,12 +162,10 @@ func (m *Mesh) living(name string) (addr string) {
 
 func (m *Mesh) peers() []memberlist.Address { return m.view.Load().peers }
 
-// some returns up to k random living peers.
+// some returns up to k living peers, in random order.
 func (m *Mesh) some(k int) []memberlist.Address {
 	peers := m.peers()
-	if len(peers) <= k {
-		return peers
-	}
+	k = min(k, len(peers))
 	picked := make([]memberlist.Address, 0, k)
 	for _, i := range rand.Perm(len(peers))[:k] {
 		picked = append(picked, peers[i])

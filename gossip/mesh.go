@@ -89,7 +89,6 @@ type Mesh struct {
 	started   chan struct{} // closed when Serf runs for the first time
 	startOnce sync.Once
 	lazy      lazyQueue
-	bucket    bucket
 	book      book
 	self      addrSet // addresses that turned out to be our own
 	absence   absences
@@ -106,7 +105,6 @@ func New(cfg Config, states map[string]State, log zerolog.Logger) (*Mesh, error)
 		replicas:  map[string]*replica{},
 		instance:  uuid.NewString(),
 		events:    make(chan serf.Event, 4096),
-		bucket:    bucket{rate: 200},
 		moved:     make(chan struct{}, 1),
 		strangers: make(chan string, 1),
 		disputes:  make(chan dispute, 1),
@@ -149,7 +147,11 @@ func deref(s *string) string {
 
 // Push has news of the named State pushed to a few peers at once. Without it the
 // news waits for the next lazy round, which costs less.
-func (m *Mesh) Push(state string) { m.replicas[state].hurry() }
+func (m *Mesh) Push(state string) {
+	r := m.replicas[state]
+	r.original.Store(true)
+	r.hurry()
+}
 
 // Started returns a channel that is closed once Serf runs and this node is a
 // member of a mesh, if only of its own.

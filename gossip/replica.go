@@ -24,13 +24,15 @@ type replica struct {
 	inbox     chan frame
 	differing chan frame
 	wake      chan struct{}
+	pushes    bucket        // of its own, so that news of load delays no route
 	urgent    atomic.Bool   // the news should be pushed at once, not with the next lazy round
+	original  atomic.Bool   // the news began here: nobody else pushes it yet
 	heard     chan struct{} // closed once a peer's copy has been compared with ours
 	hearOnce  sync.Once
 }
 
 func newReplica(name string, state State) *replica {
-	return &replica{name: name, state: state, inbox: make(chan frame, 512), differing: make(chan frame, 16), wake: make(chan struct{}, 1), heard: make(chan struct{})}
+	return &replica{name: name, state: state, inbox: make(chan frame, 512), differing: make(chan frame, 16), wake: make(chan struct{}, 1), heard: make(chan struct{}), pushes: bucket{rate: 250}}
 }
 
 // compared notes that a peer's copy is the same as ours now.
@@ -110,29 +112,29 @@ func (m *Mesh) reconcile(ctx context.Context, r *replica) {
 // flush tells what is news: to a few random peers at once when it is urgent, and
 // with the lazy rounds of memberlist until about everybody should have heard.
 func (m *Mesh) flush(r *replica) {
-	eager := r.urgent.Swap(false)
+	fanout, pass := m.fanout(r)
 	for {
 		data, oversized := r.state.Changes(maxChanges)
 		if oversized { // whoever differs fetches it
-			m.spread(frame{eager: eager, holder: m.Addr(), hashes: []hash{r.sum()}}, eager)
+			m.spread(r, frame{eager: pass, holder: m.Addr(), hashes: []hash{r.sum()}}, fanout)
 		}
 		if data != nil {
-			m.spread(frame{eager: eager, state: r.name, data: data}, eager)
+			m.spread(r, frame{eager: pass, state: r.name, data: data}, fanout)
 		} else if !oversized {
 			return
 		}
 	}
 }
 
-// spread queues f for the lazy rounds, and pushes it too when eager.
-func (m *Mesh) spread(f frame, eager bool) {
+// spread queues f for the lazy rounds, and pushes it to so many peers at once.
+func (m *Mesh) spread(r *replica, f frame, fanout int) {
 	msg := f.encode()
 	m.lazy.enqueue(msg)
-	if !eager {
+	if fanout == 0 {
 		return
 	}
-	for _, peer := range m.some(eagerFanout(len(m.peers()))) {
-		if !m.bucket.take(time.Now()) {
+	for _, peer := range m.some(fanout) {
+		if !r.pushes.take(time.Now()) {
 			m.stats.pushesHeld.Add(1)
 			return
 		}
@@ -140,13 +142,26 @@ func (m *Mesh) spread(f frame, eager bool) {
 	}
 }
 
-// eagerFanout is how many peers get news at once: 1 - e^-k of all nodes have it
-// before the first lazy round, 98 % with 4.
-func eagerFanout(peers int) int {
-	if peers > 100 {
-		return 5
+// smallMesh is so many peers that who has news tells them all at once.
+const smallMesh = 16
+
+// fanout is to how many peers r's news is pushed, and whether they are to pass it
+// on. In a small mesh all hear news from where it began, and nobody passes it on:
+// a tenth of the packets, and none depends on chance. Else 1 - e^-k of all nodes
+// have it before the first lazy round, 98 % with 4.
+func (m *Mesh) fanout(r *replica) (peers int, pass bool) {
+	all := len(m.peers())
+	original := r.original.Swap(false)
+	switch {
+	case !r.urgent.Swap(false):
+		return 0, false
+	case original && all <= smallMesh:
+		return all, false
+	case all <= 100:
+		return 4, true
+	default:
+		return 5, true
 	}
-	return 4
 }
 
 // hear sorts a message of a peer to its replica. It is called by memberlist's
@@ -326,7 +341,7 @@ func (m *Mesh) serveDeliver(request []byte) ([]byte, error) {
 		m.stats.refused(r.name, "malformed")
 		return nil, err
 	}
-	m.Push(r.name)
+	r.hurry()
 	return nil, nil
 }
 

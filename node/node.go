@@ -147,6 +147,7 @@ func (n *Node) open() (err error) {
 	n.plane.Publish(n.routes.table())
 	n.credentials.keep(n.routes.table())
 	n.routes.published, n.routes.store.onRefusal = n.published, n.tell
+	n.routes.committed = func() { n.mesh.Push(routesState) }
 	return nil
 }
 

@@ -31,7 +31,6 @@ func (n *Node) say() bool {
 func (n *Node) published() {
 	n.plane.Publish(n.routes.table())
 	n.credentials.keep(n.routes.table())
-	n.mesh.Push(routesState)
 	n.tell()
 }
 
