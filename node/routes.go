@@ -35,9 +35,10 @@ type routes struct {
 	// lacks tells what a rule needs of this node and cannot have now.
 	lacks func(*routetable.Rule) []string
 
-	// published is called, by one goroutine at a time, when another table is
-	// served. Like store.onRefusal it is set before anybody can change the table.
-	published func()
+	// committed is called after an edit made here, and published, by one goroutine
+	// at a time, when another table is served. Like store.onRefusal they are set
+	// before anybody can change the table.
+	committed, published func()
 
 	known         map[conflict]bool // of follow alone
 	conflictsSeen atomic.Uint64
@@ -55,6 +56,7 @@ type served struct {
 func openRoutes(cfg Config, world World, dir *dataDir, log zerolog.Logger) (*routes, error) {
 	r := &routes{store: heedfulStore{Store: routetable.NewStore(cfg.Node.Name)}, node: cfg.Node.Name, world: world, dir: dir, log: log}
 	r.lacks = func(*routetable.Rule) []string { return nil }
+	r.committed = func() {} // until there is a mesh to tell
 	if err := r.restore(); err != nil {
 		return nil, fmt.Errorf("read table: %w", err)
 	}
@@ -96,7 +98,7 @@ func (r *routes) follow(ctx context.Context, mesh meshView) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { r.file.watch(ctx, mesh) })
-	var save <-chan time.Time
+	wg.Go(func() { r.keepSaved(ctx) })
 	for {
 		changed := r.store.Changed()
 		r.serve()
@@ -104,6 +106,21 @@ func (r *routes) follow(ctx context.Context, mesh meshView) {
 		r.noteConflicts()
 		select {
 		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// keepSaved brings every change of the store to disk until ctx ends. Nobody waits
+// for it: a disk that takes its time delays no table.
+func (r *routes) keepSaved(ctx context.Context) {
+	changed := r.store.Changed()
+	save := time.After(saveSoon) // what changed before this began
+	for {
+		select {
+		case <-changed:
+			changed = r.store.Changed() // before the snapshot, so that none slips between
 			if save == nil {
 				save = time.After(saveSoon)
 			}
@@ -158,6 +175,7 @@ func (r *routes) change(prepare func() (*routetable.Pending, error), dryRun bool
 		}
 		switch err := r.store.Commit(p); {
 		case err == nil:
+			r.committed()
 			r.serve() // who is answered can rely on it here
 			return p, nil
 		case !errors.Is(err, routetable.ErrStale):
