@@ -44,7 +44,7 @@ func (s *Server) asker(address string, p *plan) *asker {
 }
 
 func (s *Server) newAsker(address string) *asker {
-	a := &asker{pool: &pool{pending: new(atomic.Int64)}}
+	a := &asker{pool: &pool{pending: new(atomic.Int64), queued: new(atomic.Int64)}}
 	a.pool.resize(askAtOnce)
 	u, err := url.Parse(address)
 	if err != nil { // the validator has parsed it

@@ -174,14 +174,15 @@ func (u *upstream) nobody() refusal {
 }
 
 // mayPend is how many requests may wait for the upstream for x to be one of them.
-// What another region sends on waits briefly or not at all, so that the rescue of
-// one does not slow the other: its gateway can still send it elsewhere.
+// What another region sends on waits for half as long as a request takes at most,
+// so that the rescue of one does not slow the other: its gateway can still send it
+// elsewhere.
 func (x *Exchange) mayPend() int {
 	u := x.target.upstream
 	if x.from == nil {
 		return u.MaxPending
 	}
-	return min(u.MaxPending, max(1, u.MaxConnections/2))
+	return min(u.MaxPending, max(1, u.division.Load().slots/2))
 }
 
 // attempt makes one try at e. On success x.answer is the answer, whose head has
@@ -190,6 +191,10 @@ func (s *Server) attempt(x *Exchange, e *endpoint) *failure {
 	x.attempts++
 	x.scratch.tried = append(x.scratch.tried, e.state)
 	u := x.target.upstream
+	foreign := x.from != nil && x.attempts == 1
+	if foreign {
+		u.shared.traffic.sent.Add(1)
+	}
 	x.presence.await(time.Now())
 	defer x.presence.rest()
 	switch err := e.pool.acquire(x.mayPend(), x, x.deadline, x.presence.left); {
@@ -201,7 +206,7 @@ func (s *Server) attempt(x *Exchange, e *endpoint) *failure {
 	case err != nil:
 		return &failure{refusal: refusal{code: UpstreamTimeout, detail: "No connection to the upstream came free in time."}}
 	}
-	if x.from != nil && x.attempts == 1 {
+	if foreign {
 		u.shared.traffic.foreign.Add(1)
 	}
 	begun := time.Now()

@@ -99,7 +99,7 @@ func (s *Server) newGateway(now time.Time, u *upstream, name, addr, region strin
 		connect: new(atomic.Int64), watched: &watched{},
 	}
 	e.connect.Store(int64(u.Timeouts.Connect))
-	e.pool = &pool{pending: &u.shared.pending}
+	e.pool = &pool{pending: &u.shared.pending, queued: &e.state.Queued}
 	e.pool.dial = func(ctx context.Context) (net.Conn, error) {
 		ctx, cancel := withTimeout(ctx, time.Duration(e.connect.Load()))
 		defer cancel()

@@ -277,7 +277,7 @@ func (s *Server) newEndpoint(u *upstream, address routetable.Address) *endpoint 
 			s.log.Error().Err(err).Str("upstream", u.Name).Str("endpoint", address.URL).Msg("endpoint left out")
 		}
 	}
-	e.pool = &pool{pending: &u.shared.pending}
+	e.pool = &pool{pending: &u.shared.pending, queued: &e.state.Queued}
 	e.pool.dial = func(ctx context.Context) (net.Conn, error) {
 		ctx, cancel := withTimeout(ctx, time.Duration(e.connect.Load()))
 		defer cancel()

@@ -19,6 +19,7 @@ var (
 type pool struct {
 	dial    func(ctx context.Context) (net.Conn, error)
 	pending *atomic.Int64 // of the upstream, over all its endpoints
+	queued  *atomic.Int64 // of the endpoint
 
 	mu      sync.Mutex // guards the rest
 	idle    []*upstreamConn
@@ -47,7 +48,9 @@ func (p *pool) acquire(maxPending int, as placed, deadline time.Time, left <-cha
 	w := &waiter{at: at, turn: make(chan error, 1)}
 	p.waiters.push(w)
 	p.mu.Unlock()
+	p.queued.Add(1)
 	defer p.pending.Add(-1)
+	defer p.queued.Add(-1)
 	return p.wait(w, deadline, left)
 }
 

@@ -16,6 +16,7 @@ type division struct {
 	ways   []way // in the order of failover, this node's region first
 	split  failover.Split
 	refuse failover.Mix // share of each priority that nobody has room for
+	slots  int          // of this region's endpoints in use
 }
 
 // way is how a region is reached.
@@ -38,7 +39,7 @@ func (s *Server) divide(now time.Time, u *upstream) *division {
 		return d // another did it meanwhile
 	}
 	mesh, rates := s.mesh.Load(), u.shared.traffic.measure(now, u.usedSlots(), u.shared.pending.Load())
-	d := &division{made: now}
+	d := &division{made: now, slots: u.healthySlots(now)}
 	var regions []failover.Region
 	for _, name := range u.order(s.cfg.Region, mesh) {
 		w, r := s.way(now, u, mesh, name)

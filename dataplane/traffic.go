@@ -13,7 +13,8 @@ import (
 // last second.
 type traffic struct {
 	own     [failover.Priorities]atomic.Uint64 // requests of this node's clients
-	foreign atomic.Uint64                      // requests that nodes of other regions sent on, and that were let in
+	sent    atomic.Uint64                      // requests that nodes of other regions sent on
+	foreign atomic.Uint64                      // those of them that found a slot
 
 	mu    sync.Mutex // guards the rest
 	at    time.Time
@@ -22,13 +23,14 @@ type traffic struct {
 }
 
 type counts struct {
-	own     [failover.Priorities]uint64
-	foreign uint64
+	own           [failover.Priorities]uint64
+	sent, foreign uint64
 }
 
 // rates are per second, but for slots.
 type rates struct {
 	own     failover.Mix
+	sent    float64
 	foreign float64
 	slots   float64 // in use at this region's endpoints, on average
 	pending float64 // requests that wait for one
@@ -45,13 +47,21 @@ func (r rates) demand() (sum float64) {
 const (
 	averagedOver = time.Second
 	drained      = 2 * time.Second // the time in which a queue should be gone: that much less is offered to others
+	lost         = 1.1             // what may be sent for what finds a slot, since some come when all are in use
 )
+
+// taken is what this node takes for other regions, in requests/s. What was sent
+// and found no slot counts as well, up to a bound: if it did not, the room told
+// would shrink with every unlucky arrival, and slots would stay empty.
+func (r rates) taken() float64 {
+	return max(0, min(r.sent, lost*r.foreign)-r.pending/drained.Seconds())
+}
 
 // measure takes in the counts of now and the slots in use, and returns the rates.
 func (t *traffic) measure(now time.Time, slots int, pending int64) rates {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	next := counts{foreign: t.foreign.Load()}
+	next := counts{sent: t.sent.Load(), foreign: t.foreign.Load()}
 	for p := range t.own {
 		next.own[p] = t.own[p].Load()
 	}
@@ -62,6 +72,7 @@ func (t *traffic) measure(now time.Time, slots int, pending int64) rates {
 		for p := range next.own {
 			follow(&t.rates.own[p], next.own[p]-t.last.own[p])
 		}
+		follow(&t.rates.sent, next.sent-t.last.sent)
 		follow(&t.rates.foreign, next.foreign-t.last.foreign)
 		t.rates.slots += weight * (float64(slots) - t.rates.slots)
 		t.rates.pending += weight * (float64(pending) - t.rates.pending)
@@ -81,7 +92,6 @@ func (t *traffic) now() rates {
 // and cpu (0..1) what that costs.
 func (s *Server) Loads(rate, cpu float64) []failover.Load {
 	var loads []failover.Load
-	now := time.Now()
 	for _, u := range s.plan.Load().upstreams {
 		r, d := u.shared.traffic.now(), u.division.Load()
 		here := r.demand()*d.share(0) + r.foreign
@@ -90,8 +100,8 @@ func (s *Server) Loads(rate, cpu float64) []failover.Load {
 			mean = time.Duration(r.slots / here * float64(time.Second)) // Little's law
 		}
 		load := failover.Load{
-			Upstream: u.Name, Foreign: max(0, r.foreign-r.pending/drained.Seconds()), Demand: r.demand(), Wanted: d.split.Wanted,
-			Headroom: failover.Headroom(rate, cpu, u.healthySlots(now), r.slots, mean),
+			Upstream: u.Name, Foreign: r.taken(), Demand: r.demand(), Wanted: d.split.Wanted,
+			Headroom: failover.Headroom(rate, cpu, d.slots, r.slots, mean),
 		}
 		loads = append(loads, load)
 	}

@@ -180,9 +180,10 @@ func (b *Balancer) byChance(now time.Time, key uint64, tried []*Endpoint) *Endpo
 	return first.endpoint
 }
 
-// cost is what LeastRequest and EWMA compare.
+// cost is what LeastRequest and EWMA compare. Who stands in line counts like who
+// is being served.
 func (b *Balancer) cost(now time.Time, c *candidate) float64 {
-	inflight := float64(c.endpoint.inflight.Load())
+	inflight := float64(c.endpoint.inflight.Load() + c.endpoint.Queued.Load())
 	if b.policy == LeastRequest {
 		return inflight / c.weight
 	}

@@ -148,3 +148,15 @@ func BenchmarkPick(b *testing.B) {
 		}
 	}
 }
+
+func TestWhoStandsInLineCountsLikeWhoIsServed(t *testing.T) {
+	all := endpoints(2)
+	b := failover.NewBalancer(failover.LeastRequest, candidates(all))
+	for _, e := range all {
+		e.Begin(start)
+	}
+	all[0].Queued.Add(1)
+	if got := picked(t, b, start, 100); got[all[0]] > 0 {
+		t.Errorf("the endpoint with a line was chosen %d times of 100", got[all[0]])
+	}
+}

@@ -59,6 +59,7 @@ const (
 
 // load is what Balancers compare.
 type load struct {
+	Queued     atomic.Int64 // requests in line for the endpoint, its caller's to count
 	inflight   atomic.Int64
 	waiting    atomic.Int64 // for the response header
 	busyAt     atomic.Int64 // when the first of those waiting began, if nothing was answered since

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -85,10 +86,19 @@ func TestDrillRegionOutage(t *testing.T) {
 	ownFailed := count(own, func(r result) bool { return within(r) && failed(r) })
 	t.Logf("flood: us serves %.0f/s of %d/s it can; its own p99 %v, quiet %v; %d of its own failed; %d of eu refused of %d",
 		goodput, drillCapacity(), busy.Round(time.Millisecond), quiet.Round(time.Millisecond), ownFailed, refused, count(flooded, within))
-	// A machine that is short of CPU offers less than it should.
+	t.Logf("flood: answers to eu: %v; to us: %v", byAnswer(flooded, within), byAnswer(own, within))
+	// A machine that is short of CPU offers less than it should, and holds a slot
+	// for longer: the whole figures are wanted of one that does nothing else.
 	asked := float64(count(flooded, within)+count(own, within)) / over.Seconds()
-	if want := 0.6 * min(asked, float64(drillCapacity())); goodput < want {
+	part, slower := 0.8, 4*quiet
+	if *wholeDrill {
+		part, slower = 0.95, 2*quiet
+	}
+	if want := part * min(asked, float64(drillCapacity())); goodput < want {
 		t.Errorf("us serves %.0f/s, want at least %.0f/s", goodput, want)
+	}
+	if busy > slower {
+		t.Errorf("the p99 of us is %v, want at most %v", busy, slower)
 	}
 	if refused == 0 && asked > 1.2*float64(drillCapacity()) {
 		t.Error("nothing was refused at eu")
@@ -118,6 +128,17 @@ func TestDrillRegionOutage(t *testing.T) {
 	if n := count(results, failed); n > len(results)/100 {
 		t.Errorf("%d of %d failed on the return", n, len(results))
 	}
+}
+
+// byAnswer counts results by who answered and with what.
+func byAnswer(results []result, fits func(result) bool) map[string]int {
+	all := map[string]int{}
+	for _, r := range results {
+		if fits(r) {
+			all[strings.TrimSpace(fmt.Sprint(r.status, " ", r.header.Get("x-meshgw-node"), " ", r.header.Get("x-meshgw-error")))]++
+		}
+	}
+	return all
 }
 
 func p99(results []result) time.Duration {
