@@ -1,7 +1,9 @@
 package admin
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log"
@@ -27,6 +29,9 @@ type Node interface {
 	Ready() (ok bool, why string) // why not, where it is not
 	Drain()
 	Undrain()
+	// SetWeight changes the node's capacity relative to others; what it refuses
+	// is an *api.Problem.
+	SetWeight(weight int) error
 }
 
 // Routes is the table that the server reads and changes. Its methods may be
@@ -129,6 +134,7 @@ func (s *Server) mux(metrics prometheus.Gatherer) *http.ServeMux {
 	m.HandleFunc("GET /v1/limits", func(w http.ResponseWriter, r *http.Request) { answer(w, s.node.Limits(r.URL.Query().Get("key"))) })
 	m.HandleFunc("POST /v1/drain", func(w http.ResponseWriter, _ *http.Request) { s.node.Drain(); answer(w, s.node.Status().Node) })
 	m.HandleFunc("POST /v1/undrain", func(w http.ResponseWriter, _ *http.Request) { s.node.Undrain(); answer(w, s.node.Status().Node) })
+	m.HandleFunc("POST /v1/weight", s.weight)
 	m.HandleFunc("GET /v1/routes", s.document)
 	m.HandleFunc("POST /v1/routes", s.apply)
 	m.HandleFunc("POST /v1/routes/validate", s.validate)
@@ -155,4 +161,33 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	_, _ = w.Write([]byte("ready\n"))
+}
+
+func (s *Server) weight(w http.ResponseWriter, r *http.Request) {
+	var ask api.Weight
+	doc, err := body(w, r)
+	if err == nil {
+		err = strictly(doc, &ask)
+	}
+	if err == nil {
+		err = s.node.SetWeight(ask.Weight)
+	}
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	answer(w, s.node.Status().Node)
+}
+
+// strictly reads one JSON value without unknown fields.
+func strictly(doc []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(doc))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return api.NewProblem(http.StatusBadRequest, "read body: %v", err)
+	}
+	if d.More() {
+		return api.NewProblem(http.StatusBadRequest, "read body: more than one value")
+	}
+	return nil
 }

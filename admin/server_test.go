@@ -31,6 +31,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // node is a node and a table of one version, which holds what was last applied.
 type node struct {
 	draining atomic.Bool
+	weight   atomic.Int64
 	version  atomic.Uint64
 	options  atomic.Pointer[api.ApplyOptions]
 }
@@ -41,7 +42,7 @@ func (n *node) Status() api.Status {
 		state = api.StateDraining
 	}
 	return api.Status{
-		Node: api.Node{Name: "a", Region: "eu", State: state},
+		Node: api.Node{Name: "a", Region: "eu", State: state, Weight: int(n.weight.Load())},
 		Members: []api.Member{
 			{Name: "a", Region: "eu", Status: api.MemberAlive, RoutesVersion: n.version.Load()},
 			{Name: "b", Region: "us", Status: api.MemberAlive, RoutesVersion: 1},
@@ -62,6 +63,14 @@ func (n *node) Mesh() api.Mesh {
 func (n *node) Ready() (bool, string) { return !n.draining.Load(), "draining" }
 func (n *node) Drain()                { n.draining.Store(true) }
 func (n *node) Undrain()              { n.draining.Store(false) }
+
+func (n *node) SetWeight(weight int) error {
+	if weight < 1 {
+		return api.NewProblem(http.StatusUnprocessableEntity, "weight %d", weight)
+	}
+	n.weight.Store(int64(weight))
+	return nil
+}
 
 func (n *node) Document(version string, asJSON bool) ([]byte, api.RoutesVersion, error) {
 	if version != "" {
@@ -312,6 +321,23 @@ func TestReadinessFailsWhileDraining(t *testing.T) {
 	}
 	if got := ready(); got != 200 {
 		t.Errorf("after: %d", got)
+	}
+}
+
+func TestAWeightIsSetOrRefused(t *testing.T) {
+	n := &node{}
+	client := clientOf(t, start(t, n, nil, false))
+	if err := client.SetWeight(t.Context(), 50); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := client.Status(t.Context()); err != nil || s.Node.Weight != 50 {
+		t.Errorf("the weight is %d, %v", s.Node.Weight, err)
+	}
+	for body, want := range map[string]int{`{"weight":0}`: 422, `{}`: 422, `{"wait":5}`: 400, `{"weight":1.5}`: 400, `5`: 400, ``: 400, `{"weight":5}{}`: 400} {
+		resp, got := ask(t, "POST", client.Base()+"/v1/weight", body, "Content-Type", "application/json")
+		if resp.StatusCode != want || n.weight.Load() != 50 {
+			t.Errorf("%s: %d %s, want %d", body, resp.StatusCode, got, want)
+		}
 	}
 }
 

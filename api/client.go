@@ -89,6 +89,17 @@ func (c *Client) Undrain(ctx context.Context) error {
 	return err
 }
 
+// SetWeight changes the node's capacity relative to others, 1 to 65535, until it
+// restarts.
+func (c *Client) SetWeight(ctx context.Context, weight int) error {
+	body, err := json.Marshal(Weight{weight})
+	if err != nil {
+		return fmt.Errorf("encode weight: %w", err)
+	}
+	_, err = c.do(ctx, http.MethodPost, "/v1/weight", nil, body, contentType("application/json"))
+	return err
+}
+
 // Document returns the table as a route file, in YAML or JSON, with its ETag.
 // version is that of a changeset in the history, or empty for the table of now.
 func (c *Client) Document(ctx context.Context, version string, asJSON bool) (doc []byte, etag string, err error) {

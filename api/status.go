@@ -42,6 +42,11 @@ type Node struct {
 	State     string    `json:"state"` // one of the State constants
 }
 
+// Weight is the body of POST /v1/weight.
+type Weight struct {
+	Weight int `json:"weight"` // 1..65535
+}
+
 // Listen holds the addresses a node really listens on, as host:port; empty for
 // a listener that is closed. It is also the content of the ready file.
 type Listen struct {

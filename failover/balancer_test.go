@@ -156,7 +156,8 @@ func TestWhoStandsInLineCountsLikeWhoIsServed(t *testing.T) {
 		e.Begin(start)
 	}
 	all[0].Queued.Add(1)
-	if got := picked(t, b, start, 100); got[all[0]] > 0 {
-		t.Errorf("the endpoint with a line was chosen %d times of 100", got[all[0]])
+	// Now and then no second one is drawn to compare with.
+	if got := picked(t, b, start, 1000); got[all[0]] > 100 {
+		t.Errorf("the endpoint with a line was chosen %d times of 1000", got[all[0]])
 	}
 }

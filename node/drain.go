@@ -2,8 +2,10 @@ package node
 
 import (
 	"context"
+	"net/http"
 	"time"
 
+	"github.com/meshgw/meshgw/api"
 	"github.com/meshgw/meshgw/roster"
 )
 
@@ -29,6 +31,19 @@ func (n *Node) Drain() {
 func (n *Node) Undrain() {
 	n.plane.SetDraining(false)
 	n.setPhase(roster.Serving)
+}
+
+// SetWeight changes this node's capacity relative to others, 1 to 65535, until it
+// restarts, and tells the mesh. It refuses another number with an *api.Problem.
+func (n *Node) SetWeight(weight int) error {
+	if weight < 1 || weight > maxWeight {
+		return api.NewProblem(http.StatusUnprocessableEntity, "weight %d: want 1 to %d", weight, maxWeight)
+	}
+	if was := n.weight.Swap(int64(weight)); was != int64(weight) {
+		n.log.Info().Int64("from", was).Int("to", weight).Msg("weight changed")
+		n.tell()
+	}
+	return nil
 }
 
 func (n *Node) setPhase(p roster.Phase) {

@@ -55,7 +55,7 @@ func (n *Node) room() []failover.Load {
 func (n *Node) neighbourhood() *dataplane.Mesh {
 	m := &dataplane.Mesh{RoundTrip: map[string]time.Duration{}, Links: map[string]string{}}
 	own := n.peer(roster.Node{
-		ID: n.identity.ID, Name: n.cfg.Node.Name, Incarnation: n.identity.Incarnation, Region: n.cfg.Node.Region, Weight: n.cfg.Node.Weight, Phase: *n.phase.Load(),
+		ID: n.identity.ID, Name: n.cfg.Node.Name, Incarnation: n.identity.Incarnation, Region: n.cfg.Node.Region, Weight: int(n.weight.Load()), Phase: *n.phase.Load(),
 	})
 	var peers []failover.Peer
 	m.Words = n.health.verdictChanges() // before they are read, so that none is missed

@@ -59,6 +59,7 @@ type Node struct {
 	adminAt     net.Listener
 
 	phase      atomic.Pointer[roster.Phase]
+	weight     atomic.Int64 // of Config at first
 	load       atomic.Pointer[roster.Load]
 	drift      driftWatch
 	peersMoved chan struct{}
@@ -72,6 +73,7 @@ func New(cfg Config, build string, log zerolog.Logger) *Node {
 	n := &Node{cfg: cfg, build: build, peersMoved: make(chan struct{}, 1), log: log.With().Str("node", cfg.Node.Name).Str("region", cfg.Node.Region).Logger()}
 	n.phase.Store(new(roster.Starting))
 	n.load.Store(&roster.Load{})
+	n.weight.Store(int64(cfg.Node.Weight))
 	return n
 }
 

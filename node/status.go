@@ -53,7 +53,7 @@ func (n *Node) Status() api.Status {
 	table := n.routes.table()
 	s := api.Status{
 		Node: api.Node{
-			Name: n.cfg.Node.Name, Region: n.cfg.Node.Region, Zone: n.cfg.Node.Zone, Weight: n.cfg.Node.Weight,
+			Name: n.cfg.Node.Name, Region: n.cfg.Node.Region, Zone: n.cfg.Node.Zone, Weight: int(n.weight.Load()),
 			Version: n.build, StartedAt: n.started, State: string(*n.phase.Load()),
 		},
 		Listen:   n.listen,

@@ -20,7 +20,7 @@ func (n *Node) say() bool {
 	defer n.telling.Unlock()
 	n.toldLoad = *n.load.Load()
 	return n.roster.Tell(roster.Node{
-		Name: n.cfg.Node.Name, Region: n.cfg.Node.Region, Zone: n.cfg.Node.Zone, Weight: n.cfg.Node.Weight,
+		Name: n.cfg.Node.Name, Region: n.cfg.Node.Region, Zone: n.cfg.Node.Zone, Weight: int(n.weight.Load()),
 		Build: n.build, StartedAt: n.started.UnixMilli(), Phase: *n.phase.Load(),
 		Listen: wordOf(n.listen), Load: n.toldLoad,
 		Routes: n.routes.word(),

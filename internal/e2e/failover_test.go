@@ -187,6 +187,7 @@ func TestARegionsOutageMovesItsTrafficOverTheLink(t *testing.T) {
 	us2 := w.start("us-2", append(w.secured("us-2"), "--region", "us", "--join", eu1.listen.Gossip)...)
 	allSee(t, 15*time.Second, eu1, eu2, us1, us2)
 	serve(t, eu1, eu2, us1, us2)
+	w.run("meshgw", "weight", "300", "--admin", us1.listen.Admin)
 	time.Sleep(2 * time.Second) // for each to tell its room
 
 	l := startLoad(t, "GET", "/", 100, eu1, eu2)
@@ -218,8 +219,8 @@ func TestARegionsOutageMovesItsTrafficOverTheLink(t *testing.T) {
 			}
 		}
 	}
-	if byNode["us-1"] == 0 || byNode["us-2"] == 0 {
-		t.Errorf("the gateways of us served %v", byNode)
+	if byNode["us-2"] == 0 || byNode["us-1"] < 3*byNode["us-2"]/2 {
+		t.Errorf("the gateways of us served %v, with three times the weight for us-1", byNode)
 	}
 	t.Logf("%d requests, %d failed, served by us: %v", len(results), count(results, failed), byNode)
 
