@@ -64,6 +64,7 @@ bench: ## the benchmarks that stand beside the code
 .PHONY: quota-sim
 quota-sim: ## what docs/limits.md promises, by the gateway's own code in simulated meshes (minutes)
 	go run ./internal/quotasim
+	go run ./internal/quotasim -compare
 
 .PHONY: check
 check: build lint test race test-root ## what CI runs

@@ -8,15 +8,19 @@ import (
 
 func main() {
 	each := flag.Bool("scenarios", false, "print every scenario by itself")
+	compare := flag.Bool("compare", false, "print what the algorithms of other gateways do in the same scenarios")
 	only := flag.String("only", "", "only what has this in its name")
 	seeds := flag.Int("seeds", 10, "runs of each; the worst is shown")
 	first := flag.Uint64("first", 101, "the first seed")
 	flag.Parse()
-	if *each {
+	switch {
+	case *each:
 		printScenarios(*only, *first, *seeds)
-		return
+	case *compare:
+		printCompared(*first, *seeds)
+	default:
+		printRows(*only, *first, *seeds)
 	}
-	printRows(*only, *first, *seeds)
 }
 
 func printScenarios(only string, first uint64, seeds int) {

@@ -49,3 +49,28 @@ func TestOtherTroubles(t *testing.T) {
 		})
 	}
 }
+
+// The models of others are what they are for: each breaks the promise that its
+// way of counting cannot keep.
+func TestOthersLetThroughOrRefuseMore(t *testing.T) {
+	const seed = 1
+	results := func(name string) map[string]result {
+		all := map[string]result{}
+		for _, a := range algorithms() {
+			all[a.name] = worstOf(named(name), seed, 1, a.make)
+		}
+		return all
+	}
+	steady, skew, lossy := results("steady-2R-N10"), results("skew90-0.8R-N50"), results("loss30-skew-N50")
+	for name, wrong := range map[string]bool{
+		"each its own admits no twice the limit":  steady["each its own"].totalHigh < 90,
+		"Skipper keeps the limit":                 steady["Skipper"].totalHigh < 50,
+		"an N-th each serves a skewed load":       skew["an N-th each"].refused < 50,
+		"Gubernator keeps the limit at 30 % loss": lossy["Gubernator"].totalHigh < 20,
+		"meshgw does not":                         max(steady["meshgw"].overShort, lossy["meshgw"].overShort, skew["meshgw"].refused) > 3,
+	} {
+		if wrong {
+			t.Error(name)
+		}
+	}
+}
