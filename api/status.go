@@ -122,6 +122,10 @@ type Upstream struct {
 
 	Regions []RegionShare `json:"regions"` // in the order of failover, the node's own first
 	Refused float64       `json:"refused"` // share of the requests that no region has room for, 0..1
+
+	// Alone is why the requests of its routes cannot fail over; empty where they
+	// can, and where no route leads to it.
+	Alone string `json:"alone,omitempty"`
 }
 
 // RegionShare is the part of a node's requests for an upstream that a region gets.

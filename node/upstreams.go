@@ -1,18 +1,24 @@
 package node
 
 import (
-	"slices"
 	"time"
 
 	"github.com/meshgw/meshgw/api"
 	"github.com/meshgw/meshgw/failover"
+	"github.com/meshgw/meshgw/routetable"
 )
 
 // upstreams groups the endpoints of the data plane by their upstream, each with
 // what the living nodes say of it.
 func (n *Node) upstreams() []api.Upstream {
-	weights := map[[2]string]int{}
-	for _, service := range n.routes.table().Services() {
+	table, weights, places := n.routes.table(), map[[2]string]int{}, map[string]int{}
+	routed := map[*routetable.Service]bool{}
+	for _, rule := range table.Rules() {
+		for _, target := range rule.Targets {
+			routed[target.Upstream] = true
+		}
+	}
+	for _, service := range table.Services() {
 		for _, address := range service.Endpoints {
 			weights[[2]string{service.Name, address.URL}] = address.Weight
 		}
@@ -23,11 +29,15 @@ func (n *Node) upstreams() []api.Upstream {
 		for _, r := range d.Regions {
 			u.Regions = append(u.Regions, api.RegionShare(r))
 		}
+		if service := table.Service(d.Upstream); routed[service] {
+			u.Alone = service.Spec.Alone()
+		}
+		places[d.Upstream] = len(all)
 		all = append(all, u)
 	}
 	for _, e := range n.plane.Upstreams() {
-		i := slices.IndexFunc(all, func(u api.Upstream) bool { return u.Name == e.Upstream })
-		if i < 0 {
+		i, known := places[e.Upstream]
+		if !known {
 			continue // of a table that came in between
 		}
 		endpoint := api.Endpoint{

@@ -29,7 +29,7 @@ func TestTheExamplesOfTheDocsAreValid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if problems := file.Validate(); len(problems) > 0 {
+	if problems := file.Validate().Errors(); len(problems) > 0 {
 		t.Error(problems)
 	}
 }

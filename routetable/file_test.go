@@ -33,7 +33,7 @@ func fullFile(t *testing.T) *routetable.File {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if ps := f.Validate(); len(ps) > 0 {
+	if ps := f.Validate().Errors(); len(ps) > 0 {
 		t.Fatal(ps)
 	}
 	return f

@@ -64,6 +64,9 @@ func (v *validator) endpoints(u *Upstream) {
 	if len(u.Endpoints) > 0 && weight == 0 {
 		v.warnf("endpoints", "all have weight 0: requests will be answered 503")
 	}
+	if why := u.Alone(); why != "" {
+		v.warnf("endpoints", "%s, so requests cannot fail over", why)
+	}
 }
 
 func (v *validator) balance(b *Balance) {

@@ -113,14 +113,7 @@ func printStatus(w io.Writer, s api.Status, m api.Mesh) error {
 		say(t, "\n")
 		printDrift(t, s.Drift)
 	}
-	if len(s.Upstreams) > 0 {
-		say(t, "\nUPSTREAM\tENDPOINT\tREGION\tHEALTH\tBREAKER\tIN FLIGHT\n")
-	}
-	for _, u := range s.Upstreams {
-		for _, e := range u.Endpoints {
-			say(t, "%s\t%s\t%s\t%s\t%s\t%d\n", u.Name, e.URL, orDash(e.Region), health(e), orDash(e.Breaker), e.Inflight)
-		}
-	}
+	printUpstreams(t, s.Upstreams, time.Now())
 	return t.Flush()
 }
 
@@ -162,13 +155,6 @@ func listens(l api.Listen) string {
 		}
 	}
 	return strings.Join(all, ", ")
-}
-
-func health(e api.Endpoint) string {
-	if e.Healthy {
-		return "healthy"
-	}
-	return strings.TrimSuffix("unhealthy: "+e.Reason, ": ")
 }
 
 func millis(ms *float64) string {
