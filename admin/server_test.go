@@ -57,6 +57,17 @@ func (n *node) Limits(key string) []api.LimitUse {
 	return []api.LimitUse{{Limit: api.Limit{Name: "l", Rate: "10/s", Scope: "mesh"}, Keys: []api.LimitKey{{Key: key}}}}
 }
 
+func (n *node) Request(_ context.Context, id string, mesh bool) (api.RequestTrace, error) {
+	if id != "known" {
+		return api.RequestTrace{}, api.NewProblem(http.StatusNotFound, "no request %q", id)
+	}
+	t := api.RequestTrace{RequestID: id, Seen: []api.RequestSeen{{Node: "a", Path: "/<b>"}}, Unanswered: []api.Unanswered{}}
+	if mesh {
+		t.Unanswered = append(t.Unanswered, api.Unanswered{Node: "c", Reason: "out of reach"})
+	}
+	return t, nil
+}
+
 func (n *node) Mesh() api.Mesh {
 	return api.Mesh{Node: "a", Members: []api.MeshNode{{Node: api.Node{Name: "b"}, Status: api.MemberAlive}}}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/meshgw/meshgw/failover"
 	"github.com/meshgw/meshgw/routetable"
+	"github.com/meshgw/meshgw/telemetry"
 )
 
 // forward gets an answer: from the rule itself, or from an endpoint of its
@@ -199,11 +200,14 @@ func (s *Server) attempt(x *Exchange, e *endpoint) *failure {
 	defer x.presence.rest()
 	switch err := e.pool.acquire(x.mayPend(), x, x.deadline, x.presence.left); {
 	case errors.Is(err, errClientLeft):
+		x.note(e, time.Now(), 0, failover.Canceled.String())
 		return &failure{refusal: clientLeft()}
 	case errors.Is(err, errPendingFull):
+		x.note(e, time.Now(), 0, PendingFull.String())
 		s.metrics.shed.WithLabelValues(x.priority.String(), "pending_full").Inc()
 		return &failure{refusal: refusal{code: PendingFull, detail: "Too many requests wait for the upstream."}}
 	case err != nil:
+		x.note(e, time.Now(), 0, failover.TimedOut.String())
 		return &failure{refusal: refusal{code: UpstreamTimeout, detail: "No connection to the upstream came free in time."}}
 	}
 	if foreign {
@@ -215,6 +219,7 @@ func (s *Server) attempt(x *Exchange, e *endpoint) *failure {
 	f, kind := s.try(x, e, begun)
 	now := time.Now()
 	x.upstream = now.Sub(begun)
+	x.note(e, begun, x.upstream, kind.String())
 	if f != nil {
 		s.drop(x)
 		e.state.End(now, failover.Outcome{Kind: kind, Latency: x.upstream})
@@ -224,6 +229,18 @@ func (s *Server) attempt(x *Exchange, e *endpoint) *failure {
 	x.outcome = failover.Outcome{Kind: kind, Latency: x.upstream, Answered: true}
 	e.state.Answer(now, x.outcome)
 	return nil
+}
+
+// note remembers a try for those who ask later.
+func (x *Exchange) note(e *endpoint, begun time.Time, took time.Duration, outcome string) {
+	status := 0
+	if outcome == failover.OK.String() || outcome == failover.Unavailable.String() {
+		status = x.answer.status
+	}
+	x.scratch.attempts = append(x.scratch.attempts, telemetry.Attempt{
+		Endpoint: e.address.URL, Region: e.state.Region(), Outcome: outcome, Status: status,
+		After: begun.Sub(x.Start), Took: took,
+	})
 }
 
 // abandon lets an answer go, unread, for another try.

@@ -12,13 +12,14 @@ import (
 
 	"github.com/meshgw/meshgw/dataplane"
 	"github.com/meshgw/meshgw/routetable"
+	"github.com/meshgw/meshgw/telemetry"
 )
 
 // steady serves small GETs over one connection, all of it steady: the
 // connections are open, the counters made, the pools filled.
 func steady(tb testing.TB) func() {
 	tb.Helper()
-	return steadyWith(tb, dataplane.Config{}, func(addr string) *routetable.Spec { return toUpstream(addr) }, "")
+	return steadyWith(tb, dataplane.Config{Requests: ring()}, func(addr string) *routetable.Spec { return toUpstream(addr) }, "")
 }
 
 // steadyWith is steady by another spec for the endpoint at addr and with more
@@ -115,3 +116,6 @@ func TestSteadyGetDoesNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations per request, want 0", n)
 	}
 }
+
+// ring is one that is full soon, so that what it takes at first is over.
+func ring() *telemetry.Ring { return telemetry.NewRing(256, 1<<18) }

@@ -10,6 +10,7 @@ import (
 	"github.com/meshgw/meshgw/failover"
 	"github.com/meshgw/meshgw/quota"
 	"github.com/meshgw/meshgw/routetable"
+	"github.com/meshgw/meshgw/telemetry"
 )
 
 // Exchange is one request and its answer: what a front read, what the steps
@@ -86,6 +87,10 @@ type scratch struct {
 	upstream  []Field
 	reply     []Field
 	tried     []*failover.Endpoint
+	attempts  []telemetry.Attempt
+	record    telemetry.Record // what is told of the request, and its form in the ring
+	recorded  []byte
+	route     []byte
 	trailers  []Field
 	match     routetable.Request
 	view      matchFields // what match asks
@@ -223,6 +228,7 @@ func (x *Exchange) reset() {
 		x.scratch.small = make([]byte, 0, 64)
 	}
 	x.scratch.tried = x.scratch.tried[:0]
+	x.scratch.attempts = x.scratch.attempts[:0]
 }
 
 // isHead reports whether the method is HEAD, whose answers have no body.

@@ -9,9 +9,10 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/rs/zerolog"
 
 	"github.com/meshgw/meshgw/failover"
+	"github.com/meshgw/meshgw/quota"
+	"github.com/meshgw/meshgw/telemetry"
 )
 
 // AccessLog says which requests get a line in the log. The zero value logs all.
@@ -42,6 +43,9 @@ func (s *Server) observe(x *Exchange, err error) {
 	failed := err != nil || x.refused != nil || x.status >= 500
 	if s.cfg.AccessLog.wants(failed, took) {
 		s.writeLine(x, err, took)
+	}
+	if s.cfg.Requests != nil {
+		s.record(x, err, took, failed || took >= slow)
 	}
 	if x.Link {
 		return // counted where it came in
@@ -87,25 +91,63 @@ func (s *Server) writeLine(x *Exchange, err error, took time.Duration) {
 		line.Str("endpoint", x.endpoint.address.URL).Str("served_region", x.endpoint.state.Region())
 	}
 	line.Bytes("method", x.Method).Bytes("host", x.Host).Bytes("path", x.Path).Int("status", x.status)
-	appendError(line, x, err)
+	if text := errorOf(x, err); text != "" {
+		line.Str("error", text)
+	}
 	line.Str("protocol", x.Protocol).Int("attempts", x.attempts).
 		Float64("duration_ms", milliseconds(took)).Float64("upstream_ms", milliseconds(x.upstream)).
 		Int64("bytes_in", x.in).Int64("bytes_out", x.out).Bytes("client_ip", x.Client.AppendTo(x.scratch.small[:0])).
 		Msg("request")
 }
 
-func appendError(line *zerolog.Event, x *Exchange, err error) {
+// errorOf is what went wrong as users see it; empty for nothing.
+func errorOf(x *Exchange, err error) string {
 	_, cut := isCut(err)
 	switch {
 	case errors.Is(err, errClientLeft):
-		line.Str("error", "client_gone")
+		return clientGone
 	case x.refused != nil:
-		line.Stringer("error", x.refused.code)
+		return x.refused.code.String()
 	case cut:
-		line.Stringer("error", UpstreamReset)
+		return UpstreamReset.String()
 	case err != nil:
-		line.Str("error", "client_gone")
+		return clientGone
 	}
+	return ""
+}
+
+// clientGone is the error of a request whose client did not wait for the answer.
+const clientGone = "client_gone"
+
+// record keeps what was seen and decided of a request, for those who ask later.
+func (s *Server) record(x *Exchange, err error, took time.Duration, keep bool) {
+	r := &x.scratch.record
+	*r = telemetry.Record{
+		Start: x.Start, RequestID: x.RequestID, TraceID: x.trace.id[:], Protocol: x.Protocol, Listener: x.Listener,
+		Method: x.Method, Host: x.Host, Path: x.Path, Client: x.Client,
+		Version: s.plan.Load().table.Version(), Priority: x.priority.String(), Attempts: x.scratch.attempts,
+		Status: x.status, Error: errorOf(x, err), In: x.in, Out: x.out, Took: took,
+	}
+	switch {
+	case x.from != nil:
+		r.FromNode, r.FromRegion, r.Route = x.from.node, x.from.region, x.from.route
+	case x.rule != nil:
+		x.scratch.route = append(x.scratch.route[:0], x.rule.Name...)
+		r.Route = x.scratch.route
+	}
+	if x.target != nil {
+		r.Upstream = x.target.upstream.Name
+	}
+	if x.tenant != nil {
+		r.Tenant = x.tenant.Name
+	}
+	if x.decision.Limit != nil && x.decision.Verdict != quota.Allow {
+		r.Limit = x.decision.Limit.Name
+	}
+	if x.refused != nil {
+		r.Detail = x.refused.detail
+	}
+	x.scratch.recorded = s.cfg.Requests.Add(r, keep, x.scratch.recorded)
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/meshgw/meshgw/failover"
 	"github.com/meshgw/meshgw/routetable"
+	"github.com/meshgw/meshgw/telemetry"
 )
 
 // Config is what a Server is told of its node. Zero fields get the defaults
@@ -34,6 +35,9 @@ type Config struct {
 	// Link returns how a link to another gateway is secured, by the gateway's
 	// name; the settings nil for a plain one. nil = there are no links.
 	Link func(node string) *tls.Config
+
+	// Requests keeps what was seen and decided of each request. nil = nothing does.
+	Requests *telemetry.Ring
 
 	// Limiter keeps the limits. Without one a table that has any is not served:
 	// its routes answer 503.

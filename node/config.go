@@ -19,6 +19,8 @@ type Config struct {
 	Drain  DrainConfig
 	Log    LogConfig
 
+	Requests RequestsConfig
+
 	DataDir         string         // made if absent
 	RoutesFile      string         // empty for none
 	ReadyFile       string         // empty for none; holds the addresses once the node serves
@@ -91,6 +93,13 @@ type AccessLog struct {
 	Off        bool    // none
 	ErrorsOnly bool    // those that failed
 	Ratio      float64 // share of the others, besides those that failed or were slow; 0 = all of them
+}
+
+// RequestsConfig bounds what a node remembers of requests, for who asks by their
+// id. A quarter of both is for those that failed or were slow.
+type RequestsConfig struct {
+	Records int // 0 = telemetry.DefaultRecords
+	Bytes   int // 0 = telemetry.DefaultBytes
 }
 
 // Secret is a text that is never printed.

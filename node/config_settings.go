@@ -113,6 +113,8 @@ func serveSettings() []Setting {
 		{Flag: "drain-finish", Key: "drain.finish_in", Value: "D", Default: "30s", Help: "then give requests in flight this long to finish", set: duration(func(d *draft) *time.Duration { return &d.Drain.FinishIn })},
 		{Flag: "log-level", Key: "log.level", Value: "LEVEL", Default: "info", Help: "debug, info, warn or error", set: logLevel},
 		{Flag: "log-format", Key: "log.format", Value: "json|console", Absent: "console on a terminal, else json", Help: "how log lines are written", set: choice(func(d *draft) *string { return &d.Log.Format }, "json", "console")},
+		{Flag: "requests", Key: "requests.records", Value: "N", Default: "100000", Help: "requests remembered for meshgw trace", set: number(func(d *draft) *int { return &d.Requests.Records }, 16, 1<<24)},
+		{Flag: "requests-bytes", Key: "requests.bytes", Value: "N", Default: "67108864", Help: "memory for them, at most", set: number(func(d *draft) *int { return &d.Requests.Bytes }, 1<<20, 1<<34)},
 		{Flag: "access-log", Key: "log.access", Value: "all|errors|off|RATIO", Default: "all", Help: "requests logged; a ratio keeps errors besides", set: accessLog},
 	}
 }

@@ -62,6 +62,7 @@ func TestLoadReadsEveryKeyOfTheFile(t *testing.T) {
 			Join: []string{"10.0.0.2", "10.0.0.3:7947", "dnssrv+mesh.example.com"}, KeyringFile: "testdata/keyring.json", Profile: "wan",
 		},
 		Drain:          DrainConfig{AcceptFor: time.Second, FinishIn: time.Minute},
+		Requests:       RequestsConfig{Records: 5000, Bytes: 8 << 20},
 		Log:            LogConfig{Level: zerolog.WarnLevel, Format: "json", Access: AccessLog{Ratio: 0.01}},
 		DataDir:        "/var/lib/meshgw",
 		RoutesFile:     "/etc/meshgw/routes.yaml",
@@ -94,7 +95,7 @@ func TestEverySettingCanBeGivenByFlagAndEnvironment(t *testing.T) {
 	values := map[string]string{
 		"weight": "5", "http": ":1", "https": ":1", "admin": "127.0.0.1:1", "mesh": "127.0.0.1:1", "shed-cpu": "0.5", "bind": "127.0.0.1:1", "advertise": "10.0.0.1:1",
 		"rpc": "127.0.0.1:1", "keyring": "testdata/keyring.json", "profile": "local", "insecure": "true", "trusted-proxies": "10.0.0.0/8",
-		"max-inflight": "9", "drain": "1s", "drain-finish": "2s", "log-level": "debug", "log-format": "console", "access-log": "off",
+		"max-inflight": "9", "drain": "1s", "drain-finish": "2s", "requests": "99", "requests-bytes": "2000000", "log-level": "debug", "log-format": "console", "access-log": "off",
 	}
 	flags, environ := map[string][]string{}, []string{}
 	for _, s := range Settings() {

@@ -22,6 +22,7 @@ import (
 	"github.com/meshgw/meshgw/dataplane"
 	"github.com/meshgw/meshgw/gossip"
 	"github.com/meshgw/meshgw/roster"
+	"github.com/meshgw/meshgw/telemetry"
 )
 
 // Names of the states that gossip carries, on the wire too.
@@ -50,6 +51,7 @@ type Node struct {
 	plane       *dataplane.Server
 	certs       []*dataplane.Certificates
 	credentials *credentials
+	requests    *telemetry.Ring
 	links       *meshTLS
 	registry    *prometheus.Registry
 
@@ -128,6 +130,7 @@ func (n *Node) open() (err error) {
 	if err != nil {
 		return err
 	}
+	n.requests = telemetry.NewRing(n.cfg.Requests.Records, n.cfg.Requests.Bytes)
 	n.limits = newLimits(n.identity, n, limitState, n.log)
 	n.registry = prometheus.NewRegistry()
 	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), (*collector)(n))
@@ -164,7 +167,7 @@ func (n *Node) gossipConfig() gossip.Config {
 			"meshgw-load":    func([]byte) []byte { return answer(n.loadAnswer()) },
 			"meshgw-health":  func(upstream []byte) []byte { return answer(n.healthAnswer(string(upstream))) },
 		},
-		Services:  map[string]gossip.Service{explainService: n.routes.serveExplain},
+		Services:  map[string]gossip.Service{explainService: n.routes.serveExplain, requestService: n.serveRequest},
 		Datagrams: map[string]func([]byte){limitsState: n.limits.receive},
 		OnChange:  n.memberChanged,
 		Network:   n.world.Gossip,
@@ -184,6 +187,7 @@ func (n *Node) planeConfig() dataplane.Config {
 		AccessLog:      dataplane.AccessLog(n.cfg.Log.Access),
 		Control:        n.isControl,
 		DrainFinish:    n.cfg.Drain.FinishIn,
+		Requests:       n.requests,
 		Limiter:        n.limits,
 		Credentials:    n.credentials,
 	}
