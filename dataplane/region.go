@@ -206,6 +206,11 @@ func (d *division) elsewhere(now time.Time, key uint64, tried []*failover.Endpoi
 	return nil
 }
 
+// hasElsewhere reports whether another region is well.
+func (d *division) hasElsewhere() bool {
+	return slices.ContainsFunc(d.ways[1:], func(w way) bool { return w.open })
+}
+
 // pickAgain chooses for another try. The last one leaves the region rather than
 // go to an endpoint that has just failed others too, where another region is
 // well.

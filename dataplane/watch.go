@@ -70,6 +70,7 @@ func (s *Server) watchUpstream(now time.Time, u *upstream, sweep, judge bool) {
 		u.near.EjectOutliers(now, u.MaxEjectedPercent)
 	}
 	d := s.divide(now, u)
+	silent := u.near.Silent(now) && d.hasElsewhere()
 	for _, e := range u.endpoints {
 		if e.broken != "" || e.address.Weight == 0 {
 			continue
@@ -78,7 +79,11 @@ func (s *Server) watchUpstream(now time.Time, u *upstream, sweep, judge bool) {
 			e.pool.sweep(now)
 		}
 		s.heed(now, u, e)
-		if (e.near || u.Direct) && e.state.TryDue(now, d.need(e.state.Region())) {
+		need := d.need(e.state.Region())
+		if need == failover.NeedNone && silent && e.near {
+			need = failover.NeedSilent
+		}
+		if (e.near || u.Direct) && e.state.TryDue(now, need) {
 			s.tryOut(u, e)
 		}
 		s.tell(now, u, e)

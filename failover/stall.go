@@ -16,7 +16,8 @@ const (
 // request at a time, until they answer. Suspect returns those it found anew; it
 // is to be called every 100 ms or so.
 //
-// Where all are silent nobody is suspected: then it is not the endpoint.
+// Where all are silent nobody is suspected: then it need not be the endpoint. See
+// Silent.
 func (b *Balancer) Suspect(now time.Time) []*Endpoint {
 	patience := b.patience(now)
 	var found []*Endpoint
@@ -35,6 +36,23 @@ func (b *Balancer) Suspect(now time.Time) []*Endpoint {
 		}
 	}
 	return found
+}
+
+// Silent reports whether requests wait and no endpoint answers any, for as long as
+// Suspect asks for where others answer. Whether that is the endpoints or what they
+// were asked is for a try in the background to find out: NeedSilent.
+func (b *Balancer) Silent(now time.Time) bool {
+	patience, waited := b.patience(now), false
+	for i := range b.candidates {
+		switch e := b.candidates[i].endpoint; {
+		case e.gate.Load()&gateOut != 0:
+		case e.silence(now) >= patience:
+			waited = true
+		case e.waiting.Load() > 0, e.sinceAnswer(now) < patience:
+			return false
+		}
+	}
+	return waited
 }
 
 // patience is how long an endpoint may be silent.

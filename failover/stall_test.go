@@ -166,3 +166,42 @@ func TestNobodyIsSuspectedWhereAllAreSilentOrSlow(t *testing.T) {
 		}
 	})
 }
+
+func TestWhereAllAreSilentATryTells(t *testing.T) {
+	all := old(2)
+	b := failover.NewBalancer(failover.LeastRequest, candidates(all))
+	now := drive(start, time.Second, all...)
+	for _, e := range all {
+		e.Begin(now)
+	}
+	if b.Silent(now.Add(400 * time.Millisecond)) {
+		t.Error("silent after 400 ms")
+	}
+	now = now.Add(600 * time.Millisecond)
+	if !b.Silent(now) {
+		t.Fatal("not silent after 600 ms")
+	}
+	for i, kind := range []failover.Kind{failover.OK, failover.TimedOut} {
+		if all[i].TryDue(now, failover.NeedNone) || !all[i].TryDue(now, failover.NeedSilent) {
+			t.Fatal("it is not tried, or without need")
+		}
+		all[i].Tried(now, kind)
+	}
+	status(t, all[0], now, failover.Closed) // slow to answer what waits, but it answers
+	status(t, all[1], now, failover.Open)
+	if all[0].Stalled() || !all[1].Stalled() {
+		t.Error("what waits should be given up where the try failed, and only there")
+	}
+	try(now, all[0], failover.OK, 0)
+	if b.Silent(now) {
+		t.Error("silent though one answered")
+	}
+}
+
+func TestAnEndpointThatNeverAnsweredIsNotTriedForItsSilence(t *testing.T) {
+	all := endpoints(1)
+	all[0].Begin(start)
+	if all[0].TryDue(start.Add(time.Minute), failover.NeedSilent) {
+		t.Error("its first answer may take time")
+	}
+}

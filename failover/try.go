@@ -9,6 +9,7 @@ type Need uint8
 // The needs, the most urgent last.
 const (
 	NeedNone   Need = iota // its region gets requests: only what is half-open or stalled is tried
+	NeedSilent             // nobody in its region answers: what waits is tried
 	NeedHeld               // its region is well again but held down: it must prove itself
 	NeedUrgent             // no region can serve the upstream
 )
@@ -30,7 +31,7 @@ func (e *Endpoint) TryDue(now time.Time, need Need) bool {
 		if e.offset(now) < e.probeAt.Load() {
 			return false // rests
 		}
-	case need == NeedNone && gate&gateStalled == 0:
+	case gate&gateStalled == 0 && (need == NeedNone || need == NeedSilent && (e.Novice() || e.waiting.Load() == 0)):
 		return false
 	}
 	due, at := e.tryAt.Load(), e.offset(now)
@@ -41,10 +42,13 @@ func (e *Endpoint) TryDue(now time.Time, need Need) bool {
 // Tried tells how a try in the background went: an exchange, not a connection
 // alone, since a frozen process still gets connections. A success closes the
 // breaker at once. A failure opens it, whatever went before: who has to be tried
-// has no credit.
+// has no credit. Requests that wait then are given up, as at one that stalls.
 func (e *Endpoint) Tried(now time.Time, kind Kind) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if kind.Failed() && e.waiting.Load() > 0 {
+		e.set(causeStalled, now, "silent, also when tried")
+	}
 	switch {
 	case kind == Canceled:
 	case !kind.Failed():

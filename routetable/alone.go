@@ -20,9 +20,11 @@ func (u *Upstream) Alone() string {
 	}
 	everywhere := slices.Contains(regions, "")
 	switch f := u.Failover; {
+	case count == 0, f != nil && f.Enabled != nil && !*f.Enabled:
+		return ""
 	case count == 1:
 		return "it has one endpoint"
-	case count == 0, everywhere, f != nil && f.Enabled != nil && !*f.Enabled:
+	case everywhere:
 		return ""
 	case len(regions) == 1:
 		return "all its endpoints are in region " + regions[0]

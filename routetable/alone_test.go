@@ -17,7 +17,6 @@ func TestAnUpstreamWithNowhereToGoIsAlone(t *testing.T) {
 	for want, upstreams := range map[string][]routetable.Upstream{
 		"it has one endpoint": {
 			{Endpoints: in("")}, {Endpoints: in("eu")}, {Endpoints: drained},
-			{Endpoints: in("eu"), Failover: &routetable.Failover{Enabled: new(false)}},
 		},
 		"all its endpoints are in region eu": {{Endpoints: in("eu", "eu")}},
 		"none of failover.regions has an endpoint": {
@@ -25,6 +24,7 @@ func TestAnUpstreamWithNowhereToGoIsAlone(t *testing.T) {
 		},
 		"": {
 			{}, {Endpoints: in("", "")}, {Endpoints: in("eu", "")}, {Endpoints: in("eu", "us")},
+			{Endpoints: in("eu"), Failover: &routetable.Failover{Enabled: new(false)}},
 			{Endpoints: in("eu", "eu"), Failover: &routetable.Failover{Enabled: new(false)}},
 			{Endpoints: in("eu", "us"), Failover: &routetable.Failover{Regions: []string{"apac", "us"}}},
 		},

@@ -26,7 +26,17 @@ func beEndpoint(addr string) int {
 	}
 	fmt.Println(ln.Addr())
 	hold, _ := time.ParseDuration(os.Getenv(endpointAt + "_HOLD"))
+	var seen *os.File
+	if name := os.Getenv(endpointAt + "_SEEN"); name != "" {
+		if seen, err = os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
 	_ = http.Serve(ln, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if seen != nil {
+			fmt.Fprintln(seen, r.Method, r.RequestURI)
+		}
 		if r.URL.Path != "/healthz" {
 			time.Sleep(hold)
 		}
@@ -40,6 +50,8 @@ type endpoint struct {
 	t    *testing.T
 	addr string
 	hold time.Duration // for each request but checks
+	seen string        // file for a line of each request; empty = none
+	ns   string        // network namespace; empty = the test's own
 	cmd  *exec.Cmd
 }
 
@@ -55,7 +67,10 @@ func startEndpoint(t *testing.T, hold time.Duration) *endpoint {
 func (e *endpoint) start() {
 	e.t.Helper()
 	e.cmd = exec.Command(os.Args[0])
-	e.cmd.Env = append(os.Environ(), endpointAt+"="+e.addr, endpointAt+"_HOLD="+e.hold.String())
+	if e.ns != "" {
+		e.cmd = exec.Command("ip", "netns", "exec", e.ns, os.Args[0])
+	}
+	e.cmd.Env = append(os.Environ(), endpointAt+"="+e.addr, endpointAt+"_HOLD="+e.hold.String(), endpointAt+"_SEEN="+e.seen)
 	e.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	e.cmd.Stderr = os.Stderr
 	out, err := e.cmd.StdoutPipe()
@@ -98,7 +113,8 @@ type traffic struct {
 	results []result
 }
 
-// startLoad sends rate requests/s of a method, spread over the nodes.
+// startLoad sends rate requests/s of a method, spread over the nodes, each with a
+// number of its own in the query.
 func startLoad(t *testing.T, method, path string, rate int, nodes ...*process) *traffic {
 	t.Helper()
 	l := &traffic{}
@@ -114,7 +130,7 @@ func startLoad(t *testing.T, method, path string, rate int, nodes ...*process) *
 				return
 			case <-tick.C:
 			}
-			wg.Go(func() { l.ask(client, method, path, nodes[i%len(nodes)]) })
+			wg.Go(func() { l.ask(client, method, fmt.Sprintf("%s?n=%d", path, i), nodes[i%len(nodes)]) })
 		}
 	})
 	l.stop = sync.OnceValue(func() []result {
