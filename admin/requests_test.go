@@ -13,6 +13,22 @@ import (
 	"github.com/meshgw/meshgw/api"
 )
 
+func TestTrafficIsOfTheNodeOrOfAll(t *testing.T) {
+	n := &node{}
+	server := httptest.NewServer(admin.New(n, n, nil, false, prometheus.NewRegistry(), zerolog.Nop()))
+	t.Cleanup(server.Close)
+	c, err := api.New(server.URL, "", http.DefaultClient)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for mesh, want := range map[bool]int{false: 1, true: 2} {
+		traffic, err := c.Traffic(t.Context(), mesh)
+		if err != nil || len(traffic.Nodes) != want || traffic.Routes[0].RPS != 10 {
+			t.Errorf("mesh %v: got %+v, %v", mesh, traffic, err)
+		}
+	}
+}
+
 func TestARequestIsLookedUpHereAndEverywhere(t *testing.T) {
 	n := &node{}
 	server := httptest.NewServer(admin.New(n, n, nil, false, prometheus.NewRegistry(), zerolog.Nop()))

@@ -26,6 +26,9 @@ type Node interface {
 	Mesh() api.Mesh
 	// Limits returns the limits and who uses them; key picks some of them.
 	Limits(key string) []api.LimitUse
+	// Traffic returns the requests of this node's clients or, for the whole mesh, of
+	// all nodes', and takes until ctx ends at most.
+	Traffic(ctx context.Context, mesh bool) api.Traffic
 	// Request returns what the node saw of a request or, for the whole mesh, what
 	// all did, and takes until ctx ends at most. What it refuses is an *api.Problem,
 	// of status 404 where nobody remembers the request.
@@ -136,6 +139,7 @@ func (s *Server) mux(metrics prometheus.Gatherer) *http.ServeMux {
 	m.HandleFunc("GET /v1/mesh", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.node.Mesh()) })
 	m.HandleFunc("GET /v1/upstreams", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.node.Status().Upstreams) })
 	m.HandleFunc("GET /v1/limits", func(w http.ResponseWriter, r *http.Request) { answer(w, s.node.Limits(r.URL.Query().Get("key"))) })
+	m.HandleFunc("GET /v1/traffic", s.traffic)
 	m.HandleFunc("GET /v1/requests/{id}", s.request)
 	m.HandleFunc("POST /v1/drain", func(w http.ResponseWriter, _ *http.Request) { s.node.Drain(); answer(w, s.node.Status().Node) })
 	m.HandleFunc("POST /v1/undrain", func(w http.ResponseWriter, _ *http.Request) { s.node.Undrain(); answer(w, s.node.Status().Node) })
@@ -166,6 +170,15 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	_, _ = w.Write([]byte("ready\n"))
+}
+
+func (s *Server) traffic(w http.ResponseWriter, r *http.Request) {
+	mesh, err := wholeMesh(r.URL.Query())
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	answer(w, s.node.Traffic(r.Context(), mesh))
 }
 
 func (s *Server) request(w http.ResponseWriter, r *http.Request) {

@@ -57,6 +57,14 @@ func (n *node) Limits(key string) []api.LimitUse {
 	return []api.LimitUse{{Limit: api.Limit{Name: "l", Rate: "10/s", Scope: "mesh"}, Keys: []api.LimitKey{{Key: key}}}}
 }
 
+func (n *node) Traffic(_ context.Context, mesh bool) api.Traffic {
+	t := api.Traffic{Routes: []api.RouteTraffic{{Route: "orders", TrafficRates: api.TrafficRates{RPS: 10}}}, Nodes: []api.NodeTraffic{{Node: "a"}}}
+	if mesh {
+		t.Nodes = append(t.Nodes, api.NodeTraffic{Node: "b"})
+	}
+	return t
+}
+
 func (n *node) Request(_ context.Context, id string, mesh bool) (api.RequestTrace, error) {
 	if id != "known" {
 		return api.RequestTrace{}, api.NewProblem(http.StatusNotFound, "no request %q", id)

@@ -50,10 +50,12 @@ func (s *Server) observe(x *Exchange, err error) {
 	if x.Link {
 		return // counted where it came in
 	}
-	series := s.metrics.unrouted
+	series, traffic := s.metrics.unrouted, s.unrouted
 	if x.rule != nil {
-		series = x.rule.own
+		series, traffic = x.rule.own, x.rule.traffic
 	}
+	_, cut := isCut(err)
+	traffic.Add(took, cut || x.status >= 500)
 	if x.target != nil {
 		region := s.cfg.Region
 		if x.endpoint != nil {

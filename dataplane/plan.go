@@ -14,6 +14,7 @@ import (
 
 	"github.com/meshgw/meshgw/failover"
 	"github.com/meshgw/meshgw/routetable"
+	"github.com/meshgw/meshgw/telemetry"
 )
 
 // plan is a table with the live state that its requests need. It is made once
@@ -38,6 +39,7 @@ type liveRule struct {
 	targets []*liveTarget
 	mirror  *liveMirror // nil = none
 	own     *series     // for answers without an upstream
+	traffic *telemetry.Series
 }
 
 // liveTarget is one of a rule's targets.
@@ -113,6 +115,7 @@ func (s *Server) Publish(t *routetable.Table) {
 	if old == nil {
 		return
 	}
+	s.cfg.Traffic.Keep(func(route string) bool { return route == "" || p.byName[route] != nil })
 	old.retireAskers(p)
 	for _, u := range old.upstreams {
 		for _, e := range u.endpoints {
@@ -127,7 +130,7 @@ func (s *Server) Publish(t *routetable.Table) {
 }
 
 func (s *Server) liveRule(r *routetable.Rule, p *plan) *liveRule {
-	live := &liveRule{Rule: r, plan: p, own: s.metrics.series(r.Name, "", s.cfg.Region)}
+	live := &liveRule{Rule: r, plan: p, own: s.metrics.series(r.Name, "", s.cfg.Region), traffic: s.cfg.Traffic.Series(r.Name)}
 	for _, l := range r.Limits {
 		live.limits = append(live.limits, p.limits[l.Index])
 	}
@@ -222,7 +225,7 @@ func (s *Server) upstream(service *routetable.Service, old *plan) *upstream {
 		u.far[region] = failover.NewBalancer(policy(service.Balance), candidates)
 	}
 	u.linked = &liveRule{
-		Rule: &routetable.Rule{}, own: s.metrics.unrouted,
+		Rule: &routetable.Rule{}, own: s.metrics.unrouted, traffic: s.unrouted,
 		targets: []*liveTarget{{upstream: u, timeouts: u.Timeouts, series: s.seriesOf("", u)}},
 	}
 	s.divide(time.Now(), u)

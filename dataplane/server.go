@@ -36,6 +36,9 @@ type Config struct {
 	// name; the settings nil for a plain one. nil = there are no links.
 	Link func(node string) *tls.Config
 
+	// Traffic counts the requests of clients. nil = one that nobody reads.
+	Traffic *telemetry.Traffic
+
 	// Requests keeps what was seen and decided of each request. nil = nothing does.
 	Requests *telemetry.Ring
 
@@ -81,6 +84,7 @@ type Server struct {
 	checking   chan struct{} // holds one for each login that is checked
 	background sync.WaitGroup
 	clients    clients
+	unrouted   *telemetry.Series // requests without a route
 	upstreams  connRegistry
 }
 
@@ -93,6 +97,9 @@ func New(cfg Config, log zerolog.Logger, reg prometheus.Registerer) *Server {
 	if cfg.MaxConns == 0 {
 		cfg.MaxConns = 50_000
 	}
+	if cfg.Traffic == nil {
+		cfg.Traffic = telemetry.NewTraffic()
+	}
 	if cfg.Dial == nil {
 		cfg.Dial = new(net.Dialer).DialContext
 	}
@@ -100,6 +107,7 @@ func New(cfg Config, log zerolog.Logger, reg prometheus.Registerer) *Server {
 		cfg.Resolve = lookup
 	}
 	s := &Server{cfg: cfg, log: log, checking: make(chan struct{}, checks()), via: []byte("1.1 meshgw-" + token(cfg.Node))}
+	s.unrouted = cfg.Traffic.Series("")
 	s.names.init(cfg.Node, cfg.Region)
 	s.metrics = newMetrics(s, reg)
 	s.mirrors = newMirrorCounter(reg)

@@ -52,6 +52,7 @@ type Node struct {
 	certs       []*dataplane.Certificates
 	credentials *credentials
 	requests    *telemetry.Ring
+	traffic     *telemetry.Traffic
 	links       *meshTLS
 	registry    *prometheus.Registry
 
@@ -131,6 +132,7 @@ func (n *Node) open() (err error) {
 		return err
 	}
 	n.requests = telemetry.NewRing(n.cfg.Requests.Records, n.cfg.Requests.Bytes)
+	n.traffic = telemetry.NewTraffic()
 	n.limits = newLimits(n.identity, n, limitState, n.log)
 	n.registry = prometheus.NewRegistry()
 	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), (*collector)(n))
@@ -167,7 +169,7 @@ func (n *Node) gossipConfig() gossip.Config {
 			"meshgw-load":    func([]byte) []byte { return answer(n.loadAnswer()) },
 			"meshgw-health":  func(upstream []byte) []byte { return answer(n.healthAnswer(string(upstream))) },
 		},
-		Services:  map[string]gossip.Service{explainService: n.routes.serveExplain, requestService: n.serveRequest},
+		Services:  map[string]gossip.Service{explainService: n.routes.serveExplain, requestService: n.serveRequest, trafficService: n.serveTraffic},
 		Datagrams: map[string]func([]byte){limitsState: n.limits.receive},
 		OnChange:  n.memberChanged,
 		Network:   n.world.Gossip,
@@ -187,6 +189,7 @@ func (n *Node) planeConfig() dataplane.Config {
 		AccessLog:      dataplane.AccessLog(n.cfg.Log.Access),
 		Control:        n.isControl,
 		DrainFinish:    n.cfg.Drain.FinishIn,
+		Traffic:        n.traffic,
 		Requests:       n.requests,
 		Limiter:        n.limits,
 		Credentials:    n.credentials,
@@ -283,6 +286,7 @@ func (n *Node) serve(ctx context.Context) error {
 	group.Go(func() error { n.followHealth(restCtx); return nil })
 	group.Go(func() error { n.rememberPeers(restCtx); return nil })
 	group.Go(func() error { n.credentials.run(restCtx); return nil })
+	group.Go(func() error { n.countTraffic(restCtx); return nil })
 	group.Go(func() error { n.warnIsolated(restCtx); return nil })
 	group.Go(func() error {
 		defer endRest()

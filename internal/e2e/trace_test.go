@@ -148,3 +148,40 @@ func TestARequestThatFailedSaysWhy(t *testing.T) {
 		t.Errorf("got %s", printed)
 	}
 }
+
+func TestTopShowsTheTrafficOfAllNodes(t *testing.T) {
+	w, in, out := twoHops(t)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				ask(t, in, 60)
+				time.Sleep(50 * time.Millisecond)
+			}
+		}
+	})
+	defer wg.Wait()
+	defer close(stop)
+	eventually(t, 15*time.Second, "every node's traffic is seen at another", func() error {
+		traffic, err := out[1].client().Traffic(t.Context(), true)
+		if err != nil {
+			return err
+		}
+		if len(traffic.Nodes) != 5 || len(traffic.Routes) == 0 || traffic.Routes[0].Route != "orders" {
+			return fmt.Errorf("got %+v", traffic)
+		}
+		for _, n := range traffic.Nodes {
+			if (n.RPS > 0) != (n.Region == "eu") { // those of clients, not those sent on
+				return fmt.Errorf("%s has %v requests/s", n.Node, n.RPS)
+			}
+		}
+		return nil
+	})
+	printed := w.run("meshgw", "top", "--admin", out[0].listen.Admin)
+	wantIn(t, "top", printed, "5 nodes", "eu-1 (eu)", "us-2 (us)", "orders", "P99 MS")
+	t.Log(printed)
+}
