@@ -11,23 +11,22 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/meshgw/meshgw/auth"
 )
 
 const (
-	headTimeout = 10 * time.Second       // for a request's head, from its first byte
-	keepAlive   = 60 * time.Second       // between requests
-	parkAfter   = 200 * time.Millisecond // idle: then the buffers are given back
-	writeIdle   = 60 * time.Second       // for a client to take some bytes
+	headTimeout = 10 * time.Second // for a request's head, from its first byte
+	keepAlive   = 60 * time.Second // between requests
+	writeIdle   = 60 * time.Second // for a client to take some bytes
 	lingerTime  = 2 * time.Second
 	lingerBytes = 256 << 10
 )
 
-// clientConn is a client's connection, above TLS. It keeps the deadlines of
-// writing, says truthfully how a body ended, and outlives the front: a
-// connection that has been idle for a while is parked without its buffers.
+// clientConn is a client's connection, above TLS. It keeps the deadlines, says
+// truthfully how a body ended, and waits for requests without holding a buffer.
 type clientConn struct {
 	net.Conn
 	server   *Server
@@ -40,14 +39,19 @@ type clientConn struct {
 
 	presence presence
 	state    atomic.Int32 // connIdleState and so on
-	first    []byte       // read while parked
 	inBody   atomic.Bool  // an end now is not the end of a message
 	unread   bool         // the client may still be sending when the answer is out
-	muted    bool         // the answer is out
-	parkable bool         // Close only parks
+	inHead   bool         // a head is being read, and has no deadline yet
+	readBy   time.Time    // deadline that is set; zero = another than await has set
 	writeBy  time.Time    // deadline that is set
-	hijacked chan struct{}
 	close    sync.Once
+
+	raw    syscall.RawConn // of a plain socket; else nil
+	look   func(fd uintptr) bool
+	at     int   // the socket, while look reads
+	came   *h1   // holds what look has found
+	failed error // what look has found instead
+	first  []byte
 
 	mu      sync.Mutex // guards the rest
 	stopped bool       // nothing of the body is read any more
@@ -65,14 +69,11 @@ func (c *clientConn) serve() {
 	if c.secure && !c.handshake() {
 		return
 	}
-	for wait := headTimeout; c.awaitRequest(wait); wait = keepAlive - parkAfter {
-		c.hijacked, c.parkable = nil, false
-		_ = c.server.front.ServeConn(c) // it has answered what was wrong
-		if c.hijacked != nil {
-			<-c.hijacked
-			return
-		}
-		if !c.parkable {
+	c.watch()
+	for f := c.await(headTimeout); f != nil; f = c.await(keepAlive) {
+		again := f.serve()
+		c.server.fronts.Put(f)
+		if !again || !c.rest() {
 			return
 		}
 	}
@@ -93,35 +94,138 @@ func (c *clientConn) handshake() bool {
 	return true
 }
 
-// awaitRequest waits for the first byte of a request without holding a buffer.
-func (c *clientConn) awaitRequest(wait time.Duration) bool {
-	if c.state.Load() == connClosed || c.SetReadDeadline(time.Now().Add(wait)) != nil {
-		return false
+// watch readies the look at a plain socket.
+func (c *clientConn) watch() {
+	sc, ok := c.Conn.(syscall.Conn)
+	if !ok {
+		return
 	}
-	var b [1]byte
-	if n, err := c.Conn.Read(b[:]); err != nil || n == 0 {
-		return false
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return
 	}
-	c.first = append(c.first[:0], b[0])
-	return c.state.CompareAndSwap(connIdleState, connActive) || c.state.Load() == connActive
+	c.raw, c.at = raw, -1
+	c.look = func(fd uintptr) bool {
+		c.at = int(fd)
+		c.came, c.failed = c.open()
+		c.at = -1
+		return c.failed != syscall.EAGAIN //nolint:errorlint // read gives it bare
+	}
 }
 
-// Read reads what was read while parked first. A body that is cut off at the
-// border of a chunk must not look like its end.
+// await waits for a request without holding a buffer. It returns the front that
+// holds its first bytes, nil if none comes in time.
+func (c *clientConn) await(within time.Duration) *h1 {
+	by := time.Now().Add(within)
+	for {
+		// An earlier deadline that is set already does: it is looked at again
+		// when it strikes, which is seldom.
+		if c.readBy.IsZero() || by.Before(c.readBy) {
+			if c.SetReadDeadline(by) != nil {
+				return nil
+			}
+			c.readBy = by
+		}
+		f, err := c.firstBytes()
+		switch {
+		case err == nil:
+			if c.state.CompareAndSwap(connIdleState, connActive) {
+				return f
+			}
+			c.server.fronts.Put(f)
+			return nil
+		case !errors.Is(err, os.ErrDeadlineExceeded), !time.Now().Before(by):
+			return nil
+		}
+		c.readBy = time.Time{}
+	}
+}
+
+// firstBytes takes a front when there is something to read.
+func (c *clientConn) firstBytes() (*h1, error) {
+	if c.raw != nil {
+		if err := c.raw.Read(c.look); err != nil {
+			return nil, err
+		}
+		f := c.came
+		c.came = nil
+		return f, c.failed
+	}
+	// Above TLS, bytes can come without any at the socket.
+	if c.first == nil {
+		c.first = make([]byte, 1)
+	}
+	if _, err := io.ReadFull(c.Conn, c.first[:1]); err != nil {
+		return nil, err
+	}
+	c.first = c.first[:1]
+	return c.open()
+}
+
+// open takes a front and reads what is there.
+func (c *clientConn) open() (*h1, error) {
+	f := c.server.fronts.Get().(*h1) // the pool holds nothing else
+	f.conn = c
+	f.in.Reset(c)
+	if _, err := f.in.Peek(1); err != nil {
+		c.server.fronts.Put(f)
+		return nil, err
+	}
+	return f, nil
+}
+
+// rest says that no request is under way. It reports whether there may be another.
+func (c *clientConn) rest() bool {
+	c.inBody.Store(false)
+	return c.state.CompareAndSwap(connActive, connIdleState) && !c.server.clients.closing.Load()
+}
+
+// beginHead says that a head is read from now on, endHead that it has been.
+func (c *clientConn) beginHead() {
+	c.inBody.Store(false)
+	c.inHead = true
+}
+
+func (c *clientConn) endHead() { c.inHead = false }
+
+// Read reads for the front. A body that is cut off at the border of a chunk must
+// not look like its end.
 func (c *clientConn) Read(p []byte) (int, error) {
+	if c.at >= 0 && c.raw != nil {
+		return readSocket(c.at, p)
+	}
 	if len(c.first) > 0 {
 		n := copy(p, c.first)
-		c.first = c.first[n:]
+		c.first = c.first[:0]
 		return n, nil
+	}
+	if c.inHead { // not all of it has come at once
+		c.inHead, c.readBy = false, time.Time{}
+		if err := c.SetReadDeadline(time.Now().Add(headTimeout)); err != nil {
+			return 0, err
+		}
 	}
 	n, err := c.Conn.Read(p)
 	if err == io.EOF && c.inBody.Load() { //nolint:errorlint // Read returns it bare
 		err = io.ErrUnexpectedEOF
 	}
-	if errors.Is(err, os.ErrDeadlineExceeded) && c.state.Load() == connIdleState {
-		c.parkable = true
-	}
 	return n, err
+}
+
+// readSocket reads what is there.
+func readSocket(fd int, p []byte) (int, error) {
+	for {
+		n, err := syscall.Read(fd, p)
+		switch {
+		case err == syscall.EINTR:
+		case err != nil:
+			return 0, err
+		case n == 0:
+			return 0, io.EOF
+		default:
+			return n, nil
+		}
+	}
 }
 
 // extendRead gives a read of the body until deadline, unless reading was
@@ -129,6 +233,7 @@ func (c *clientConn) Read(p []byte) (int, error) {
 func (c *clientConn) extendRead(deadline time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.readBy = time.Time{}
 	return !c.stopped && c.SetReadDeadline(deadline) == nil
 }
 
@@ -140,15 +245,6 @@ func (c *clientConn) stopReading() {
 	_ = c.SetReadDeadline(time.Unix(1, 0)) // in the past
 }
 
-// Write is for what fasthttp writes: 100 Continue passes; the answer that it
-// makes after the handler does not, for the handler has sent its own.
-func (c *clientConn) Write(p []byte) (int, error) {
-	if c.muted {
-		return len(p), nil
-	}
-	return c.send(p)
-}
-
 // send writes p, for which the client has writeIdle.
 func (c *clientConn) send(p []byte) (int, error) {
 	now := time.Now()
@@ -158,7 +254,7 @@ func (c *clientConn) send(p []byte) (int, error) {
 			return 0, err
 		}
 	}
-	return c.Conn.Write(p)
+	return c.Write(p)
 }
 
 // CloseWrite ends the writing side, if the connection has sides.
@@ -167,15 +263,6 @@ func (c *clientConn) CloseWrite() error {
 		return half.CloseWrite()
 	}
 	return c.Close()
-}
-
-// Close is called by the front when it is done with the connection.
-func (c *clientConn) Close() error {
-	if c.parkable && !c.server.draining.Load() {
-		return nil
-	}
-	c.parkable = false
-	return c.shut()
 }
 
 // shut closes the connection. Where the client may still be sending, it first
@@ -187,7 +274,7 @@ func (c *clientConn) shut() error {
 			c.linger()
 		}
 		c.state.Store(connClosed)
-		err = c.Conn.Close()
+		err = c.Close()
 	})
 	return err
 }
@@ -203,12 +290,12 @@ func (c *clientConn) linger() {
 // closeIfIdle closes the connection if no request is under way.
 func (c *clientConn) closeIfIdle() {
 	if c.state.CompareAndSwap(connIdleState, connClosed) {
-		_ = c.Conn.Close()
+		_ = c.Close()
 	}
 }
 
 // abort closes the connection whatever is under way.
 func (c *clientConn) abort() {
 	c.state.Store(connClosed)
-	_ = c.Conn.Close()
+	_ = c.Close()
 }

@@ -70,7 +70,7 @@ type Exchange struct {
 	in, out   int64         // bytes of body
 	upstream  time.Duration // of the last try, to its header
 
-	scratch scratch
+	scratch *scratch
 }
 
 // scratch is memory that exchanges keep from one request to the next.
@@ -218,17 +218,17 @@ const maxKept = 64 << 10
 // reset makes x ready for another request, keeping its memory.
 func (x *Exchange) reset() {
 	kept := x.scratch
+	if kept == nil {
+		kept = &scratch{small: make([]byte, 0, 64)}
+	}
 	if cap(kept.out) > maxKept {
 		kept.out = nil
 	}
 	clear(kept.tried[:cap(kept.tried)])
-	*x = Exchange{scratch: kept}
-	x.scratch.view.x = x
-	if x.scratch.small == nil {
-		x.scratch.small = make([]byte, 0, 64)
-	}
-	x.scratch.tried = x.scratch.tried[:0]
-	x.scratch.attempts = x.scratch.attempts[:0]
+	kept.tried = kept.tried[:0]
+	*x = Exchange{} // in place: a copy would be the largest thing on every connection's stack
+	x.scratch = kept
+	kept.view.x = x
 }
 
 // isHead reports whether the method is HEAD, whose answers have no body.

@@ -1,9 +1,10 @@
 package dataplane
 
 import (
+	"bufio"
 	"errors"
+	"io"
 	"net"
-	"net/http"
 	"os"
 	"time"
 
@@ -20,127 +21,93 @@ const (
 	bodyRate    = 240              // bytes a second, at least, on average
 )
 
-// newFront returns the server that reads HTTP/1.1 from clients.
-func (s *Server) newFront() *fasthttp.Server {
-	return &fasthttp.Server{
-		Handler:                       s.serveH1,
-		ExpectHandler:                 s.expectH1,
-		ErrorHandler:                  s.refuseH1,
-		HeaderReceived:                receivedH1,
-		ConnState:                     connState,
-		ReadBufferSize:                headLimit,
-		WriteBufferSize:               readBuffer + 4<<10,
-		ReadTimeout:                   headTimeout,
-		IdleTimeout:                   parkAfter,
-		Concurrency:                   1 << 30, // the listener bounds connections
-		StreamRequestBody:             true,
-		ReduceMemoryUsage:             true, // also flushes each answer, so that interim ones keep their place
-		DisablePreParseMultipartForm:  true,
-		DisableHeaderNamesNormalizing: true,
-		NoDefaultServerHeader:         true,
-		NoDefaultDate:                 true,
-		NoDefaultContentType:          true,
-		SecureErrorLogMessage:         true,
-		Logger:                        silent{},
-	}
-}
-
-// silent drops what fasthttp would log: malformed requests of clients, which
-// the access log has.
-type silent struct{}
-
-// Printf implements fasthttp.Logger.
-func (silent) Printf(string, ...any) {}
-
-// receivedH1 lets fasthttp read small bodies whole, of others one byte only:
-// the rest is for the upload.
-func receivedH1(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
-	config := fasthttp.RequestConfig{MaxRequestBodySize: smallBody}
-	if n := h.ContentLength(); n > smallBody {
-		config.MaxRequestBodySize = 1
-	}
-	if h.ContentLength() != 0 {
-		config.ReadTimeout = bodyIdle
-	}
-	return config
-}
-
-// connState follows whether a request is under way.
-func connState(c net.Conn, to fasthttp.ConnState) {
-	cc := c.(*clientConn) // ServeConn is given nothing else
-	switch to {
-	case fasthttp.StateActive:
-		cc.state.CompareAndSwap(connIdleState, connActive)
-	case fasthttp.StateIdle:
-		cc.inBody.Store(false)
-		cc.muted = false
-		cc.state.CompareAndSwap(connActive, connIdleState)
-	}
-}
-
-// h1 is the front of one HTTP/1.1 exchange.
+// h1 is the front of the HTTP/1.1 exchanges of a connection that has something
+// to read: the loop is ours, fasthttp parses. It goes back to its pool when
+// there is nothing more to read.
 type h1 struct {
 	server *Server
-	ctx    *fasthttp.RequestCtx
 	conn   *clientConn
-	read   int64 // of the request's body
+	in     *bufio.Reader // reads from conn
+	req    fasthttp.Request
+	chunks io.Reader // what fasthttp makes of a chunked body
+	read   int64     // of the request's body
 	began  time.Time
+	last   bool // the connection ends with this exchange
 	body   requestBody
 	x      Exchange
 }
 
 func newH1(s *Server) *h1 {
-	f := &h1{server: s}
+	f := &h1{server: s, in: bufio.NewReaderSize(nil, headLimit)}
+	f.req.Header.DisableNormalizing()
+	f.req.Header.SetNoDefaultContentType(true)
 	f.body.h1 = f
 	return f
 }
 
-func (s *Server) h1(ctx *fasthttp.RequestCtx) *h1 {
-	f := s.fronts.Get().(*h1) // the pool holds nothing else
-	f.ctx, f.read = ctx, 0
-	f.conn = ctx.Conn().(*clientConn) // ServeConn is given nothing else
-	f.x.reset()
-	return f
+// serve serves the request that has begun to come and those that came behind it.
+// It reports whether the connection goes on.
+func (f *h1) serve() bool {
+	for {
+		f.exchange()
+		switch {
+		case f.last:
+			return false
+		case f.in.Buffered() == 0:
+			return true
+		}
+	}
 }
 
-// serveH1 handles a request.
-func (s *Server) serveH1(ctx *fasthttp.RequestCtx) {
-	f := s.h1(ctx)
-	if r := f.open(); r != nil {
-		f.x.refused = r
-		s.reject(&f.x)
+// exchange serves one request.
+func (f *h1) exchange() {
+	s, x := f.server, &f.x
+	f.begin()
+	f.conn.beginHead()
+	err := f.req.Header.Read(f.in)
+	if err == io.EOF || errors.Is(err, net.ErrClosed) { //nolint:errorlint // bare: in the middle of a head it is wrapped
+		f.last = true
 		return
 	}
-	if r := f.takeBody(); r != nil {
-		f.x.refused = r
-		s.reject(&f.x)
+	f.conn.endHead()
+	if err != nil {
+		f.refuse(err)
 		return
 	}
-	s.handle(&f.x)
-}
-
-// expectH1 decides about a request that waits for 100 Continue.
-func (s *Server) expectH1(ctx *fasthttp.RequestCtx) int {
-	f := s.h1(ctx)
-	x := &f.x
-	if r := f.open(); r != nil {
+	r := f.open()
+	if r == nil && f.expectsContinue() {
+		x.Body = &f.body // to come: unread if refused
+		if !s.enter(x) {
+			s.begin()
+			s.refuse(x)
+			return
+		}
+		if _, err := f.conn.send([]byte("HTTP/1.1 100 Continue\r\n\r\n")); err != nil {
+			f.last = true
+			return
+		}
+		f.begin()
+		r = f.open()
+	}
+	if r == nil {
+		r = f.takeBody()
+	}
+	if r != nil {
 		x.refused = r
 		s.reject(x)
-		return http.StatusExpectationFailed // answered: fasthttp's own goes nowhere
+		return
 	}
-	x.Body = &f.body // to come: unread if refused
-	if s.enter(x) {
-		s.fronts.Put(f)
-		return fasthttp.StatusContinue // the body follows, then serveH1
-	}
-	s.begin()
-	s.refuse(x)
-	return http.StatusExpectationFailed
+	s.handle(x)
 }
 
-// refuseH1 answers what fasthttp could not read.
-func (s *Server) refuseH1(ctx *fasthttp.RequestCtx, err error) {
-	f := s.h1(ctx)
+// begin forgets the exchange before.
+func (f *h1) begin() {
+	f.read, f.last, f.chunks = 0, false, nil
+	f.x.reset()
+}
+
+// refuse answers what fasthttp could not read.
+func (f *h1) refuse(err error) {
 	f.conn.unread = true
 	f.common()
 	switch {
@@ -151,7 +118,7 @@ func (s *Server) refuseH1(ctx *fasthttp.RequestCtx, err error) {
 	default:
 		f.x.refused = malformed(400, "The request is malformed.")
 	}
-	s.reject(&f.x)
+	f.server.reject(&f.x)
 }
 
 func isTooSmall(err error) bool {
@@ -176,8 +143,5 @@ func (f *h1) common() {
 	x.Protocol, x.priority = "HTTP/1.1", failover.Normal
 }
 
-// end finishes the exchange and gives the front back.
-func (f *h1) end(err error) {
-	f.server.finish(&f.x, err)
-	f.server.fronts.Put(f)
-}
+// end finishes the exchange.
+func (f *h1) end(err error) { f.server.finish(&f.x, err) }

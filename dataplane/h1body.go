@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"errors"
 	"io"
 	"os"
 	"slices"
@@ -13,21 +14,40 @@ type requestBody struct{ h1 *h1 }
 // takeBody readies the body: small ones whole, others to be streamed.
 func (f *h1) takeBody() *refusal {
 	x := &f.x
-	if x.Length == 0 {
+	switch {
+	case x.Length == 0:
 		return nil
-	}
-	if x.Length > 0 && x.Length <= smallBody {
-		// fasthttp has read it with the head.
-		x.scratch.body = slices.Grow(x.scratch.body[:0], int(x.Length))[:x.Length]
-		if _, err := io.ReadFull(f.ctx.Request.BodyStream(), x.scratch.body); err != nil {
-			return malformed(400, "The request's body is cut short.")
+	case x.Length > 0 && x.Length <= smallBody:
+		return f.takeSmall()
+	case x.Length == chunked:
+		if err := f.req.ContinueReadBodyStream(f.in, 1, false); err != nil {
+			return malformed(400, "The request's body is malformed.")
 		}
-		x.Buffered, x.in = x.scratch.body, x.Length
-		return nil
+		f.chunks = f.req.BodyStream()
 	}
 	f.conn.inBody.Store(true)
 	f.began = x.Start
 	x.Body = &f.body
+	return nil
+}
+
+func (f *h1) takeSmall() *refusal {
+	x := &f.x
+	x.scratch.body = slices.Grow(x.scratch.body[:0], int(x.Length))[:x.Length]
+	var err error
+	if int64(f.in.Buffered()) < x.Length && !f.conn.extendRead(x.Start.Add(bodyIdle)) {
+		err = io.ErrUnexpectedEOF
+	}
+	if err == nil {
+		_, err = io.ReadFull(f.in, x.scratch.body)
+	}
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return malformed(408, "The request's body did not come in time.")
+	case err != nil:
+		return malformed(400, "The request's body is cut short.")
+	}
+	x.Buffered, x.in = x.scratch.body, x.Length
 	return nil
 }
 
@@ -41,9 +61,20 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	if !f.conn.extendRead(now.Add(bodyIdle)) {
 		return 0, os.ErrDeadlineExceeded
 	}
-	n, err := f.ctx.Request.BodyStream().Read(p)
+	n, err := f.readBody(p)
 	f.read += int64(n)
 	return n, err
+}
+
+func (f *h1) readBody(p []byte) (int, error) {
+	if f.chunks != nil {
+		return f.chunks.Read(p)
+	}
+	left := f.x.Length - f.read
+	if left == 0 {
+		return 0, io.EOF
+	}
+	return f.in.Read(p[:min(int64(len(p)), left)])
 }
 
 // StopBody implements Front.
@@ -54,6 +85,6 @@ func (f *h1) StopBody() {
 
 // Trailers implements Front.
 func (f *h1) Trailers(dst []Field) ([]Field, error) {
-	text := f.ctx.Request.Header.TrailerHeader()
+	text := f.req.Header.TrailerHeader()
 	return parseFields(dst, text)
 }

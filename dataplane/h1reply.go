@@ -1,9 +1,9 @@
 package dataplane
 
 import (
+	"bufio"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"strconv"
 
@@ -34,18 +34,17 @@ func (s *Server) interim(from []Field) []Field {
 	return fields
 }
 
-// Send implements Front. The answer is written here, past fasthttp: head and
-// body in as few writes as can be, every piece of a stream as it comes.
+// Send implements Front. Head and body are written in as few writes
+// as can be, every piece of a stream as it comes.
 func (f *h1) Send(x *Exchange, r *reply) {
 	if x.refused != nil && x.status == statusClientLeft {
-		f.conn.muted = true
-		f.ctx.SetConnectionClose()
+		f.last = true
 		f.end(errClientLeft)
 		return
 	}
-	last := r.close || f.ctx.Request.Header.ConnectionClose()
+	last := r.close || f.req.Header.ConnectionClose()
 	if r.tunnel {
-		f.hijack(r)
+		f.tunnel(r)
 		return
 	}
 	if r.stream != nil && r.length < 0 && x.Protocol == "HTTP/1.0" {
@@ -63,10 +62,9 @@ func (f *h1) Send(x *Exchange, r *reply) {
 		_, err = f.conn.send(b)
 	}
 	x.scratch.out = b
-	f.conn.muted = true
 	if last || err != nil {
 		f.conn.unread = f.conn.unread || err == nil && x.leavesBody(r.close)
-		f.ctx.SetConnectionClose()
+		f.last = true
 	}
 	f.end(err)
 }
@@ -148,34 +146,33 @@ func appendStatusLine(b []byte, status int) []byte {
 	return append(append(b, http.StatusText(status)...), "\r\n"...)
 }
 
-// hijack answers 101 and makes the connection a tunnel.
-func (f *h1) hijack(r *reply) {
+// tunnel answers 101 and makes the connection a tunnel.
+func (f *h1) tunnel(r *reply) {
 	head := appendStatusLine(nil, r.status)
 	for i := range r.fields {
 		head = appendField(head, r.fields[i].Name, r.fields[i].Value)
 	}
-	head = append(head, "\r\n"...)
-	conn, done := f.conn, make(chan struct{})
-	conn.hijacked = done
-	f.ctx.HijackSetNoResponse(true)
-	f.ctx.Hijack(func(c net.Conn) {
-		defer close(done)
-		_, err := conn.send(head)
-		if err == nil {
-			err = f.server.tunnel(&f.x, hijacked{c, conn})
-		}
-		f.end(err)
-	})
+	f.last = true
+	_, err := f.conn.send(append(head, "\r\n"...))
+	if err == nil {
+		err = f.server.tunnel(&f.x, tunnelled{f.conn, f.in})
+	}
+	f.end(err)
 }
 
-// hijacked is a client's connection together with what was read of it already.
-type hijacked struct {
-	net.Conn
-	below *clientConn
+// tunnelled is a client's connection together with what was read of it already.
+type tunnelled struct {
+	*clientConn
+	in *bufio.Reader
 }
 
-// Write writes past fasthttp.
-func (h hijacked) Write(p []byte) (int, error) { return h.below.send(p) }
+// Read reads what was read already first.
+func (t tunnelled) Read(p []byte) (int, error) {
+	if t.in.Buffered() > 0 {
+		return t.in.Read(p)
+	}
+	return t.clientConn.Read(p)
+}
 
-// CloseWrite ends the writing side.
-func (h hijacked) CloseWrite() error { return h.below.CloseWrite() }
+// Write writes in the client's time.
+func (t tunnelled) Write(p []byte) (int, error) { return t.send(p) }

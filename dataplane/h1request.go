@@ -12,7 +12,7 @@ import (
 // in two ways.
 func (f *h1) open() *refusal {
 	f.common()
-	x, h := &f.x, &f.ctx.Request.Header
+	x, h := &f.x, &f.req.Header
 	x.Method = h.Method()
 	switch string(h.Protocol()) {
 	case "HTTP/1.1":
@@ -31,8 +31,14 @@ func (f *h1) open() *refusal {
 	return f.checkTarget()
 }
 
+// expectsContinue reports whether the client waits for leave to send its body.
+func (f *h1) expectsContinue() bool {
+	_, n := find(f.x.Fields, fieldExpect)
+	return n > 0 && f.x.Protocol == "HTTP/1.1"
+}
+
 func (f *h1) checkFields() *refusal {
-	x, raw := &f.x, f.ctx.Request.Header.RawHeaders()
+	x, raw := &f.x, f.req.Header.RawHeaders()
 	http10 := x.Protocol == "HTTP/1.0"
 	if len(raw) > 0 {
 		var err error
@@ -69,7 +75,7 @@ func (f *h1) checkFields() *refusal {
 // agree with Host, so that no two parties can take different ones.
 func (f *h1) checkTarget() *refusal {
 	x := &f.x
-	raw := f.ctx.Request.Header.RequestURI()
+	raw := f.req.Header.RequestURI()
 	if len(raw) > targetLimit {
 		return &refusal{code: TooLarge, status: 414, detail: "The request target is longer than 8 KiB.", close: true}
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -116,6 +117,7 @@ type clients struct {
 	max, ip  int
 	draining bool
 	empty    chan struct{} // closed when draining and open is empty
+	closing  atomic.Bool   // connections end as soon as they are idle
 }
 
 func (c *clients) init(limit, perIP int) {
@@ -157,6 +159,7 @@ func (c *clients) remove(conn *clientConn) {
 // drain closes idle connections, waits for the others, and reports whether all
 // have ended in time.
 func (c *clients) drain(within time.Duration) bool {
+	c.closing.Store(true)
 	c.mu.Lock()
 	c.draining = true
 	if len(c.open) == 0 {

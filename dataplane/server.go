@@ -11,7 +11,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
-	"github.com/valyala/fasthttp"
 
 	"github.com/meshgw/meshgw/failover"
 	"github.com/meshgw/meshgw/routetable"
@@ -72,7 +71,6 @@ type Server struct {
 	via     []byte                       // this node's entry in Via
 	names   names
 
-	front      *fasthttp.Server
 	buffers    sync.Pool // *[]byte of readBuffer
 	fronts     sync.Pool // *h1
 	encoders   compressors
@@ -113,7 +111,6 @@ func New(cfg Config, log zerolog.Logger, reg prometheus.Registerer) *Server {
 	s.mirrors = newMirrorCounter(reg)
 	s.buffers.New = func() any { return new(make([]byte, readBuffer)) }
 	s.fronts.New = func() any { return newH1(s) }
-	s.front = s.newFront()
 	s.upstreams.open = map[*upstreamConn]struct{}{}
 	s.clients.init(cfg.MaxConns, cfg.MaxConnsPerIP)
 	s.mesh.Store(alone(cfg))
