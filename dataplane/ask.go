@@ -151,17 +151,17 @@ func (s *Server) ask(x *Exchange, w *serviceAuth) (said, error) {
 
 // askOver asks over c, and keeps or closes it.
 func (s *Server) askOver(x *Exchange, w *serviceAuth, c *upstreamConn, deadline time.Time) (said, error) {
-	c.begin(&s.buffers)
+	c.begin(&s.answers)
 	a := answer{conn: c, fields: x.scratch.upstream[:0]}
 	got, err := exchangeOnce(&a, x.scratch.head, w, deadline)
 	x.scratch.upstream = a.fields[:0]
 	if _, whole := a.whole(); err == nil && whole && a.reusable() {
-		c.end(&s.buffers)
+		c.end()
 		w.asker.pool.put(c, time.Now())
 		return got, nil
 	}
 	_ = c.Close() // the rest of the answer is of no interest
-	c.end(&s.buffers)
+	c.end()
 	return got, err
 }
 

@@ -257,7 +257,7 @@ func (s *Server) drop(x *Exchange) {
 	}
 	x.stopUpload()
 	if x.conn != nil {
-		x.conn.end(&s.buffers)
+		x.conn.end()
 		x.conn = nil
 	}
 }

@@ -4,32 +4,43 @@ import (
 	"bytes"
 	"errors"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 	"time"
 )
 
 const (
-	readBuffer   = 16 << 10 // a piece of a streamed body; heads may take more
+	readBuffer   = 16 << 10 // a piece of a body from a client, or of a tunnel
+	answerBuffer = 68 << 10 // a piece of an answer: what loopback and fast networks bring at once, and a head
 	maxHead      = 64 << 10 // of an answer
 	connIdle     = 20 * time.Second
 	connLifetime = 5 * time.Minute // plus up to a tenth, so that not all end at once
 )
 
-// upstreamConn is a connection to an endpoint. One exchange has it at a time.
+// upstreamConn is a connection to an endpoint. One exchange has it at a time. It
+// holds a buffer only while there is something in it.
 type upstreamConn struct {
 	net.Conn
 	registry  *connRegistry
-	raw       syscall.RawConn // nil where there is no socket to look at
-	look      func(fd uintptr) bool
+	raw       syscall.RawConn // of a plain socket; else nil
+	socket    syscall.RawConn // of what is below TLS; nil where there is no socket to look at
+	look      func(fd uintptr)
 	quiet     bool // what look found: open, and nothing to read
 	expires   time.Time
 	idleSince time.Time
 	used      bool // served an exchange before
 
-	buf      *[]byte // while an exchange has the connection
-	r, w     int     // what was read and not taken: (*buf)[r:w]
-	received bool    // a byte came in this exchange
+	reading, writing deadline
+
+	buffers  *sync.Pool // of *[]byte of answerBuffer
+	buf      *[]byte    // nil = nothing is buffered
+	r, w     int        // what was read and not taken: (*buf)[r:w]
+	received bool       // a byte came in this exchange
+
+	attempt func(fd uintptr) bool // to read into a buffer that it takes
+	n       int                   // what attempt has found
+	failed  error
 }
 
 func newUpstreamConn(c net.Conn, expires time.Time, registry *connRegistry) (*upstreamConn, error) {
@@ -37,26 +48,78 @@ func newUpstreamConn(c net.Conn, expires time.Time, registry *connRegistry) (*up
 	if !registry.add(uc) {
 		return nil, errors.Join(net.ErrClosed, c.Close())
 	}
-	uc.watch(c)
+	uc.socket = rawConn(socket(c))
+	uc.raw = rawConn(c)
+	uc.look = func(fd uintptr) {
+		var b [1]byte
+		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		uc.quiet = err == syscall.EAGAIN
+	}
+	uc.attempt = func(fd uintptr) bool {
+		uc.takeBuffer()
+		uc.n, uc.failed = readSocket(int(fd), *uc.buf)
+		if uc.n == 0 {
+			uc.giveBuffer()
+		}
+		return uc.failed != syscall.EAGAIN //nolint:errorlint // read gives it bare
+	}
 	return uc, nil
 }
 
-// watch readies the look at an idle connection.
-func (c *upstreamConn) watch(below net.Conn) {
-	sc, ok := socket(below).(syscall.Conn)
+// rawConn returns the socket that c is, nil if it is none.
+func rawConn(c net.Conn) syscall.RawConn {
+	sc, ok := c.(syscall.Conn)
 	if !ok {
-		return
+		return nil
 	}
 	raw, err := sc.SyscallConn()
 	if err != nil {
-		return
+		return nil
 	}
-	c.raw = raw
-	c.look = func(fd uintptr) bool {
-		var b [1]byte
-		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		c.quiet = err == syscall.EAGAIN
-		return true
+	return raw
+}
+
+// SetReadDeadline sets the deadline of reads, the one under way included.
+func (c *upstreamConn) SetReadDeadline(by time.Time) error {
+	return c.reading.move(by, c.Conn.SetReadDeadline)
+}
+
+// SetWriteDeadline sets the deadline of writes to come.
+func (c *upstreamConn) SetWriteDeadline(by time.Time) error {
+	if c.raw == nil {
+		return c.Conn.SetWriteDeadline(by) // a TLS connection is broken once one has struck
+	}
+	return c.writing.move(by, c.Conn.SetWriteDeadline)
+}
+
+// SetDeadline sets both.
+func (c *upstreamConn) SetDeadline(by time.Time) error {
+	return errors.Join(c.SetReadDeadline(by), c.SetWriteDeadline(by))
+}
+
+// Read reads until the deadline.
+func (c *upstreamConn) Read(p []byte) (int, error) {
+	for {
+		n, err := c.Conn.Read(p)
+		if err == nil || n > 0 || !c.goesOn(err) {
+			return n, err
+		}
+	}
+}
+
+// goesOn reports whether err is a deadline that has struck too early.
+func (c *upstreamConn) goesOn(err error) bool {
+	return errors.Is(err, os.ErrDeadlineExceeded) && c.reading.again(time.Now(), c.Conn.SetReadDeadline)
+}
+
+// Write writes until the deadline.
+func (c *upstreamConn) Write(p []byte) (int, error) {
+	for written := 0; ; {
+		n, err := c.Conn.Write(p[written:])
+		written += n
+		if err == nil || c.raw == nil || !errors.Is(err, os.ErrDeadlineExceeded) || !c.writing.again(time.Now(), c.Conn.SetWriteDeadline) {
+			return written, err
+		}
 	}
 }
 
@@ -113,31 +176,45 @@ func (c *upstreamConn) fresh(now time.Time) bool {
 	if now.After(c.expires) || now.Sub(c.idleSince) > connIdle {
 		return false
 	}
-	if c.raw == nil {
+	if c.socket == nil {
 		return true
 	}
 	c.quiet = false
-	err := c.raw.Read(c.look)
+	err := c.socket.Control(c.look)
 	return err == nil && c.quiet
 }
 
 // begin readies c for an exchange.
 func (c *upstreamConn) begin(buffers *sync.Pool) {
-	c.buf = buffers.Get().(*[]byte)
+	c.buffers = buffers
 	c.r, c.w, c.received = 0, 0, false
 }
 
 // end gives the buffer back.
-func (c *upstreamConn) end(buffers *sync.Pool) {
-	if c.buf != nil && cap(*c.buf) == readBuffer {
-		buffers.Put(c.buf)
+func (c *upstreamConn) end() {
+	c.giveBuffer()
+	c.used = true
+}
+
+func (c *upstreamConn) takeBuffer() {
+	c.buf = c.buffers.Get().(*[]byte) // the pool holds nothing else
+}
+
+func (c *upstreamConn) giveBuffer() {
+	if c.buf != nil {
+		c.buffers.Put(c.buf)
 	}
-	c.buf, c.used = nil, true
+	c.buf, c.r, c.w = nil, 0, 0
 }
 
 func (c *upstreamConn) buffered() int { return c.w - c.r }
 
-func (c *upstreamConn) view() []byte { return (*c.buf)[c.r:c.w] }
+func (c *upstreamConn) view() []byte {
+	if c.buf == nil {
+		return nil
+	}
+	return (*c.buf)[c.r:c.w]
+}
 
 // take hands out n buffered bytes, valid until the next fill.
 func (c *upstreamConn) take(n int) []byte {
@@ -148,11 +225,12 @@ func (c *upstreamConn) take(n int) []byte {
 
 // fill reads what is there, at least a byte, behind what is buffered.
 func (c *upstreamConn) fill() error {
+	if c.r == c.w {
+		c.giveBuffer()
+		return c.refill()
+	}
 	buf := *c.buf
-	switch {
-	case c.r == c.w:
-		c.r, c.w = 0, 0
-	case c.w == len(buf):
+	if c.w == len(buf) {
 		if c.r == 0 {
 			return errHeadTooLarge
 		}
@@ -160,12 +238,34 @@ func (c *upstreamConn) fill() error {
 		c.r = 0
 	}
 	n, err := c.Read(buf[c.w:])
-	c.w += n
-	c.received = c.received || n > 0
-	if n > 0 {
-		return nil
+	return c.filled(n, err)
+}
+
+// refill reads into a buffer that is taken when there is something to read.
+func (c *upstreamConn) refill() error {
+	if c.raw == nil {
+		c.takeBuffer()
+		n, err := c.Read(*c.buf)
+		return c.filled(n, err)
 	}
-	return err
+	for {
+		err := c.raw.Read(c.attempt)
+		if err == nil {
+			return c.filled(c.n, c.failed)
+		}
+		if !c.goesOn(err) {
+			return err
+		}
+	}
+}
+
+func (c *upstreamConn) filled(n int, err error) error {
+	c.w += n
+	if n == 0 {
+		return err
+	}
+	c.received = true
+	return nil
 }
 
 // readHead returns an answer's head, from its status line to the empty line.
@@ -175,15 +275,10 @@ func (c *upstreamConn) readHead() ([]byte, error) {
 		if i := bytes.Index(view[seen:], []byte("\r\n\r\n")); i >= 0 {
 			return c.take(seen + i + 4), nil
 		}
-		seen = max(0, len(view)-3)
-		if c.w == len(*c.buf) && c.r == 0 {
-			if len(*c.buf) >= maxHead {
-				return nil, errHeadTooLarge
-			}
-			grown := make([]byte, 4*len(*c.buf))
-			copy(grown, *c.buf)
-			c.buf = &grown
+		if len(view) > maxHead {
+			return nil, errHeadTooLarge
 		}
+		seen = max(0, len(view)-3)
 		if err := c.fill(); err != nil {
 			return nil, err
 		}

@@ -23,6 +23,7 @@ const (
 	writeIdle   = 60 * time.Second // for a client to take some bytes
 	lingerTime  = 2 * time.Second
 	lingerBytes = 256 << 10
+	worthVector = 4 << 10 // from here on, a write of several parts costs less than to copy them
 )
 
 // clientConn is a client's connection, above TLS. It keeps the deadlines, says
@@ -44,6 +45,8 @@ type clientConn struct {
 	inHead   bool         // a head is being read, and has no deadline yet
 	readBy   time.Time    // deadline that is set; zero = another than await has set
 	writeBy  time.Time    // deadline that is set
+	parts    [3][]byte    // of a write under way
+	vector   net.Buffers  // shows parts
 	close    sync.Once
 
 	raw    syscall.RawConn // of a plain socket; else nil
@@ -96,15 +99,7 @@ func (c *clientConn) handshake() bool {
 
 // watch readies the look at a plain socket.
 func (c *clientConn) watch() {
-	sc, ok := c.Conn.(syscall.Conn)
-	if !ok {
-		return
-	}
-	raw, err := sc.SyscallConn()
-	if err != nil {
-		return
-	}
-	c.raw, c.at = raw, -1
+	c.raw, c.at = rawConn(c.Conn), -1
 	c.look = func(fd uintptr) bool {
 		c.at = int(fd)
 		c.came, c.failed = c.open()
@@ -247,14 +242,38 @@ func (c *clientConn) stopReading() {
 
 // send writes p, for which the client has writeIdle.
 func (c *clientConn) send(p []byte) (int, error) {
-	now := time.Now()
-	if c.writeBy.Sub(now) < writeIdle/2 {
-		c.writeBy = now.Add(writeIdle)
-		if err := c.SetWriteDeadline(c.writeBy); err != nil {
-			return 0, err
-		}
+	if err := c.extendWrite(); err != nil {
+		return 0, err
 	}
 	return c.Write(p)
+}
+
+// extendWrite gives the next write half of writeIdle at least.
+func (c *clientConn) extendWrite() error {
+	now := time.Now()
+	if c.writeBy.Sub(now) >= writeIdle/2 {
+		return nil
+	}
+	c.writeBy = now.Add(writeIdle)
+	return c.SetWriteDeadline(c.writeBy)
+}
+
+// sendAll writes head, piece and tail, at once where that saves a copy. It
+// returns the memory of head for another use.
+func (c *clientConn) sendAll(head, piece, tail []byte) ([]byte, error) {
+	if c.raw == nil || len(piece) < worthVector {
+		head = append(append(head, piece...), tail...)
+		_, err := c.send(head)
+		return head, err
+	}
+	if err := c.extendWrite(); err != nil {
+		return head, err
+	}
+	c.parts = [3][]byte{head, piece, tail}
+	c.vector = c.parts[:]
+	_, err := c.vector.WriteTo(c.Conn)
+	c.parts, c.vector = [3][]byte{}, nil
+	return head, err
 }
 
 // CloseWrite ends the writing side, if the connection has sides.

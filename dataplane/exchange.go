@@ -213,7 +213,7 @@ func appendUnescaped(dst, b []byte) []byte {
 }
 
 // maxKept is how much of an answer's memory is kept for others.
-const maxKept = 64 << 10
+const maxKept = answerBuffer + 8<<10
 
 // reset makes x ready for another request, keeping its memory.
 func (x *Exchange) reset() {

@@ -31,7 +31,7 @@ func (s *Server) try(x *Exchange, e *endpoint, begun time.Time) (*failure, failo
 			}
 			x.conn = c
 		}
-		x.conn.begin(&s.buffers)
+		x.conn.begin(&s.answers)
 		x.presence.over(x.conn)
 		err := s.send(x, deadline)
 		if err == nil {

@@ -46,11 +46,11 @@ func FuzzReadAnswer(f *testing.F) {
 	} {
 		f.Add([]byte(s), false)
 	}
-	buffers := &sync.Pool{New: func() any { return new(make([]byte, readBuffer)) }}
+	buffers := &sync.Pool{New: func() any { return new(make([]byte, answerBuffer)) }}
 	f.Fuzz(func(t *testing.T, raw []byte, head bool) {
 		conn := &upstreamConn{Conn: &bytesConn{r: bytes.NewReader(raw)}}
 		conn.begin(buffers)
-		defer conn.end(buffers)
+		defer conn.end()
 		a := answer{conn: conn}
 		if a.readHead(head) != nil {
 			return

@@ -56,8 +56,7 @@ func (f *h1) Send(x *Exchange, r *reply) {
 	case r.stream != nil:
 		b, err = f.stream(b, r)
 	case !x.isHead() && hasBody(r.status):
-		b = append(b, r.body...)
-		fallthrough
+		b, err = f.conn.sendAll(b, r.body, nil)
 	default:
 		_, err = f.conn.send(b)
 	}
@@ -112,9 +111,16 @@ func (f *h1) stream(head []byte, r *reply) ([]byte, error) {
 			_, _ = f.conn.send(b) // what came before the cut
 			return b, &cutError{kind: failover.Reset, err: err}
 		}
-		b = appendPiece(b, piece, chunks)
 		f.x.out += int64(len(piece))
-		if _, err = f.conn.send(b); err != nil {
+		var tail []byte
+		if chunks {
+			b, tail = append(strconv.AppendInt(b, int64(len(piece)), 16), "\r\n"...), []byte("\r\n")
+		}
+		if len(piece) < worthVector && len(b) < readBuffer && r.stream.ready() {
+			b = append(append(b, piece...), tail...) // what follows goes with it
+			continue
+		}
+		if b, err = f.conn.sendAll(b, piece, tail); err != nil {
 			return b, err
 		}
 		b = b[:0]
@@ -129,15 +135,6 @@ func (f *h1) stream(head []byte, r *reply) ([]byte, error) {
 	}
 	_, err := f.conn.send(b)
 	return b, err
-}
-
-// appendPiece appends a piece of a body, as a chunk if asked to.
-func appendPiece(b, piece []byte, chunk bool) []byte {
-	if !chunk {
-		return append(b, piece...)
-	}
-	b = append(strconv.AppendInt(b, int64(len(piece)), 16), "\r\n"...)
-	return append(append(b, piece...), "\r\n"...)
 }
 
 func appendStatusLine(b []byte, status int) []byte {

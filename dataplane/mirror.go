@@ -136,7 +136,7 @@ func (s *Server) deliver(m *mirrored) (outcome failover.Outcome, how string) {
 			return failover.Outcome{Kind: failover.ConnectFailed}, "failed"
 		}
 	}
-	c.begin(&s.buffers)
+	c.begin(&s.answers)
 	a := answer{conn: c, idle: m.upstream.Timeouts.Idle}
 	err := a.ask(m, deadline)
 	outcome = failover.Outcome{Kind: kindOf(a.status), Latency: time.Since(begun), Answered: err == nil}
@@ -144,7 +144,7 @@ func (s *Server) deliver(m *mirrored) (outcome failover.Outcome, how string) {
 		m.endpoint.state.Answer(time.Now(), outcome)
 		err = a.discard(mirrorAnswer, deadline)
 	}
-	c.end(&s.buffers)
+	c.end()
 	if err == nil && a.keep && a.length != untilClose {
 		pool.put(c, time.Now())
 	} else {

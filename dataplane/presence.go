@@ -3,7 +3,6 @@ package dataplane
 import (
 	"errors"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -137,15 +136,11 @@ func (c *clients) waiting(conns []*clientConn) []*clientConn {
 // side reports whether the client's side of the connection has ended, and
 // whether the connection is broken.
 func (c *clientConn) side() (ended, broken bool) {
-	sc, ok := socket(c.Conn).(syscall.Conn)
-	if !ok {
+	raw := rawConn(socket(c.Conn))
+	if raw == nil {
 		return false, false
 	}
-	raw, err := sc.SyscallConn()
-	if err != nil {
-		return false, false
-	}
-	err = raw.Control(func(fd uintptr) { ended, broken = hungUp(fd) })
+	err := raw.Control(func(fd uintptr) { ended, broken = hungUp(fd) })
 	return ended, broken || err != nil
 }
 

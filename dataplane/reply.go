@@ -168,7 +168,7 @@ func (s *Server) giveBack(x *Exchange, err error) {
 	if clean && now.Before(x.conn.expires) {
 		c := x.conn
 		x.conn = nil
-		c.end(&s.buffers)
+		c.end()
 		x.endpoint.pool.put(c, now)
 	} else {
 		s.drop(x)

@@ -72,6 +72,7 @@ type Server struct {
 	names   names
 
 	buffers    sync.Pool // *[]byte of readBuffer
+	answers    sync.Pool // *[]byte of answerBuffer
 	fronts     sync.Pool // *h1
 	encoders   compressors
 	mirrors    *prometheus.CounterVec // by upstream and outcome
@@ -110,6 +111,7 @@ func New(cfg Config, log zerolog.Logger, reg prometheus.Registerer) *Server {
 	s.metrics = newMetrics(s, reg)
 	s.mirrors = newMirrorCounter(reg)
 	s.buffers.New = func() any { return new(make([]byte, readBuffer)) }
+	s.answers.New = func() any { return new(make([]byte, answerBuffer)) }
 	s.fronts.New = func() any { return newH1(s) }
 	s.upstreams.open = map[*upstreamConn]struct{}{}
 	s.clients.init(cfg.MaxConns, cfg.MaxConnsPerIP)

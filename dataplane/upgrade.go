@@ -46,7 +46,10 @@ func (x *Exchange) checkUpgrade() error {
 // side is passed on alone, so that the other may finish. client holds bytes
 // that were read already; it is closed in the end.
 func (s *Server) tunnel(x *Exchange, client net.Conn) error {
-	defer func() { _, _ = client.Close(), x.conn.Close() }() // may be closed already
+	defer func() { _, _ = client.Close(), x.conn.Close() }()     // may be closed already
+	if err := x.conn.Conn.SetDeadline(time.Time{}); err != nil { // the request's
+		return err
+	}
 	var down int64
 	var downErr error
 	ended := make(chan struct{})

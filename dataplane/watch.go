@@ -213,8 +213,8 @@ func (s *Server) probe(e *endpoint, method, target string, timeout time.Duration
 		return 0, err
 	}
 	defer func() { _ = c.Close() }() // was used for this alone
-	c.begin(&s.buffers)
-	defer c.end(&s.buffers)
+	c.begin(&s.answers)
+	defer c.end()
 	deadline, _ := ctx.Deadline()
 	if err := c.SetDeadline(deadline); err != nil {
 		return 0, err
