@@ -131,7 +131,7 @@ func (s *Server) ask(x *Exchange, w *serviceAuth) (said, error) {
 	}
 	defer p.release()
 	x.scratch.head = s.appendQuestion(x.scratch.head[:0], x, w.asker)
-	if c := p.get(time.Now()); c != nil {
+	if c := p.get(time.Now(), true); c != nil {
 		if answer, err := s.askOver(x, w, c, deadline); err == nil || c.received || !broken(err) {
 			return answer, err
 		}

@@ -196,7 +196,7 @@ func (s *Server) attempt(x *Exchange, e *endpoint) *failure {
 	if foreign {
 		u.shared.traffic.sent.Add(1)
 	}
-	x.presence.await(time.Now())
+	x.presence.await(s.lately())
 	defer x.presence.rest()
 	switch err := e.pool.acquire(x.mayPend(), x, x.deadline, x.presence.left); {
 	case errors.Is(err, errClientLeft):

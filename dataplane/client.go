@@ -15,6 +15,7 @@ const (
 	answerBuffer = 68 << 10 // a piece of an answer: what loopback and fast networks bring at once, and a head
 	maxHead      = 64 << 10 // of an answer
 	connIdle     = 20 * time.Second
+	justUsed     = time.Millisecond
 	connLifetime = 5 * time.Minute // plus up to a tenth, so that not all end at once
 )
 
@@ -38,9 +39,10 @@ type upstreamConn struct {
 	r, w     int        // what was read and not taken: (*buf)[r:w]
 	received bool       // a byte came in this exchange
 
-	attempt func(fd uintptr) bool // to read into a buffer that it takes
-	n       int                   // what attempt has found
-	failed  error
+	outgoing []byte                // a request that is written before anything is read
+	attempt  func(fd uintptr) bool // to write outgoing, then to read into a buffer that it takes
+	n        int                   // what attempt has read
+	failed   error
 }
 
 func newUpstreamConn(c net.Conn, expires time.Time, registry *connRegistry) (*upstreamConn, error) {
@@ -56,6 +58,11 @@ func newUpstreamConn(c net.Conn, expires time.Time, registry *connRegistry) (*up
 		uc.quiet = err == syscall.EAGAIN
 	}
 	uc.attempt = func(fd uintptr) bool {
+		if len(uc.outgoing) > 0 {
+			// Nothing can have come yet, and a wait that began before the write
+			// misses nothing: it saves a read that finds nothing.
+			return !uc.writeOut(int(fd))
+		}
 		uc.takeBuffer()
 		uc.n, uc.failed = readSocket(int(fd), *uc.buf)
 		if uc.n == 0 {
@@ -64,6 +71,18 @@ func newUpstreamConn(c net.Conn, expires time.Time, registry *connRegistry) (*up
 		return uc.failed != syscall.EAGAIN //nolint:errorlint // read gives it bare
 	}
 	return uc, nil
+}
+
+// writeOut writes outgoing as far as goes, and reports whether it is out.
+func (c *upstreamConn) writeOut(fd int) bool {
+	c.n = 0
+	n, err := syscall.Write(fd, c.outgoing)
+	c.outgoing = c.outgoing[max(n, 0):]
+	c.failed = nil
+	if err != nil && err != syscall.EAGAIN && err != syscall.EINTR {
+		c.failed = err
+	}
+	return err == nil && len(c.outgoing) == 0
 }
 
 // rawConn returns the socket that c is, nil if it is none.
@@ -171,12 +190,15 @@ func socket(c net.Conn) net.Conn {
 }
 
 // fresh reports whether an idle connection may be used: it is not too old, and
-// the endpoint has neither closed it nor sent bytes that nobody asked for.
-func (c *upstreamConn) fresh(now time.Time) bool {
-	if now.After(c.expires) || now.Sub(c.idleSince) > connIdle {
+// the endpoint has neither closed it nor sent bytes that nobody asked for. The
+// latter is not asked about one that was just in use, if a request that fails
+// over it may be repeated.
+func (c *upstreamConn) fresh(now time.Time, repeatable bool) bool {
+	idle := now.Sub(c.idleSince)
+	if now.After(c.expires) || idle > connIdle {
 		return false
 	}
-	if c.socket == nil {
+	if c.socket == nil || repeatable && idle < justUsed {
 		return true
 	}
 	c.quiet = false
@@ -186,7 +208,7 @@ func (c *upstreamConn) fresh(now time.Time) bool {
 
 // begin readies c for an exchange.
 func (c *upstreamConn) begin(buffers *sync.Pool) {
-	c.buffers = buffers
+	c.buffers, c.outgoing = buffers, nil
 	c.r, c.w, c.received = 0, 0, false
 }
 
@@ -250,10 +272,15 @@ func (c *upstreamConn) refill() error {
 	}
 	for {
 		err := c.raw.Read(c.attempt)
-		if err == nil {
+		switch {
+		case err == nil && c.failed == nil && c.n == 0: // not all of the request went out at once
+			if _, err := c.Write(c.outgoing); err != nil {
+				return err
+			}
+			c.outgoing = nil
+		case err == nil:
 			return c.filled(c.n, c.failed)
-		}
-		if !c.goesOn(err) {
+		case !c.goesOn(err):
 			return err
 		}
 	}

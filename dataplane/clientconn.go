@@ -111,7 +111,7 @@ func (c *clientConn) watch() {
 // await waits for a request without holding a buffer. It returns the front that
 // holds its first bytes, nil if none comes in time.
 func (c *clientConn) await(within time.Duration) *h1 {
-	by := time.Now().Add(within)
+	by := c.server.lately().Add(within)
 	for {
 		// An earlier deadline that is set already does: it is looked at again
 		// when it strikes, which is seldom.
@@ -250,7 +250,7 @@ func (c *clientConn) send(p []byte) (int, error) {
 
 // extendWrite gives the next write half of writeIdle at least.
 func (c *clientConn) extendWrite() error {
-	now := time.Now()
+	now := c.server.lately()
 	if c.writeBy.Sub(now) >= writeIdle/2 {
 		return nil
 	}

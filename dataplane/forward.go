@@ -17,7 +17,7 @@ import (
 // that the endpoint closed while it was idle is no failure of the endpoint's:
 // where nothing came back and the request may be repeated, a new one is opened.
 func (s *Server) try(x *Exchange, e *endpoint, begun time.Time) (*failure, failover.Kind) {
-	x.conn = e.pool.get(begun)
+	x.conn = e.pool.get(begun, x.idempotent())
 	deadline := earlier(within(begun, x.target.timeouts.Response), x.deadline)
 	s.buildHead(x, e)
 	for {
@@ -35,7 +35,7 @@ func (s *Server) try(x *Exchange, e *endpoint, begun time.Time) (*failure, failo
 		x.presence.over(x.conn)
 		err := s.send(x, deadline)
 		if err == nil {
-			err = s.receive(x, deadline)
+			err = s.receive(x, deadline, begun)
 		}
 		if err == nil {
 			return nil, x.kind()
@@ -72,6 +72,10 @@ func (s *Server) send(x *Exchange, deadline time.Time) error {
 	if err := x.conn.SetDeadline(deadline); err != nil {
 		return err
 	}
+	if x.Body == nil && x.conn.raw != nil {
+		x.conn.outgoing = x.scratch.head // written with the first read
+		return nil
+	}
 	if _, err := x.conn.Write(x.scratch.head); err != nil {
 		return err
 	}
@@ -82,14 +86,14 @@ func (s *Server) send(x *Exchange, deadline time.Time) error {
 }
 
 // receive reads interim answers, passing them on, and the head of the answer.
-func (s *Server) receive(x *Exchange, deadline time.Time) error {
+func (s *Server) receive(x *Exchange, deadline, begun time.Time) error {
 	a := &x.answer
 	*a = answer{
 		conn: x.conn, idle: x.target.timeouts.Idle,
 		fields: x.scratch.upstream, trailers: x.scratch.trailers, text: x.scratch.trailText,
 	}
 	for interim := 0; ; interim++ {
-		err := x.awaitHead(deadline)
+		err := x.awaitHead(deadline, begun)
 		x.scratch.upstream = a.fields[:0]
 		switch {
 		case err != nil:

@@ -3,7 +3,6 @@ package dataplane
 import (
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/meshgw/meshgw/routetable"
 )
@@ -301,7 +300,7 @@ func (s *Server) replyFields(x *Exchange, from []Field) []Field {
 		}
 	}
 	if !dated {
-		fields = append(fields, Field{Name: s.names.date, Value: s.date(time.Now()), id: fieldDate})
+		fields = append(fields, Field{Name: s.names.date, Value: s.date(s.lately()), id: fieldDate})
 	}
 	fields = append(fields, Field{Name: s.names.requestID, Value: x.RequestID})
 	fields = s.appendServed(fields, x, from)

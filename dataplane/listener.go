@@ -28,6 +28,7 @@ const (
 // what is in flight end within Config.DrainFinish, and closes the rest. It
 // returns when every goroutine it started has ended.
 func (s *Server) Serve(ctx context.Context, lns ...Listener) error {
+	s.ticked.Store(new(time.Now()))
 	var accepting sync.WaitGroup
 	failed := make(chan error, len(lns))
 	for _, ln := range lns {

@@ -129,7 +129,7 @@ func (s *Server) deliver(m *mirrored) (outcome failover.Outcome, how string) {
 		return failover.Outcome{Kind: failover.Canceled}, "dropped"
 	}
 	defer pool.release()
-	c := pool.get(begun)
+	c := pool.get(begun, false)
 	if c == nil {
 		var err error
 		if c, err = s.connect(m.endpoint, deadline); err != nil {

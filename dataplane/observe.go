@@ -38,8 +38,8 @@ func (a AccessLog) wants(failed bool, took time.Duration) bool {
 }
 
 // observe tells of a request that has ended: it counts it and writes its line.
-func (s *Server) observe(x *Exchange, err error) {
-	took := time.Since(x.Start)
+func (s *Server) observe(x *Exchange, now time.Time, err error) {
+	took := now.Sub(x.Start)
 	failed := err != nil || x.refused != nil || x.status >= 500
 	if s.cfg.AccessLog.wants(failed, took) {
 		s.writeLine(x, err, took)

@@ -111,8 +111,9 @@ func (p *pool) resize(limit int) {
 	p.admit()
 }
 
-// get returns the idle connection used last that is still good, or nil.
-func (p *pool) get(now time.Time) *upstreamConn {
+// get returns the idle connection used last that is still good, or nil, for a
+// request that may be repeatable.
+func (p *pool) get(now time.Time, repeatable bool) *upstreamConn {
 	for {
 		p.mu.Lock()
 		n := len(p.idle)
@@ -124,7 +125,7 @@ func (p *pool) get(now time.Time) *upstreamConn {
 		p.idle[n-1] = nil
 		p.idle = p.idle[:n-1]
 		p.mu.Unlock()
-		if c.fresh(now) {
+		if c.fresh(now, repeatable) {
 			return c
 		}
 		_ = c.Close()
@@ -134,7 +135,6 @@ func (p *pool) get(now time.Time) *upstreamConn {
 // put keeps c for another exchange.
 func (p *pool) put(c *upstreamConn, now time.Time) {
 	c.idleSince = now
-	_ = c.SetReadDeadline(time.Time{}) // a passed one would make it look closed; a closed one is found so
 	p.mu.Lock()
 	keep := !p.retired && len(p.idle) < p.limit
 	if keep {

@@ -145,8 +145,9 @@ func (s *Server) sendOwn(x *Exchange, fields []Field, body []byte, last bool) {
 // finish ends the exchange after the last byte of the answer, or with the error
 // that stopped it. The front calls it once.
 func (s *Server) finish(x *Exchange, err error) {
+	now := time.Now()
 	if x.conn != nil {
-		s.giveBack(x, err)
+		s.giveBack(x, now, err)
 	} else {
 		x.stopUpload()
 	}
@@ -155,14 +156,13 @@ func (s *Server) finish(x *Exchange, err error) {
 		x.encoding.release()
 	}
 	s.dropCopy(x)
-	s.observe(x, err)
+	s.observe(x, now, err)
 	s.inflight.Add(-1)
 }
 
 // giveBack returns the connection and the slot, and tells the endpoint's state
 // how it went.
-func (s *Server) giveBack(x *Exchange, err error) {
-	now := time.Now()
+func (s *Server) giveBack(x *Exchange, now time.Time, err error) {
 	clean := err == nil && x.answer.reusable() && !x.uploading()
 	x.scratch.trailers, x.scratch.trailText = x.answer.trailers[:0], x.answer.text[:0]
 	if clean && now.Before(x.conn.expires) {

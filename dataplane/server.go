@@ -85,6 +85,7 @@ type Server struct {
 	clients    clients
 	unrouted   *telemetry.Series // requests without a route
 	upstreams  connRegistry
+	ticked     atomic.Pointer[time.Time]
 }
 
 // New returns a Server with an empty table. It starts nothing. reg gets the
@@ -107,6 +108,7 @@ func New(cfg Config, log zerolog.Logger, reg prometheus.Registerer) *Server {
 	}
 	s := &Server{cfg: cfg, log: log, checking: make(chan struct{}, checks()), via: []byte("1.1 meshgw-" + token(cfg.Node))}
 	s.unrouted = cfg.Traffic.Series("")
+	s.ticked.Store(new(time.Now()))
 	s.names.init(cfg.Node, cfg.Region)
 	s.metrics = newMetrics(s, reg)
 	s.mirrors = newMirrorCounter(reg)
@@ -204,6 +206,10 @@ func (s *Server) handle(x *Exchange) {
 func (s *Server) begin() {
 	s.inflight.Add(1)
 }
+
+// lately is the time as of the last tick of the watch. It is for what may be a
+// little off: each look at the clock of the system costs what a short step does.
+func (s *Server) lately() time.Time { return *s.ticked.Load() }
 
 // spawn runs f in the background; Serve waits for it.
 func (s *Server) spawn(f func()) { s.background.Go(f) }

@@ -17,12 +17,12 @@ var errStalled = errors.New("silent while others answer")
 
 // awaitHead reads the head of the answer, by deadline. A request that may be
 // sent again does not wait at an endpoint that was found to stall.
-func (x *Exchange) awaitHead(deadline time.Time) error {
+func (x *Exchange) awaitHead(deadline, begun time.Time) error {
 	if !x.mayLeave() {
 		return x.answer.readHead(x.isHead())
 	}
-	for {
-		until := earlier(deadline, time.Now().Add(stallLook))
+	for now := begun; ; now = time.Now() {
+		until := earlier(deadline, now.Add(stallLook))
 		if err := x.conn.SetReadDeadline(until); err != nil {
 			return err
 		}

@@ -44,6 +44,7 @@ func (s *Server) watch(stop <-chan struct{}) {
 		case <-stop:
 			return
 		case now := <-tick.C:
+			s.ticked.Store(&now)
 			sweep, judge := now.Sub(swept) >= sweepEvery, now.Sub(judged) >= judgeEvery
 			if sweep {
 				swept = now
