@@ -23,7 +23,10 @@ func TestAnUpstreamWithNowhereToGoIsAlone(t *testing.T) {
 			{Endpoints: in("eu", "us"), Failover: &routetable.Failover{Regions: []string{"apac"}}},
 		},
 		"": {
-			{}, {Endpoints: in("", "")}, {Endpoints: in("eu", "")}, {Endpoints: in("eu", "us")},
+			{},
+			{Endpoints: in("", "")},
+			{Endpoints: in("eu", "")},
+			{Endpoints: in("eu", "us")},
 			{Endpoints: in("eu"), Failover: &routetable.Failover{Enabled: new(false)}},
 			{Endpoints: in("eu", "eu"), Failover: &routetable.Failover{Enabled: new(false)}},
 			{Endpoints: in("eu", "us"), Failover: &routetable.Failover{Regions: []string{"apac", "us"}}},
