@@ -225,7 +225,7 @@ func (x *Exchange) reset() {
 		kept.out = nil
 	}
 	clear(kept.tried[:cap(kept.tried)])
-	kept.tried = kept.tried[:0]
+	kept.tried, kept.attempts = kept.tried[:0], kept.attempts[:0]
 	*x = Exchange{} // in place: a copy would be the largest thing on every connection's stack
 	x.scratch = kept
 	kept.view.x = x
