@@ -6,7 +6,25 @@ import (
 	"testing"
 
 	"github.com/meshgw/meshgw/dataplane"
+	"github.com/meshgw/meshgw/telemetry"
 )
+
+// The memory of one request serves the next, which is not told of its tries.
+func TestARecordHasTheTriesOfItsRequestAlone(t *testing.T) {
+	up := startRecorder(t, nil)
+	ring := telemetry.NewRing(0, 0)
+	g := startGateway(t, dataplane.Config{Requests: ring}, toUpstream(up.addr))
+	c := g.dial(t)
+	for _, id := range []string{"first", "second", "third"} {
+		c.send("GET / HTTP/1.1\r\nHost: a\r\nX-Request-ID: " + id + "\r\n\r\n").answer("GET")
+	}
+	g.stop()
+	for _, id := range []string{"first", "second", "third"} {
+		if found := ring.Find(id); len(found) != 1 || len(found[0].Attempts) != 1 {
+			t.Errorf("%s: %+v, want one record with one try", id, found)
+		}
+	}
+}
 
 // A body that is the client's fault is the client's error, whatever was sent on
 // already, and no failure of the endpoint's.
