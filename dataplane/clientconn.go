@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -72,8 +73,20 @@ func (c *clientConn) serve() {
 	if c.secure && !c.handshake() {
 		return
 	}
+	if c.secure && c.speaksHTTP2() {
+		c.serveHTTP2(nil)
+		return
+	}
 	c.watch()
-	for f := c.await(headTimeout); f != nil; f = c.await(keepAlive) {
+	f := c.await(headTimeout)
+	if f != nil && !c.secure && f.hasPreface() {
+		already, _ := f.in.Peek(f.in.Buffered())
+		already = bytes.Clone(already)
+		c.server.fronts.Put(f)
+		c.serveHTTP2(already)
+		return
+	}
+	for ; f != nil; f = c.await(keepAlive) {
 		again := f.serve()
 		c.server.fronts.Put(f)
 		if !again || !c.rest() {

@@ -3,8 +3,9 @@
 //
 // A request passes match, admit, balance and forward, then observe; the files
 // are named after the steps. They work on an Exchange, which knows no HTTP
-// library: h1.go is the front that speaks HTTP/1.1 to clients on fasthttp, and
-// client.go speaks HTTP/1.1 to endpoints over pooled connections of its own,
+// library: h1.go is the front that speaks HTTP/1.1 to clients on fasthttp, h2.go
+// the one that speaks HTTP/2 on net/http, to which connections are handed that
+// open with it, and client.go speaks HTTP/1.1 to endpoints over pooled connections of its own,
 // since a gateway has to know what was written, read early answers and cut off
 // what was cut off.
 //

@@ -18,7 +18,7 @@ import (
 type Exchange struct {
 	// Set by the front.
 	Front       Front
-	Protocol    string            // HTTP/1.1, HTTP/1.0
+	Protocol    string            // HTTP/2, HTTP/1.1 or HTTP/1.0
 	Listener    string            // name of the listener
 	Link        bool              // it comes from another gateway, or is to look so
 	Certificate *x509.Certificate // of that gateway; nil on a plain link

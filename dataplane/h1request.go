@@ -3,8 +3,6 @@ package dataplane
 import (
 	"bytes"
 	"errors"
-
-	"github.com/meshgw/meshgw/routetable"
 )
 
 // open reads and checks the request's head. Nothing of it has been believed
@@ -75,16 +73,10 @@ func (f *h1) checkFields() *refusal {
 // agree with Host, so that no two parties can take different ones.
 func (f *h1) checkTarget() *refusal {
 	x := &f.x
-	raw := f.req.Header.RequestURI()
-	if len(raw) > targetLimit {
-		return &refusal{code: TooLarge, status: 414, detail: "The request target is longer than 8 KiB.", close: true}
+	target, r := x.setTarget(f.req.Header.RequestURI())
+	if r != nil {
+		return r
 	}
-	target, err := routetable.ParseTarget(x.scratch.path[:0], raw)
-	if err != nil || string(target.Path) == "*" {
-		return malformed(400, "The request target is not accepted.")
-	}
-	x.scratch.path = target.Path
-	x.Path, x.Query, x.HasQuery = target.Path, target.Query, target.HasQuery
 	host, count := find(x.Fields, fieldHost)
 	switch {
 	case count > 1, count == 0 && x.Protocol == "HTTP/1.1":
@@ -94,10 +86,9 @@ func (f *h1) checkTarget() *refusal {
 	case count == 0:
 		host = target.Authority
 	}
-	if x.Host, _, err = routetable.ParseHost(x.scratch.host[:0], host); err != nil {
+	if !x.setHost(host) {
 		return malformed(400, "The Host field is malformed.")
 	}
-	x.scratch.host, x.Authority = x.Host, host
 	if target.Authority != nil && !bytes.EqualFold(target.Authority, host) {
 		return malformed(400, "The request target and Host name different hosts.")
 	}

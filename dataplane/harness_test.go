@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
@@ -55,6 +56,12 @@ func (b *safeBuffer) String() string {
 
 func startGateway(tb testing.TB, cfg dataplane.Config, spec *routetable.Spec) *gateway {
 	tb.Helper()
+	return startSecureGateway(tb, cfg, spec, nil)
+}
+
+// startSecureGateway starts one that speaks TLS; plain where secure is nil.
+func startSecureGateway(tb testing.TB, cfg dataplane.Config, spec *routetable.Spec, secure *tls.Config) *gateway {
+	tb.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)
@@ -65,7 +72,7 @@ func startGateway(tb testing.TB, cfg dataplane.Config, spec *routetable.Spec) *g
 	g.publish(tb, spec)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- g.Serve(ctx, dataplane.Listener{Name: "http", Listener: ln}) }()
+	go func() { done <- g.Serve(ctx, dataplane.Listener{Name: "http", Listener: ln, TLS: secure}) }()
 	g.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {

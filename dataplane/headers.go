@@ -103,7 +103,8 @@ func acceptsTrailers(te []byte) bool {
 
 // appendHops appends the fields that every hop adds or sets anew.
 func (s *Server) appendHops(b []byte, x *Exchange) []byte {
-	b = append(append(b, "via: "...), s.via...)
+	b = append(append(b, "via: "...), x.Protocol[len("HTTP/"):]...)
+	b = append(append(b, ' '), s.via...)
 	b = append(append(b, "\r\nx-request-id: "...), x.RequestID...)
 	b = append(b, "\r\ntraceparent: "...)
 	b = x.trace.appendTraceparent(b)

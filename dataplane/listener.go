@@ -34,6 +34,8 @@ func (s *Server) Serve(ctx context.Context, lns ...Listener) error {
 	for _, ln := range lns {
 		accepting.Go(func() { failed <- s.accept(ln) })
 	}
+	http2 := s.newH2Server()
+	s.spawn(func() { _ = http2.Serve(s.feed) }) // until it is shut down
 	stopWatching := make(chan struct{})
 	s.spawn(func() { s.watch(stopWatching) })
 	s.spawn(func() { s.clients.follow(stopWatching) })
@@ -47,11 +49,15 @@ func (s *Server) Serve(ctx context.Context, lns ...Listener) error {
 		_ = ln.Close()
 	}
 	accepting.Wait()
+	drained, done := context.WithCancel(context.WithoutCancel(ctx))
+	defer done()
+	s.spawn(func() { _ = http2.Shutdown(drained) }) // sends GOAWAY
 	if !s.clients.drain(s.cfg.DrainFinish) {
 		s.clients.abort()
 		s.upstreams.abort()
 		<-s.clients.empty
 	}
+	done()
 	close(stopWatching)
 	s.upstreams.abort() // what is left are copies to mirrors, which nobody waits for
 	for _, u := range s.plan.Load().upstreams {

@@ -42,7 +42,7 @@ func (s *Server) seen(x *Exchange) bool {
 	for i := range x.Fields {
 		if x.Fields[i].id == fieldVia {
 			for hop := range listed(x.Fields[i].Value) {
-				if bytes.Equal(hop, s.via) {
+				if _, by := cutByte(hop, ' '); bytes.Equal(by, s.via) {
 					return true
 				}
 			}

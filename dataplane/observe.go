@@ -184,6 +184,7 @@ type metrics struct {
 	failovers        *prometheus.CounterVec
 	forwarded        *prometheus.CounterVec
 	shed             *prometheus.CounterVec
+	h2Errors         *prometheus.CounterVec
 	unrouted         *series
 }
 
@@ -212,8 +213,11 @@ func newMetrics(s *Server, reg prometheus.Registerer) *metrics {
 	m.shed = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "meshgw_shed_total", Help: "Requests refused for want of room.",
 	}, []string{"priority", "reason"})
+	m.h2Errors = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "meshgw_http2_errors_total", Help: "What clients did against HTTP/2, or too often.",
+	}, []string{"error"})
 	m.unrouted = m.series("", "", s.cfg.Region)
-	reg.MustRegister(m.requests, m.duration, m.upstreamDuration, m.retries, m.failovers, m.forwarded, m.shed,
+	reg.MustRegister(m.h2Errors, m.requests, m.duration, m.upstreamDuration, m.retries, m.failovers, m.forwarded, m.shed,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "meshgw_inflight_requests", Help: "Requests in flight.",
 		}, func() float64 { return float64(s.inflight.Load()) }),

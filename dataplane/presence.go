@@ -54,11 +54,11 @@ func (p *presence) behind(u *upload) {
 	p.upload = u
 }
 
-// rest ends the wait.
+// rest ends the wait. Who leaves from now on cuts off the answer.
 func (p *presence) rest() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.since, p.conn, p.upload = time.Time{}, nil, nil
+	p.since, p.upload = time.Time{}, nil
 }
 
 func (p *presence) waits() bool {
@@ -94,11 +94,23 @@ func (p *presence) look(now time.Time, state func() (ended, broken bool)) {
 	if !broken && (!ended || now.Sub(p.ended) < halfOpen || now.Sub(p.since) < halfOpen) {
 		return
 	}
+	p.depart()
+}
+
+// leave ends the exchange: its client has left.
+func (p *presence) leave() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.depart()
+}
+
+// depart does so, p.mu held.
+func (p *presence) depart() {
 	p.gone = true
-	close(p.left)
 	if p.conn != nil {
 		_ = p.conn.Close()
 	}
+	close(p.left)
 }
 
 // follow looks at the clients that wait, until stop is closed.

@@ -68,12 +68,14 @@ type Server struct {
 	plan    atomic.Pointer[plan]
 	mesh    atomic.Pointer[Mesh]
 	shed    atomic.Pointer[failover.Mix] // share of each priority to refuse; nil = none
-	via     []byte                       // this node's entry in Via
+	via     []byte                       // this node's name in Via
 	names   names
 
 	buffers    sync.Pool // *[]byte of readBuffer
 	answers    sync.Pool // *[]byte of answerBuffer
 	fronts     sync.Pool // *h1
+	h2fronts   sync.Pool // *h2
+	feed       *feed     // connections that speak HTTP/2
 	encoders   compressors
 	mirrors    *prometheus.CounterVec // by upstream and outcome
 	inflight   atomic.Int64
@@ -106,7 +108,7 @@ func New(cfg Config, log zerolog.Logger, reg prometheus.Registerer) *Server {
 	if cfg.Resolve == nil {
 		cfg.Resolve = lookup
 	}
-	s := &Server{cfg: cfg, log: log, checking: make(chan struct{}, checks()), via: []byte("1.1 meshgw-" + token(cfg.Node))}
+	s := &Server{cfg: cfg, log: log, checking: make(chan struct{}, checks()), via: []byte("meshgw-" + token(cfg.Node))}
 	s.unrouted = cfg.Traffic.Series("")
 	s.ticked.Store(new(time.Now()))
 	s.names.init(cfg.Node, cfg.Region)
@@ -115,6 +117,8 @@ func New(cfg Config, log zerolog.Logger, reg prometheus.Registerer) *Server {
 	s.buffers.New = func() any { return new(make([]byte, readBuffer)) }
 	s.answers.New = func() any { return new(make([]byte, answerBuffer)) }
 	s.fronts.New = func() any { return newH1(s) }
+	s.h2fronts.New = func() any { return newH2(s) }
+	s.feed = newFeed()
 	s.upstreams.open = map[*upstreamConn]struct{}{}
 	s.clients.init(cfg.MaxConns, cfg.MaxConnsPerIP)
 	s.mesh.Store(alone(cfg))

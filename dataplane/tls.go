@@ -100,12 +100,12 @@ func readPool(path string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// Config returns settings for a Listener: TLS 1.2 and 1.3, HTTP/1.1. A client
+// Config returns settings for a Listener: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1. A client
 // need not show a certificate; one that does not verify ends the handshake.
 func (c *Certificates) Config() *tls.Config {
 	base := &tls.Config{
 		MinVersion:     tls.VersionTLS12,
-		NextProtos:     []string{"http/1.1"},
+		NextProtos:     []string{"h2", "http/1.1"},
 		GetCertificate: c.choose,
 	}
 	if c.clientCA == "" {

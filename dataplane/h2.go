@@ -1,0 +1,168 @@
+package dataplane
+
+import (
+	"context"
+	"io"
+	"log"
+	"net/http"
+	"strings"
+	"time"
+	"unsafe"
+
+	"github.com/meshgw/meshgw/failover"
+)
+
+const (
+	h2Streams       = 128       // requests of one connection at once
+	h2Frame         = 16 << 10  // the least that may be asked for: a large frame delays the others
+	h2StreamWindow  = 256 << 10 // of a request's body that is on its way or unread
+	h2ConnWindow    = 1 << 20
+	h2PingAfter     = 30 * time.Second // without a word from the client
+	h2PingTimeout   = 10 * time.Second
+	h2WriteProgress = 10 * time.Second // for some bytes to leave a connection, whatever its streams
+)
+
+// h2 is the front of one HTTP/2 exchange: net/http frames, and knows the
+// request as strings, of which the Exchange has views that are never written to.
+type h2 struct {
+	server   *Server
+	conn     *h2Conn
+	w        http.ResponseWriter
+	r        *http.Request
+	control  *http.ResponseController
+	presence presence
+	unwatch  func() bool // ends looking after the client; false if it has left
+	reading  watchdog
+	writing  watchdog
+	began    time.Time // of the body
+	read     int64     // of the body
+	reset    bool      // the stream is to be cut off
+	body     h2Body
+	x        Exchange
+}
+
+func newH2(s *Server) *h2 {
+	f := &h2{server: s}
+	f.body.h2 = f
+	f.reading.bite = func() { _ = f.control.SetReadDeadline(longAgo()) }
+	f.writing.bite = func() { _ = f.control.SetWriteDeadline(longAgo()) }
+	return f
+}
+
+// longAgo is a deadline that has passed.
+func longAgo() time.Time { return time.Unix(1, 0) }
+
+// newH2Server returns what serves the connections that speak HTTP/2. Limits of
+// time are the fronts' own: net/http's are totals, which would end long streams.
+func (s *Server) newH2Server() *http.Server {
+	var protocols http.Protocols
+	protocols.SetHTTP2(true)
+	protocols.SetUnencryptedHTTP2(true)
+	return &http.Server{
+		Handler:           http.HandlerFunc(s.serveStream),
+		Protocols:         &protocols,
+		MaxHeaderBytes:    headLimit,
+		ReadHeaderTimeout: headTimeout,
+		IdleTimeout:       keepAlive,
+		ConnContext:       s.feed.context,
+		ConnState:         s.feed.changed,
+		ErrorLog:          log.New(io.Discard, "", 0), // of peers that break the protocol; counted below
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams:          h2Streams,
+			MaxReadFrameSize:              h2Frame,
+			MaxReceiveBufferPerStream:     h2StreamWindow,
+			MaxReceiveBufferPerConnection: h2ConnWindow,
+			SendPingTimeout:               h2PingAfter,
+			PingTimeout:                   h2PingTimeout,
+			WriteByteTimeout:              h2WriteProgress,
+			CountError:                    s.metrics.h2Error,
+		},
+	}
+}
+
+// serveStream serves one request.
+func (s *Server) serveStream(w http.ResponseWriter, r *http.Request) {
+	conn := connOf(r.Context())
+	if !conn.enter() {
+		return // the connection has ended
+	}
+	defer conn.leave()
+	f := s.h2fronts.Get().(*h2) // the pool holds nothing else
+	f.begin(conn, w, r)
+	f.exchange()
+	conn.count(f.presence.hasLeft() && time.Since(f.x.Start) < prematurely)
+	reset := f.reset
+	f.forget()
+	s.h2fronts.Put(f)
+	if reset {
+		panic(http.ErrAbortHandler) // net/http's word for RST_STREAM
+	}
+}
+
+// begin readies the front for a request.
+func (f *h2) begin(conn *h2Conn, w http.ResponseWriter, r *http.Request) {
+	f.conn, f.w, f.r, f.control = conn, w, r, http.NewResponseController(w)
+	f.read, f.reset = 0, false
+	f.presence = presence{left: make(chan struct{})}
+	f.unwatch = context.AfterFunc(r.Context(), f.presence.leave)
+	f.x.reset()
+}
+
+// forget lets go of what dies with the request.
+func (f *h2) forget() {
+	f.conn, f.w, f.r, f.control, f.unwatch = nil, nil, nil, nil, nil
+	f.presence = presence{}
+	f.x.reset()
+}
+
+// exchange serves the request.
+func (f *h2) exchange() {
+	s, x := f.server, &f.x
+	r := f.open()
+	if r == nil && f.r.Header["Expect"] == nil {
+		r = f.takeBody()
+	} else if r == nil {
+		x.Body = &f.body // asked for with the first read, if the request is admitted
+	}
+	if r != nil {
+		x.refused = r
+		s.reject(x)
+		return
+	}
+	s.handle(x)
+}
+
+func (f *h2) common() {
+	x, client := &f.x, f.conn.client
+	x.Front, x.Start, x.presence = f, time.Now(), &f.presence
+	x.Listener, x.Peer, x.Secure = client.listener, client.peer, client.secure
+	x.Link, x.Certificate, x.Shown = client.link, client.shown, client.client
+	x.Protocol, x.priority = "HTTP/2", failover.Normal
+}
+
+// end finishes the exchange. A client that has left is not looked after any
+// more: what it left behind has been closed.
+func (f *h2) end(err error) {
+	if !f.unwatch() {
+		<-f.presence.left
+		if err == nil {
+			err = errClientLeft
+		}
+	}
+	f.server.finish(&f.x, err)
+}
+
+// Gone implements Front.
+func (f *h2) Gone() bool { return f.presence.hasLeft() }
+
+// StopBody implements Front.
+func (f *h2) StopBody() { _ = f.control.SetReadDeadline(longAgo()) }
+
+// view returns the bytes of s, which must not be written to.
+func view(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
+
+// h2Error counts what a client did against the protocol; net/http's words for it
+// are few.
+func (m *metrics) h2Error(kind string) {
+	m.h2Errors.WithLabelValues(strings.ToLower(kind)).Inc()
+}

@@ -1,0 +1,216 @@
+package dataplane_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/meshgw/meshgw/dataplane"
+	"github.com/meshgw/meshgw/routetable"
+)
+
+// overHTTP2 is a client that speaks HTTP/2 in clear.
+func overHTTP2(tb testing.TB) *http.Client {
+	tb.Helper()
+	var protocols http.Protocols
+	protocols.SetUnencryptedHTTP2(true)
+	transport := &http.Transport{Protocols: &protocols, DisableCompression: true}
+	tb.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport, Timeout: 10 * time.Second}
+}
+
+func readAll(tb testing.TB, resp *http.Response, err error) (*http.Response, string) {
+	tb.Helper()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		tb.Fatalf("read body: %v", err)
+	}
+	return resp, string(body)
+}
+
+func TestHTTP2InClearIsServedBesideHTTP1(t *testing.T) {
+	up := startRecorder(t, nil)
+	g := startGateway(t, dataplane.Config{}, toUpstream(up.addr))
+	resp, err := overHTTP2(t).Get("http://" + g.addr + "/a/../b?c=d")
+	resp, body := readAll(t, resp, err)
+	if resp.ProtoMajor != 2 || resp.StatusCode != 200 || body != "ok" {
+		t.Errorf("HTTP/2: %v %d %q", resp.Proto, resp.StatusCode, body)
+	}
+	c := g.dial(t)
+	a, body, _ := c.send("GET /b HTTP/1.1\r\nHost: " + g.addr + "\r\n\r\n").answer("GET")
+	if a.StatusCode != 200 || body != "ok" {
+		t.Errorf("HTTP/1.1: %d %q", a.StatusCode, body)
+	}
+	heads := up.seen()
+	if len(heads) != 2 || !strings.HasPrefix(heads[0], "GET /b?c=d HTTP/1.1\r\nhost: "+g.addr+"\r\n") {
+		t.Fatalf("upstream saw %q", heads)
+	}
+	g.stop()
+	if log := g.log.String(); !strings.Contains(log, `"protocol":"HTTP/2"`) || !strings.Contains(log, `"protocol":"HTTP/1.1"`) {
+		t.Errorf("log: %s", log)
+	}
+}
+
+func TestHTTP2ByALPN(t *testing.T) {
+	up := startRecorder(t, nil)
+	g := startTLSGateway(t, toUpstream(up.addr))
+	for _, want := range []string{"HTTP/2.0", "HTTP/1.1"} {
+		transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: want == "HTTP/2.0"}
+		resp, err := (&http.Client{Transport: transport}).Get("https://" + g.addr + "/")
+		resp, body := readAll(t, resp, err)
+		if resp.Proto != want || body != "ok" {
+			t.Errorf("%s %q, want %s", resp.Proto, body, want)
+		}
+		transport.CloseIdleConnections()
+	}
+	for _, head := range up.seen() {
+		if !strings.Contains(head, "x-forwarded-proto: https\r\n") {
+			t.Errorf("upstream saw %q", head)
+		}
+	}
+}
+
+func startTLSGateway(t *testing.T, spec *routetable.Spec) *gateway {
+	t.Helper()
+	certs, err := dataplane.LoadCertificates([]dataplane.CertificateFile{certificateFile(t, "a.test")}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return startSecureGateway(t, dataplane.Config{}, spec, certs.Config())
+}
+
+func TestBodiesAndTrailersPassOverHTTP2(t *testing.T) {
+	up := startRecorder(t, func(head string, c net.Conn, r *bufio.Reader) bool {
+		req, err := http.ReadRequest(bufio.NewReader(io.MultiReader(strings.NewReader(head), r)))
+		if err != nil {
+			return false
+		}
+		n, err := io.Copy(io.Discard, req.Body)
+		if err != nil {
+			return false
+		}
+		text := fmt.Sprintf("%d %s", n, req.Trailer.Get("X-Up"))
+		fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\nX-Down: 1\r\n\r\n", len(text), text)
+		return true
+	})
+	g := startGateway(t, dataplane.Config{}, toUpstream(up.addr))
+	client := overHTTP2(t)
+	for _, size := range []int{1, 5000, 8 << 10, 8<<10 + 1, 3 << 20} {
+		resp, err := client.Post("http://"+g.addr+"/", "text/plain", strings.NewReader(strings.Repeat("x", size)))
+		resp, body := readAll(t, resp, err)
+		if want := fmt.Sprintf("%d ", size); body != want || resp.Trailer.Get("X-Down") != "1" {
+			t.Errorf("%d bytes: %q with trailers %v", size, body, resp.Trailer)
+		}
+	}
+	req, _ := http.NewRequest("POST", "http://"+g.addr+"/", io.MultiReader(strings.NewReader("abc")))
+	req.Trailer = http.Header{"X-Up": []string{"7"}}
+	resp, err := client.Do(req)
+	if _, body := readAll(t, resp, err); body != "3 7" {
+		t.Errorf("unknown length: %q", body)
+	}
+}
+
+func TestAnswerCutShortResetsItsStreamAlone(t *testing.T) {
+	up := startRecorder(t, func(head string, c net.Conn, _ *bufio.Reader) bool {
+		if strings.HasPrefix(head, "GET /whole") {
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+			return true
+		}
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+		return false
+	})
+	g := startGateway(t, dataplane.Config{}, toUpstream(up.addr))
+	client := overHTTP2(t)
+	resp, err := client.Get("http://" + g.addr + "/cut")
+	if err == nil {
+		_, err = io.ReadAll(resp.Body)
+		resp.Body.Close()
+	}
+	if err == nil {
+		t.Error("an answer cut short looks whole")
+	}
+	resp, err = client.Get("http://" + g.addr + "/whole")
+	if _, body := readAll(t, resp, err); body != "ok" {
+		t.Errorf("after it: %q", body)
+	}
+}
+
+func TestClientThatResetsItsStreamEndsTheExchange(t *testing.T) {
+	told := make(chan struct{}, 2)
+	up := startRecorder(t, func(head string, c net.Conn, _ *bufio.Reader) bool {
+		if strings.HasPrefix(head, "GET /streams") {
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n")
+		}
+		c.Read(make([]byte, 1)) // returns when the gateway closes
+		told <- struct{}{}
+		return false
+	})
+	g := startGateway(t, dataplane.Config{}, toUpstream(up.addr))
+	client := overHTTP2(t)
+	for _, path := range []string{"/silent", "/streams"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		req, _ := http.NewRequestWithContext(ctx, "GET", "http://"+g.addr+path, nil)
+		time.AfterFunc(100*time.Millisecond, cancel)
+		if resp, err := client.Do(req); err == nil {
+			io.ReadAll(resp.Body)
+			resp.Body.Close()
+		}
+		select {
+		case <-told:
+		case <-time.After(5 * time.Second):
+			t.Errorf("%s: the endpoint was not told", path)
+		}
+	}
+	g.stop()
+	if got := strings.Count(g.log.String(), `"error":"client_gone"`); got != 2 {
+		t.Errorf("%d requests with client_gone, want 2: %s", got, g.log.String())
+	}
+}
+
+func TestDrainLetsStreamsEndAndSendsGoAway(t *testing.T) {
+	begun, end := make(chan struct{}), make(chan struct{})
+	up := startRecorder(t, func(_ string, c net.Conn, _ *bufio.Reader) bool {
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nbeg")
+		close(begun)
+		<-end
+		io.WriteString(c, "in")
+		return true
+	})
+	g := startGateway(t, dataplane.Config{DrainFinish: 10 * time.Second}, toUpstream(up.addr))
+	result := make(chan string, 1)
+	client := overHTTP2(t)
+	go func() {
+		resp, err := client.Get("http://" + g.addr + "/")
+		if err != nil {
+			result <- err.Error()
+			return
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		result <- fmt.Sprint(string(body), err)
+	}()
+	<-begun
+	stopped := make(chan struct{})
+	go func() { g.stop(); close(stopped) }()
+	time.Sleep(50 * time.Millisecond)
+	close(end)
+	if got := <-result; got != "begin<nil>" {
+		t.Errorf("the stream in flight got %s", got)
+	}
+	select {
+	case <-stopped:
+	case <-time.After(5 * time.Second):
+		t.Error("Serve does not end")
+	}
+}

@@ -1,0 +1,184 @@
+package dataplane
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// preface is how a client opens a connection in clear of which it knows that
+// HTTP/2 is spoken there.
+const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+const (
+	prematurely = time.Second // sooner, a request that is cancelled has been work for nothing
+	mostResets  = 200         // more of those than other requests, and the connection is closed
+)
+
+// hasPreface reports whether the connection opens with the preface of HTTP/2,
+// all of which is then in the front's buffer.
+func (f *h1) hasPreface() bool {
+	for n := f.in.Buffered(); ; n++ {
+		got, err := f.in.Peek(min(n, len(preface)))
+		switch {
+		case err != nil || string(got) != preface[:len(got)]:
+			return false // what it is, HTTP/1.1 will find out
+		case len(got) == len(preface):
+			return true
+		}
+	}
+}
+
+// serveHTTP2 lets net/http serve what is left of the connection, after what was
+// read of it already, to its end.
+func (c *clientConn) serveHTTP2(already []byte) {
+	if !c.state.CompareAndSwap(connIdleState, connActive) && c.state.Load() == connClosed {
+		return
+	}
+	if c.SetDeadline(time.Time{}) != nil {
+		return
+	}
+	conn := c.Conn
+	if len(already) > 0 {
+		conn = &replay{Conn: conn, first: already}
+	}
+	h := &h2Conn{client: c, ended: make(chan struct{})}
+	h.users.Store(1)
+	c.server.feed.put(conn, h)
+	<-h.ended
+}
+
+// speaksHTTP2 reports whether the TLS handshake agreed on HTTP/2.
+func (c *clientConn) speaksHTTP2() bool {
+	t, ok := c.Conn.(*tls.Conn)
+	return ok && t.ConnectionState().NegotiatedProtocol == "h2"
+}
+
+// replay is a connection of which something was read already.
+type replay struct {
+	net.Conn
+	first []byte
+}
+
+// Read reads that first.
+func (r *replay) Read(p []byte) (int, error) {
+	if len(r.first) > 0 {
+		n := copy(p, r.first)
+		r.first = r.first[n:]
+		return n, nil
+	}
+	return r.Conn.Read(p)
+}
+
+// h2Conn is a client's connection that speaks HTTP/2.
+type h2Conn struct {
+	client *clientConn
+	users  atomic.Int64 // net/http as long as it is open, and its requests
+	ended  chan struct{}
+	resets atomic.Int64 // requests cancelled prematurely, less the others
+}
+
+// enter takes the connection for a request, unless it has ended.
+func (h *h2Conn) enter() bool {
+	for {
+		n := h.users.Load()
+		if n == 0 || h.users.CompareAndSwap(n, n+1) {
+			return n > 0
+		}
+	}
+}
+
+func (h *h2Conn) leave() {
+	if h.users.Add(-1) == 0 {
+		close(h.ended)
+	}
+}
+
+// count judges a client by how its requests end. To open streams and reset them
+// is cheap for a client and not for who serves them (CVE-2023-44487).
+func (h *h2Conn) count(reset bool) {
+	switch {
+	case !reset:
+		if h.resets.Add(-1) < 0 {
+			h.resets.CompareAndSwap(-1, 0)
+		}
+	case h.resets.Add(1) == mostResets:
+		h.client.server.metrics.h2Error("too_many_resets")
+		h.client.abort()
+	}
+}
+
+type h2Key struct{}
+
+func connOf(ctx context.Context) *h2Conn {
+	return ctx.Value(h2Key{}).(*h2Conn) //nolint:forcetypeassert // feed.context put it there
+}
+
+// feed is the listener of the server for HTTP/2: what it accepts has been
+// accepted, and looked at, elsewhere.
+type feed struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	close  sync.Once
+
+	mu   sync.Mutex // guards the rest
+	open map[net.Conn]*h2Conn
+}
+
+func newFeed() *feed {
+	return &feed{conns: make(chan net.Conn), closed: make(chan struct{}), open: map[net.Conn]*h2Conn{}}
+}
+
+// put hands over c, or ends h when the server has been shut down.
+func (f *feed) put(c net.Conn, h *h2Conn) {
+	f.mu.Lock()
+	f.open[c] = h
+	f.mu.Unlock()
+	select {
+	case f.conns <- c:
+	case <-f.closed:
+		f.changed(c, http.StateClosed)
+	}
+}
+
+// Accept implements net.Listener.
+func (f *feed) Accept() (net.Conn, error) {
+	select {
+	case c := <-f.conns:
+		return c, nil
+	case <-f.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener.
+func (f *feed) Close() error {
+	f.close.Do(func() { close(f.closed) })
+	return nil
+}
+
+// Addr implements net.Listener.
+func (f *feed) Addr() net.Addr { return &net.TCPAddr{} }
+
+// context gives the requests of c their connection.
+func (f *feed) context(ctx context.Context, c net.Conn) context.Context {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return context.WithValue(ctx, h2Key{}, f.open[c])
+}
+
+// changed hears from net/http how c is.
+func (f *feed) changed(c net.Conn, state http.ConnState) {
+	if state != http.StateClosed {
+		return
+	}
+	f.mu.Lock()
+	h := f.open[c]
+	delete(f.open, c)
+	f.mu.Unlock()
+	h.leave()
+}

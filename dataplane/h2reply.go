@@ -1,0 +1,119 @@
+package dataplane
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/textproto"
+	"strconv"
+	"time"
+
+	"github.com/meshgw/meshgw/failover"
+)
+
+// Inform implements Front.
+func (f *h2) Inform(status int, fields []Field) {
+	h := f.w.Header()
+	for _, field := range f.server.interim(fields) {
+		addField(h, "", &field)
+	}
+	f.writing.watch(time.Now().Add(writeIdle))
+	f.w.WriteHeader(status)
+	f.writing.rest()
+	clear(h)
+}
+
+// Send implements Front.
+func (f *h2) Send(x *Exchange, r *reply) {
+	if x.refused != nil && x.status == statusClientLeft {
+		f.reset = true
+		f.end(errClientLeft)
+		return
+	}
+	f.writeHead(r)
+	var err error
+	switch {
+	case r.stream != nil:
+		err = f.stream(r)
+	case !x.isHead() && hasBody(r.status) && len(r.body) > 0:
+		err = f.write(r.body)
+	}
+	if x.out > 0 {
+		// The last bytes leave when this has returned: should the client never
+		// make room for them, net/http has to end it.
+		_ = f.control.SetWriteDeadline(time.Now().Add(writeIdle))
+	}
+	f.reset = err != nil
+	f.end(err)
+}
+
+// writeHead says what the head will be; it is sent with the first bytes of the
+// body that are.
+func (f *h2) writeHead(r *reply) {
+	h := f.w.Header()
+	h["Content-Type"] = nil // none of net/http's guessing
+	for i := range r.fields {
+		addField(h, "", &r.fields[i])
+	}
+	if r.length >= 0 && (hasBody(r.status) || r.status == 304 && r.length > 0) {
+		h["Content-Length"] = []string{strconv.FormatInt(r.length, 10)}
+	}
+	if f.server.draining.Load() {
+		h["Connection"] = []string{"close"} // to net/http: send GOAWAY
+	}
+	f.w.WriteHeader(r.status)
+}
+
+// stream writes the body as it comes, and what follows it.
+func (f *h2) stream(r *reply) error {
+	for {
+		if !r.stream.ready() {
+			if err := f.flush(); err != nil {
+				return err
+			}
+		}
+		piece, err := r.stream.next()
+		switch {
+		case errors.Is(err, io.EOF):
+			f.writeTrailers(r.stream.trailing())
+			return nil
+		case err != nil && f.presence.hasLeft():
+			return errClientLeft // the endpoint was cut off for that
+		case err != nil:
+			return &cutError{kind: failover.Reset, err: err}
+		}
+		f.x.out += int64(len(piece))
+		if err := f.write(piece); err != nil {
+			return err
+		}
+	}
+}
+
+// write and flush write in the client's time.
+func (f *h2) write(p []byte) error {
+	f.writing.watch(time.Now().Add(writeIdle))
+	defer f.writing.rest()
+	_, err := f.w.Write(p)
+	return err
+}
+
+func (f *h2) flush() error {
+	f.writing.watch(time.Now().Add(writeIdle))
+	defer f.writing.rest()
+	return f.control.Flush()
+}
+
+func (f *h2) writeTrailers(trailers []Field) {
+	h := f.w.Header()
+	for i := range trailers {
+		if trailers[i].mayTrail() {
+			addField(h, http.TrailerPrefix, &trailers[i])
+		}
+	}
+}
+
+// addField adds a field under its name in net/http's form.
+func addField(h http.Header, prefix string, field *Field) {
+	name := prefix + textproto.CanonicalMIMEHeaderKey(string(field.Name))
+	h[name] = append(h[name], string(field.Value))
+}

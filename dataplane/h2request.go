@@ -1,0 +1,90 @@
+package dataplane
+
+import (
+	"bytes"
+	"net/textproto"
+)
+
+// open reads and checks the request's head. What HTTP/2 itself asks of it,
+// net/http has seen to.
+func (f *h2) open() *refusal {
+	f.common()
+	x := &f.x
+	x.Method = view(f.r.Method)
+	x.Length = f.r.ContentLength
+	if r := f.checkFields(); r != nil {
+		return r
+	}
+	switch string(x.Method) {
+	case "CONNECT", "TRACE", "TRACK":
+		return malformed(405, "The method is not allowed through this gateway.")
+	}
+	target, r := x.setTarget(view(f.r.RequestURI))
+	switch {
+	case r != nil:
+		return r
+	case target.Authority != nil:
+		return malformed(400, "The request target is not accepted.")
+	}
+	return f.checkAuthority()
+}
+
+func (f *h2) checkFields() *refusal {
+	x := &f.x
+	fields := x.scratch.fields[:0]
+	for name, values := range f.r.Header {
+		n := view(name)
+		for _, value := range values {
+			fields = append(fields, Field{Name: n, Value: bytes.Trim(view(value), " \t"), id: identify(n)})
+		}
+	}
+	x.Fields, x.scratch.fields = fields, fields
+	switch {
+	case len(fields) > maxFields:
+		return &refusal{code: TooLarge, status: 431, detail: "The request has more than 100 header fields."}
+	case x.Length >= 0 && f.badLength():
+		return malformed(400, "The length of the request's body is malformed.")
+	}
+	if expect, n := find(fields, fieldExpect); n > 1 || n == 1 && !equalFold(expect, "100-continue") {
+		return malformed(417, "The expectation cannot be met.")
+	}
+	return nil
+}
+
+// badLength reports whether Content-Length is what no HTTP/1.1 peer would be
+// sent: net/http takes what does not parse for 0, and the first of several.
+func (f *h2) badLength() bool {
+	digits, count := find(f.x.Fields, fieldContentLength)
+	if count == 0 {
+		return false
+	}
+	_, err := parseLength(digits)
+	return err != nil || count > 1
+}
+
+// checkAuthority makes the host canonical. A Host field must name the same.
+func (f *h2) checkAuthority() *refusal {
+	x := &f.x
+	authority := view(f.r.Host)
+	if len(authority) == 0 {
+		return malformed(400, "The request must have an authority.")
+	}
+	if !x.setHost(authority) {
+		return malformed(400, "The authority is malformed.")
+	}
+	if host, count := find(x.Fields, fieldHost); count > 1 || count == 1 && !bytes.EqualFold(host, authority) {
+		return malformed(400, "The authority and Host name different hosts.")
+	}
+	return nil
+}
+
+// Trailers implements Front. Only those that the request announced are known.
+func (f *h2) Trailers(dst []Field) ([]Field, error) {
+	for name, values := range f.r.Trailer {
+		name := view(textproto.CanonicalMIMEHeaderKey(name))
+		for _, value := range values {
+			dst = append(dst, Field{Name: name, Value: view(value), id: identify(name)})
+		}
+	}
+	return dst, nil
+}

@@ -1,0 +1,29 @@
+package dataplane
+
+import "github.com/meshgw/meshgw/routetable"
+
+// setTarget takes the request's target, whatever the protocol, and makes its path
+// canonical.
+func (x *Exchange) setTarget(raw []byte) (routetable.RequestTarget, *refusal) {
+	if len(raw) > targetLimit {
+		return routetable.RequestTarget{}, &refusal{code: TooLarge, status: 414, detail: "The request target is longer than 8 KiB.", close: true}
+	}
+	target, err := routetable.ParseTarget(x.scratch.path[:0], raw)
+	if err != nil || string(target.Path) == "*" {
+		return target, malformed(400, "The request target is not accepted.")
+	}
+	x.scratch.path = target.Path
+	x.Path, x.Query, x.HasQuery = target.Path, target.Query, target.HasQuery
+	return target, nil
+}
+
+// setHost takes the authority that the request is for and makes its host
+// canonical. It reports whether it is well-formed.
+func (x *Exchange) setHost(authority []byte) bool {
+	host, _, err := routetable.ParseHost(x.scratch.host[:0], authority)
+	if err != nil {
+		return false
+	}
+	x.Host, x.scratch.host, x.Authority = host, host, authority
+	return true
+}
