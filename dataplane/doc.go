@@ -5,9 +5,9 @@
 // are named after the steps. They work on an Exchange, which knows no HTTP
 // library: h1.go is the front that speaks HTTP/1.1 to clients on fasthttp, h2.go
 // the one that speaks HTTP/2 on net/http, to which connections are handed that
-// open with it, and client.go speaks HTTP/1.1 to endpoints over pooled connections of its own,
-// since a gateway has to know what was written, read early answers and cut off
-// what was cut off.
+// open with it, and client.go speaks HTTP/1.1 to endpoints over pooled
+// connections of its own, since a gateway has to know what was written, read
+// early answers and cut off what was cut off.
 //
 // Nothing that two parsers could read differently is sent on, in either
 // direction: it is refused with 400, 501 or 505 to clients, with 502 for

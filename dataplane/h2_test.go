@@ -16,39 +16,55 @@ import (
 	"github.com/meshgw/meshgw/routetable"
 )
 
+// httpClient asks by net/http.
+type httpClient struct {
+	*http.Client
+	t testing.TB
+}
+
 // overHTTP2 is a client that speaks HTTP/2 in clear.
-func overHTTP2(tb testing.TB) *http.Client {
+func overHTTP2(tb testing.TB) httpClient {
 	tb.Helper()
 	var protocols http.Protocols
 	protocols.SetUnencryptedHTTP2(true)
 	transport := &http.Transport{Protocols: &protocols, DisableCompression: true}
 	tb.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, Timeout: 10 * time.Second}
+	return httpClient{&http.Client{Transport: transport, Timeout: 10 * time.Second}, tb}
 }
 
-func readAll(tb testing.TB, resp *http.Response, err error) (*http.Response, string) {
-	tb.Helper()
+// ask sends a request and reads its answer to the end.
+func (c httpClient) ask(method, url string, body io.Reader) (answer, string) {
+	c.t.Helper()
+	req, err := http.NewRequest(method, url, body)
 	if err != nil {
-		tb.Fatal(err)
+		c.t.Fatal(err)
+	}
+	return c.do(req)
+}
+
+func (c httpClient) do(req *http.Request) (answer, string) {
+	c.t.Helper()
+	resp, err := c.Do(req)
+	if err != nil {
+		c.t.Fatal(err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
-		tb.Fatalf("read body: %v", err)
+		c.t.Fatalf("read body: %v", err)
 	}
-	return resp, string(body)
+	return answer{resp.StatusCode, resp.Header, resp.Trailer, resp.Close, resp.ContentLength, resp.Proto}, string(body)
 }
 
 func TestHTTP2InClearIsServedBesideHTTP1(t *testing.T) {
 	up := startRecorder(t, nil)
 	g := startGateway(t, dataplane.Config{}, toUpstream(up.addr))
-	resp, err := overHTTP2(t).Get("http://" + g.addr + "/a/../b?c=d")
-	resp, body := readAll(t, resp, err)
-	if resp.ProtoMajor != 2 || resp.StatusCode != 200 || body != "ok" {
-		t.Errorf("HTTP/2: %v %d %q", resp.Proto, resp.StatusCode, body)
+	a, body := overHTTP2(t).ask("GET", "http://"+g.addr+"/a/../b?c=d", nil)
+	if a.Proto != "HTTP/2.0" || a.StatusCode != 200 || body != "ok" {
+		t.Errorf("HTTP/2: %v %d %q", a.Proto, a.StatusCode, body)
 	}
 	c := g.dial(t)
-	a, body, _ := c.send("GET /b HTTP/1.1\r\nHost: " + g.addr + "\r\n\r\n").answer("GET")
+	a, body, _ = c.send("GET /b HTTP/1.1\r\nHost: " + g.addr + "\r\n\r\n").answer("GET")
 	if a.StatusCode != 200 || body != "ok" {
 		t.Errorf("HTTP/1.1: %d %q", a.StatusCode, body)
 	}
@@ -67,10 +83,9 @@ func TestHTTP2ByALPN(t *testing.T) {
 	g := startTLSGateway(t, toUpstream(up.addr))
 	for _, want := range []string{"HTTP/2.0", "HTTP/1.1"} {
 		transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: want == "HTTP/2.0"}
-		resp, err := (&http.Client{Transport: transport}).Get("https://" + g.addr + "/")
-		resp, body := readAll(t, resp, err)
-		if resp.Proto != want || body != "ok" {
-			t.Errorf("%s %q, want %s", resp.Proto, body, want)
+		a, body := httpClient{&http.Client{Transport: transport}, t}.ask("GET", "https://"+g.addr+"/", nil)
+		if a.Proto != want || body != "ok" {
+			t.Errorf("%s %q, want %s", a.Proto, body, want)
 		}
 		transport.CloseIdleConnections()
 	}
@@ -107,16 +122,14 @@ func TestBodiesAndTrailersPassOverHTTP2(t *testing.T) {
 	g := startGateway(t, dataplane.Config{}, toUpstream(up.addr))
 	client := overHTTP2(t)
 	for _, size := range []int{1, 5000, 8 << 10, 8<<10 + 1, 3 << 20} {
-		resp, err := client.Post("http://"+g.addr+"/", "text/plain", strings.NewReader(strings.Repeat("x", size)))
-		resp, body := readAll(t, resp, err)
-		if want := fmt.Sprintf("%d ", size); body != want || resp.Trailer.Get("X-Down") != "1" {
-			t.Errorf("%d bytes: %q with trailers %v", size, body, resp.Trailer)
+		a, body := client.ask("POST", "http://"+g.addr+"/", strings.NewReader(strings.Repeat("x", size)))
+		if want := fmt.Sprintf("%d ", size); body != want || a.Trailer.Get("X-Down") != "1" {
+			t.Errorf("%d bytes: %q with trailers %v", size, body, a.Trailer)
 		}
 	}
 	req, _ := http.NewRequest("POST", "http://"+g.addr+"/", io.MultiReader(strings.NewReader("abc")))
 	req.Trailer = http.Header{"X-Up": []string{"7"}}
-	resp, err := client.Do(req)
-	if _, body := readAll(t, resp, err); body != "3 7" {
+	if _, body := client.do(req); body != "3 7" {
 		t.Errorf("unknown length: %q", body)
 	}
 }
@@ -140,8 +153,7 @@ func TestAnswerCutShortResetsItsStreamAlone(t *testing.T) {
 	if err == nil {
 		t.Error("an answer cut short looks whole")
 	}
-	resp, err = client.Get("http://" + g.addr + "/whole")
-	if _, body := readAll(t, resp, err); body != "ok" {
+	if _, body := client.ask("GET", "http://"+g.addr+"/whole", nil); body != "ok" {
 		t.Errorf("after it: %q", body)
 	}
 }

@@ -128,7 +128,7 @@ func (c *client) answer(method string) (answer, string, error) {
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	return answer{resp.StatusCode, resp.Header, resp.Trailer, resp.Close, resp.ContentLength}, string(body), err
+	return answer{resp.StatusCode, resp.Header, resp.Trailer, resp.Close, resp.ContentLength, resp.Proto}, string(body), err
 }
 
 // answer is what is looked at of an answer.
@@ -137,6 +137,7 @@ type answer struct {
 	Header, Trailer http.Header
 	Close           bool
 	ContentLength   int64
+	Proto           string
 }
 
 // rest reads to the end of the connection.
