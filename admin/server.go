@@ -39,6 +39,9 @@ type Node interface {
 	// SetWeight changes the node's capacity relative to others; what it refuses
 	// is an *api.Problem.
 	SetWeight(weight int) error
+	// SetClock has the node's wall clock wrong by offset; what it refuses is an
+	// *api.Problem.
+	SetClock(offset time.Duration) error
 }
 
 // Routes is the table that the server reads and changes. Its methods may be
@@ -144,6 +147,7 @@ func (s *Server) mux(metrics prometheus.Gatherer) *http.ServeMux {
 	m.HandleFunc("POST /v1/drain", func(w http.ResponseWriter, _ *http.Request) { s.node.Drain(); answer(w, s.node.Status().Node) })
 	m.HandleFunc("POST /v1/undrain", func(w http.ResponseWriter, _ *http.Request) { s.node.Undrain(); answer(w, s.node.Status().Node) })
 	m.HandleFunc("POST /v1/weight", s.weight)
+	m.HandleFunc("POST /v1/chaos/clock", s.clock)
 	m.HandleFunc("GET /v1/routes", s.document)
 	m.HandleFunc("POST /v1/routes", s.apply)
 	m.HandleFunc("POST /v1/routes/validate", s.validate)
@@ -202,6 +206,28 @@ func (s *Server) weight(w http.ResponseWriter, r *http.Request) {
 	}
 	if err == nil {
 		err = s.node.SetWeight(ask.Weight)
+	}
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	answer(w, s.node.Status().Node)
+}
+
+func (s *Server) clock(w http.ResponseWriter, r *http.Request) {
+	var ask api.Clock
+	doc, err := body(w, r)
+	if err == nil {
+		err = strictly(doc, &ask)
+	}
+	var offset time.Duration
+	if err == nil {
+		if offset, err = time.ParseDuration(ask.Offset); err != nil {
+			err = api.NewProblem(http.StatusUnprocessableEntity, "offset %q: want a length of time such as 90m or -24h", ask.Offset)
+		}
+	}
+	if err == nil {
+		err = s.node.SetClock(offset)
 	}
 	if err != nil {
 		refuse(w, err)

@@ -32,6 +32,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type node struct {
 	draining atomic.Bool
 	weight   atomic.Int64
+	clock    atomic.Int64
 	version  atomic.Uint64
 	options  atomic.Pointer[api.ApplyOptions]
 }
@@ -88,6 +89,11 @@ func (n *node) SetWeight(weight int) error {
 		return api.NewProblem(http.StatusUnprocessableEntity, "weight %d", weight)
 	}
 	n.weight.Store(int64(weight))
+	return nil
+}
+
+func (n *node) SetClock(offset time.Duration) error {
+	n.clock.Store(int64(offset))
 	return nil
 }
 
@@ -340,6 +346,19 @@ func TestReadinessFailsWhileDraining(t *testing.T) {
 	}
 	if got := ready(); got != 200 {
 		t.Errorf("after: %d", got)
+	}
+}
+
+func TestAClockIsSetOrRefused(t *testing.T) {
+	n := &node{}
+	client := clientOf(t, start(t, n, nil, false))
+	if err := client.SetClock(t.Context(), -90*time.Minute); err != nil || n.clock.Load() != int64(-90*time.Minute) {
+		t.Errorf("the clock is off by %v, %v", time.Duration(n.clock.Load()), err)
+	}
+	for body, want := range map[string]int{`{"offset":"soon"}`: 422, `{}`: 422, `{"by":"1h"}`: 400, `{"offset":3}`: 400} {
+		if resp, got := ask(t, "POST", client.Base()+"/v1/chaos/clock", body, "Content-Type", "application/json"); resp.StatusCode != want {
+			t.Errorf("%s: %d %s, want %d", body, resp.StatusCode, got, want)
+		}
 	}
 }
 

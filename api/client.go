@@ -100,6 +100,17 @@ func (c *Client) SetWeight(ctx context.Context, weight int) error {
 	return err
 }
 
+// SetClock has the wall clock of a node that runs with --allow-chaos wrong by
+// offset.
+func (c *Client) SetClock(ctx context.Context, offset time.Duration) error {
+	body, err := json.Marshal(Clock{offset.String()})
+	if err != nil {
+		return fmt.Errorf("encode offset: %w", err)
+	}
+	_, err = c.do(ctx, http.MethodPost, "/v1/chaos/clock", nil, body, contentType("application/json"))
+	return err
+}
+
 // Document returns the table as a route file, in YAML or JSON, with its ETag.
 // version is that of a changeset in the history, or empty for the table of now.
 func (c *Client) Document(ctx context.Context, version string, asJSON bool) (doc []byte, etag string, err error) {

@@ -47,6 +47,11 @@ type Weight struct {
 	Weight int `json:"weight"` // 1..65535
 }
 
+// Clock is what a node with --allow-chaos can be told of its wall clock.
+type Clock struct {
+	Offset string `json:"offset"` // such as 90m or -24h: how far it is ahead
+}
+
 // Listen holds the addresses a node really listens on, as host:port; empty for
 // a listener that is closed. It is also the content of the ready file.
 type Listen struct {

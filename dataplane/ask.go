@@ -84,7 +84,7 @@ func (w *serviceAuth) admit(s *Server, x *Exchange) *refusal {
 		return unjudged("The service that decides about the request could not be asked.")
 	case said.status/100 == 2:
 		x.granted = append(x.granted, said.fields...)
-		x.identifyBy(x.Shown)
+		s.identifyBy(x, x.Shown)
 		return nil
 	case said.status == 401:
 		r := x.invalid("The service that decides about the request does not know the client.")

@@ -85,7 +85,7 @@ func (s *Server) authenticate(x *Exchange) bool {
 		return true // browsers send none with credentials (Fetch, section 4.8)
 	}
 	if len(a.ways) == 0 {
-		x.identifyBy(x.Shown)
+		s.identifyBy(x, x.Shown)
 		return true
 	}
 	var why *refusal
@@ -129,8 +129,8 @@ func unjudged(detail string) *refusal {
 }
 
 // identifyBy makes the request that of the tenant whose certificate c is.
-func (x *Exchange) identifyBy(c *auth.Certificate) {
-	if c == nil || !c.Valid(x.Start) {
+func (s *Server) identifyBy(x *Exchange, c *auth.Certificate) {
+	if c == nil || !c.Valid(s.cfg.Now()) {
 		return
 	}
 	for _, name := range c.Names() {
@@ -191,12 +191,12 @@ func (s *Server) tokenAuth(j *routetable.JWT) *tokenAuth {
 	return w
 }
 
-func (w *tokenAuth) admit(_ *Server, x *Exchange) *refusal {
+func (w *tokenAuth) admit(s *Server, x *Exchange) *refusal {
 	token, ok := auth.Bearer(x.authorization())
 	if !ok {
 		return x.stranger()
 	}
-	t, err := w.keys.Verify(x.Start, token, &w.policy)
+	t, err := w.keys.Verify(s.cfg.Now(), token, &w.policy)
 	switch {
 	case err == nil:
 		x.claim(t)
@@ -292,14 +292,14 @@ func (w *loginAuth) challenge(bool) string { return `Basic realm="meshgw", chars
 // certificateAuth admits certificates that the listener verified.
 type certificateAuth struct{}
 
-func (certificateAuth) admit(_ *Server, x *Exchange) *refusal {
+func (certificateAuth) admit(s *Server, x *Exchange) *refusal {
 	switch {
 	case x.Shown == nil:
 		return x.stranger()
-	case !x.Shown.Valid(x.Start):
+	case !x.Shown.Valid(s.cfg.Now()):
 		return x.invalid("The client's certificate has expired.")
 	}
-	x.identifyBy(x.Shown)
+	s.identifyBy(x, x.Shown)
 	return nil
 }
 

@@ -49,6 +49,9 @@ type Config struct {
 	// routes that need it admit nobody.
 	Credentials Credentials
 
+	// Now is the wall clock, which judges tokens and certificates. nil = time.Now
+	Now func() time.Time
+
 	// DrainFinish is how long requests in flight may take to end when Serve's
 	// context has ended; 0 = 30 s.
 	DrainFinish time.Duration
@@ -101,6 +104,9 @@ func New(cfg Config, log zerolog.Logger, reg prometheus.Registerer) *Server {
 	}
 	if cfg.Traffic == nil {
 		cfg.Traffic = telemetry.NewTraffic()
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
 	}
 	if cfg.Dial == nil {
 		cfg.Dial = new(net.Dialer).DialContext

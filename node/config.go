@@ -30,6 +30,7 @@ type Config struct {
 	ShedCPU         float64        // share of the CPU from which requests are refused; 0 = never
 	MeshTLS         MeshTLSConfig  // of the mesh link; zero = plain
 	Insecure        bool           // clear text off loopback is the user's will
+	AllowChaos      bool           // it may be broken through the admin API
 }
 
 // Identity is what a node tells the mesh of itself.

@@ -116,6 +116,7 @@ func serveSettings() []Setting {
 		{Flag: "requests", Key: "requests.records", Value: "N", Default: "100000", Help: "requests remembered for meshgw trace", set: number(func(d *draft) *int { return &d.Requests.Records }, 16, 1<<24)},
 		{Flag: "requests-bytes", Key: "requests.bytes", Value: "N", Default: "67108864", Help: "memory for them, at most", set: number(func(d *draft) *int { return &d.Requests.Bytes }, 1<<20, 1<<34)},
 		{Flag: "access-log", Key: "log.access", Value: "all|errors|off|RATIO", Default: "all", Help: "requests logged; a ratio keeps errors besides", set: accessLog},
+		{Flag: "allow-chaos", Key: "allow_chaos", Help: "obey the admin API's /v1/chaos, which breaks this node for a test", set: onOff(func(d *draft) *bool { return &d.AllowChaos })},
 	}
 }
 
@@ -123,7 +124,6 @@ func serveSettings() []Setting {
 // have yet. It refuses them, so that nobody believes in what is not there.
 func laterSettings() []Setting {
 	return []Setting{
-		{Flag: "allow-chaos", Key: "allow_chaos", Later: true},
 		{Flag: "otlp", Key: "tracing.otlp", Value: "URL", Later: true},
 		{Flag: "trace-ratio", Key: "tracing.ratio", Value: "F", Later: true},
 	}

@@ -70,7 +70,7 @@ func TestLoadReadsEveryKeyOfTheFile(t *testing.T) {
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32")},
 		MeshTLS:        MeshTLSConfig{CA: "ca.pem", Cert: "node.pem", Key: "node.key"},
 		ShedCPU:        0.7,
-		MaxInflight:    1000, AdminTokensFile: "/etc/meshgw/tokens", Insecure: true,
+		MaxInflight:    1000, AdminTokensFile: "/etc/meshgw/tokens", Insecure: true, AllowChaos: true,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("config = %+v\nwant     %+v", got, want)
@@ -95,7 +95,7 @@ func TestEverySettingCanBeGivenByFlagAndEnvironment(t *testing.T) {
 	values := map[string]string{
 		"weight": "5", "http": ":1", "https": ":1", "admin": "127.0.0.1:1", "mesh": "127.0.0.1:1", "shed-cpu": "0.5", "bind": "127.0.0.1:1", "advertise": "10.0.0.1:1",
 		"rpc": "127.0.0.1:1", "keyring": "testdata/keyring.json", "profile": "local", "insecure": "true", "trusted-proxies": "10.0.0.0/8",
-		"max-inflight": "9", "drain": "1s", "drain-finish": "2s", "requests": "99", "requests-bytes": "2000000", "log-level": "debug", "log-format": "console", "access-log": "off",
+		"max-inflight": "9", "drain": "1s", "drain-finish": "2s", "requests": "99", "requests-bytes": "2000000", "log-level": "debug", "log-format": "console", "access-log": "off", "allow-chaos": "true",
 	}
 	flags, environ := map[string][]string{}, []string{}
 	for _, s := range Settings() {
@@ -274,12 +274,12 @@ func TestLoadNamesThePlaceOfWhatItRefuses(t *testing.T) {
 
 func TestLoadRefusesWhatThisBuildLacks(t *testing.T) {
 	file := write(t, "tracing: {otlp: \"http://127.0.0.1\"}\n")
-	_, err := Load(flagsOf("otlp", "http://127.0.0.1"), []string{"MESHGW_ALLOW_CHAOS=true"}, file)
+	_, err := Load(flagsOf("otlp", "http://127.0.0.1"), []string{"MESHGW_TRACE_RATIO=1"}, file)
 	if !errors.Is(err, ErrRefused) {
 		t.Fatalf("err = %v, want ErrRefused", err)
 	}
 	var want []string
-	for _, place := range []string{file + ":1:11: tracing.otlp", "MESHGW_ALLOW_CHAOS", "--otlp"} {
+	for _, place := range []string{file + ":1:11: tracing.otlp", "MESHGW_TRACE_RATIO", "--otlp"} {
 		want = append(want, place+": not supported yet by this build")
 	}
 	if got := strings.Split(err.Error(), "\n"); !slices.Equal(got, want) {

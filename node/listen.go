@@ -20,7 +20,9 @@ func (n *Node) secure(files []Certificate, clientCA string) (*tls.Config, error)
 		return nil, err
 	}
 	n.certs = append(n.certs, certs)
-	return certs.Config(), nil
+	secure := certs.Config()
+	secure.Time = n.world.now
+	return secure, nil
 }
 
 // bindData opens the listeners that clients use.

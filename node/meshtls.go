@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"sync/atomic"
+	"time"
 )
 
 // meshTLS secures the links between gateways: both ends show a certificate of
@@ -16,6 +17,7 @@ import (
 type meshTLS struct {
 	node   string
 	files  MeshTLSConfig
+	now    func() time.Time // wall clock
 	loaded atomic.Pointer[meshCertificates]
 }
 
@@ -24,8 +26,8 @@ type meshCertificates struct {
 	client *tls.Config // for any node; see clientOf
 }
 
-func newMeshTLS(node string, files MeshTLSConfig) (*meshTLS, error) {
-	m := &meshTLS{node: node, files: files}
+func newMeshTLS(node string, files MeshTLSConfig, now func() time.Time) (*meshTLS, error) {
+	m := &meshTLS{node: node, files: files, now: now}
 	return m, m.load()
 }
 
@@ -55,11 +57,11 @@ func (m *meshTLS) load() error {
 	certificates := []tls.Certificate{pair}
 	m.loaded.Store(&meshCertificates{
 		server: &tls.Config{
-			MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"},
+			MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"}, Time: m.now,
 			Certificates: certificates, ClientCAs: roots, ClientAuth: tls.RequireAndVerifyClientCert,
 		},
 		client: &tls.Config{
-			MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"},
+			MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"}, Time: m.now,
 			Certificates: certificates, RootCAs: roots, ClientSessionCache: tls.NewLRUClientSessionCache(0),
 		},
 	})

@@ -63,6 +63,7 @@ type Node struct {
 
 	phase      atomic.Pointer[roster.Phase]
 	weight     atomic.Int64 // of Config at first
+	skew       atomic.Int64 // of the wall clock, ns; see SetClock
 	load       atomic.Pointer[roster.Load]
 	drift      driftWatch
 	peersMoved chan struct{}
@@ -86,6 +87,7 @@ func New(cfg Config, build string, log zerolog.Logger) *Node {
 // knows another living node of this name. All that it started has ended when it
 // returns.
 func (n *Node) Run(ctx context.Context) error {
+	n.world = n.world.skewed(&n.skew)
 	n.started = n.world.now()
 	if err := n.open(); err != nil {
 		n.close()
@@ -144,7 +146,7 @@ func (n *Node) open() (err error) {
 			return err
 		}
 	}
-	if n.links, err = newMeshTLS(n.cfg.Node.Name, n.cfg.MeshTLS); err != nil {
+	if n.links, err = newMeshTLS(n.cfg.Node.Name, n.cfg.MeshTLS, n.world.now); err != nil {
 		return err
 	}
 	if err := n.bind(); err != nil {
@@ -193,6 +195,7 @@ func (n *Node) planeConfig() dataplane.Config {
 		Requests:       n.requests,
 		Limiter:        n.limits,
 		Credentials:    n.credentials,
+		Now:            n.world.now,
 	}
 }
 
