@@ -52,6 +52,11 @@ fmt: ## rewrite into house style
 fuzz: ## every fuzz target, FUZZTIME each (default 30s)
 	scripts/fuzz.sh
 
+.PHONY: chaos
+chaos: ## every scenario that breaks a mesh of real processes, as root (minutes; see scripts/chaos --list)
+	scripts/install-tools.sh
+	scripts/chaos
+
 SEEDS ?= 1000
 .PHONY: sim
 sim: ## whole meshes in virtual time with faults, SEEDS of them (default 1000; minutes)

@@ -3,7 +3,7 @@
 # Says so and fails where it cannot: nothing is skipped in silence.
 set -eu
 missing=
-for pair in ip:iproute2 slowhttptest:slowhttptest; do
+for pair in ip:iproute2 nft:nftables slowhttptest:slowhttptest; do
 	command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
 done
 [ -z "$missing" ] && exit 0
