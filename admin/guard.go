@@ -1,12 +1,15 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"mime"
 	"net"
 	"net/http"
 	"net/netip"
 	"strings"
+
+	"github.com/rs/zerolog"
 
 	"github.com/meshgw/meshgw/api"
 )
@@ -15,7 +18,8 @@ import (
 // sent. Without one, only loopback is believed, and there only what no web page
 // and no proxy can have caused: Host a loopback name (against DNS rebinding), no
 // trace of a proxy, Origin absent or the listener's own. With open, anybody is.
-func guard(tokens Tokens, open bool, next http.Handler) http.Handler {
+func guard(tokens Tokens, open bool, log zerolog.Logger, next http.Handler) http.Handler {
+	log = auditRefused(log)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		who, p := identify(tokens, open, r)
 		if p == nil {
@@ -25,16 +29,27 @@ func guard(tokens Tokens, open bool, next http.Handler) http.Handler {
 			if p.Status == http.StatusUnauthorized {
 				w.Header().Set("WWW-Authenticate", "Bearer")
 			}
+			log.Warn().Str("by", by(who, r)).Str("method", r.Method).Str("path", r.URL.Path).Int("status", p.Status).Msg("admin request refused")
 			refuse(w, p)
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, who.Name)))
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, by(who, r))))
 	})
 }
 
 type callerKey struct{}
 
-// caller is the name of the token that r came with, or how else it was let in.
+// by says who asks and from where: NAME@ADDRESS.
+func by(who Token, r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		host = r.RemoteAddr
+	}
+	return cmp.Or(who.Name, "unknown") + "@" + host
+}
+
+// caller is who asks and from where: the name of the token that r came with, or
+// how else it was let in.
 func caller(r *http.Request) string {
 	name, _ := r.Context().Value(callerKey{}).(string)
 	return name
@@ -101,10 +116,13 @@ func ownOrigin(r *http.Request) bool {
 	return len(all) == 0 || len(all) == 1 && (all[0] == "http://"+r.Host || all[0] == "https://"+r.Host)
 }
 
+// reads reports whether r changes nothing.
+func reads(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
+
 // mayWrite refuses a change by who may only read, and one whose content type a
 // web form can send without asking.
 func mayWrite(who Token, r *http.Request) *api.Problem {
-	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+	if reads(r) {
 		return nil
 	}
 	if who.Role != RoleWrite {

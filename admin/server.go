@@ -42,6 +42,7 @@ type Node interface {
 	// SetClock has the node's wall clock wrong by offset; what it refuses is an
 	// *api.Problem.
 	SetClock(offset time.Duration) error
+	Bans
 }
 
 // Routes is the table that the server reads and changes. Its methods may be
@@ -90,7 +91,7 @@ type Server struct {
 // not loopback is refused, unless open says that anybody may ask.
 func New(node Node, routes Routes, tokens Tokens, open bool, metrics prometheus.Gatherer, log zerolog.Logger) *Server {
 	s := &Server{node: node, routes: routes, log: log}
-	s.handler = harden(guard(tokens, open && len(tokens) == 0, s.mux(metrics)))
+	s.handler = harden(guard(tokens, open && len(tokens) == 0, log, audit(log, s.mux(metrics))))
 	return s
 }
 
@@ -148,6 +149,9 @@ func (s *Server) mux(metrics prometheus.Gatherer) *http.ServeMux {
 	m.HandleFunc("POST /v1/undrain", func(w http.ResponseWriter, _ *http.Request) { s.node.Undrain(); answer(w, s.node.Status().Node) })
 	m.HandleFunc("POST /v1/weight", s.weight)
 	m.HandleFunc("POST /v1/chaos/clock", s.clock)
+	m.HandleFunc("GET /v1/bans", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.node.Bans()) })
+	m.HandleFunc("POST /v1/bans", s.ban)
+	m.HandleFunc("POST /v1/bans/remove", s.unban)
 	m.HandleFunc("GET /v1/routes", s.document)
 	m.HandleFunc("POST /v1/routes", s.apply)
 	m.HandleFunc("POST /v1/routes/validate", s.validate)

@@ -415,7 +415,7 @@ func TestApplyPassesItsOptionsOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := api.ApplyOptions{IfMatch: "3", Prune: true, DryRun: true, Message: "why & how", Wait: "all", Timeout: time.Minute, By: "local"}
+	want := api.ApplyOptions{IfMatch: "3", Prune: true, DryRun: true, Message: "why & how", Wait: "all", Timeout: time.Minute, By: "local@127.0.0.1"}
 	if got := *n.options.Load(); got != want {
 		t.Errorf("options = %+v, want %+v", got, want)
 	}

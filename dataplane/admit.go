@@ -12,7 +12,7 @@ func (s *Server) admit(x *Exchange) bool {
 		x.refused = r.refused
 		return false
 	case contains(r.Deny, x.Client), len(r.Allow) > 0 && !contains(r.Allow, x.Client):
-		return x.fail(refusal{code: Denied, detail: "The client's address is not admitted."})
+		return x.denied(s.metrics.denied.route)
 	case r.MaxBody > 0 && x.Length > r.MaxBody:
 		return x.fail(tooLarge())
 	}

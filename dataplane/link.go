@@ -139,7 +139,7 @@ func (s *Server) enter(x *Exchange) bool {
 	if x.Link {
 		return s.identifyLinked(x) && s.matchLinked(x) && s.hasCapacity(x)
 	}
-	return s.identify(x) && s.match(x) && s.admit(x)
+	return s.identify(x) && s.mayAsk(x) && s.match(x) && s.admit(x)
 }
 
 // identifyLinked reads what another gateway says of a request. On a link with

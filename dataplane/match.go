@@ -89,10 +89,10 @@ func (s *Server) behind(x *Exchange) netip.Addr {
 // forwardedAddr reads an address, with or without port and brackets.
 func forwardedAddr(hop []byte) (netip.Addr, bool) {
 	if ip, err := netip.ParseAddr(string(bytes.Trim(hop, "[]"))); err == nil {
-		return ip.Unmap(), true
+		return ip.Unmap().WithZone(""), true
 	}
 	if at, err := netip.ParseAddrPort(string(hop)); err == nil {
-		return at.Addr().Unmap(), true
+		return at.Addr().Unmap().WithZone(""), true
 	}
 	return netip.Addr{}, false
 }

@@ -185,6 +185,7 @@ type metrics struct {
 	forwarded        *prometheus.CounterVec
 	shed             *prometheus.CounterVec
 	h2Errors         *prometheus.CounterVec
+	denied           denials
 	unrouted         *series
 }
 
@@ -216,6 +217,7 @@ func newMetrics(s *Server, reg prometheus.Registerer) *metrics {
 	m.h2Errors = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "meshgw_http2_errors_total", Help: "What clients did against HTTP/2, or too often.",
 	}, []string{"error"})
+	m.denied = newDenials(reg)
 	m.unrouted = m.series("", "", s.cfg.Region)
 	reg.MustRegister(m.h2Errors, m.requests, m.duration, m.upstreamDuration, m.retries, m.failovers, m.forwarded, m.shed,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{

@@ -31,6 +31,10 @@ type Config struct {
 	// addresses, which are never dialled. nil = none is.
 	Control func(netip.AddrPort) bool
 
+	// Banned reports whether a client may not ask for a while. Every request asks,
+	// so it must neither wait nor allocate. nil = nobody is.
+	Banned func(netip.Addr) bool
+
 	// Link returns how a link to another gateway is secured, by the gateway's
 	// name; the settings nil for a plain one. nil = there are no links.
 	Link func(node string) *tls.Config

@@ -22,6 +22,7 @@ const (
 	peersFile    = "peers.json"
 	tableFile    = "routes.snapshot"
 	limitsFile   = "limits.snapshot"
+	bansFile     = "bans.snapshot"
 )
 
 // dataDir is where a node keeps what must survive it. One process has it at a

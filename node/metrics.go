@@ -28,6 +28,7 @@ func (c *collector) descriptions() map[string]*prometheus.Desc {
 		"routes_versions_behind": gauge("routes_versions_behind", "How far the table served lags the newest heard of."),
 		"routes_conflicts_total": gauge("routes_conflicts_total", "Edits that lost against a concurrent one."),
 		"routes_pending":         gauge("routes_pending", "Objects of the table that are held and cannot be served."),
+		"bans":                   gauge("bans", "Networks that are banned now."),
 		"cpu_usage_ratio":        gauge("cpu_usage_ratio", "CPU used of what this process may use, smoothed over a second."),
 		"gossip_bytes_total":     gauge("gossip_bytes_total", "Bytes of gossip.", "direction", "kind"),
 		"gossip_packets_total":   gauge("gossip_packets_total", "Packets of gossip.", "direction"),
@@ -58,6 +59,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	set(prometheus.GaugeValue, "routes_versions_behind", float64(newest(n.holders()).version-min(table.Version(), newest(n.holders()).version)))
 	set(prometheus.CounterValue, "routes_conflicts_total", float64(n.routes.conflictsSeen.Load()))
 	set(prometheus.GaugeValue, "routes_pending", float64(len(n.routes.pending())))
+	set(prometheus.GaugeValue, "bans", float64(n.bans.active.Load()))
 	set(prometheus.GaugeValue, "cpu_usage_ratio", n.load.Load().CPU)
 	n.collectGossip(set)
 }

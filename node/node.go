@@ -31,6 +31,7 @@ const (
 	routesState = "routes"
 	healthState = "health"
 	limitsState = "limits" // of datagrams too
+	bansState   = "bans"
 )
 
 // Node is one gateway of the mesh.
@@ -47,6 +48,7 @@ type Node struct {
 	health      *health
 	routes      *routes
 	limits      *limits
+	bans        *bans
 	mesh        *gossip.Mesh
 	plane       *dataplane.Server
 	certs       []*dataplane.Certificates
@@ -133,12 +135,15 @@ func (n *Node) open() (err error) {
 	if err != nil {
 		return err
 	}
+	if n.bans, err = openBans(n.dir, n.log); err != nil {
+		return err
+	}
 	n.requests = telemetry.NewRing(n.cfg.Requests.Records, n.cfg.Requests.Bytes)
 	n.traffic = telemetry.NewTraffic()
 	n.limits = newLimits(n.identity, n, limitState, n.log)
 	n.registry = prometheus.NewRegistry()
 	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), (*collector)(n))
-	if n.mesh, err = gossip.New(n.gossipConfig(), map[string]gossip.State{nodesState: n.roster, routesState: &n.routes.store, healthState: n.health, limitsState: limitState}, n.log); err != nil {
+	if n.mesh, err = gossip.New(n.gossipConfig(), map[string]gossip.State{nodesState: n.roster, routesState: &n.routes.store, healthState: n.health, limitsState: limitState, bansState: n.bans}, n.log); err != nil {
 		return err
 	}
 	if n.cfg.AdminTokensFile != "" {
@@ -190,6 +195,7 @@ func (n *Node) planeConfig() dataplane.Config {
 		MaxInflight:    n.cfg.MaxInflight,
 		AccessLog:      dataplane.AccessLog(n.cfg.Log.Access),
 		Control:        n.isControl,
+		Banned:         n.bans.contains,
 		DrainFinish:    n.cfg.Drain.FinishIn,
 		Traffic:        n.traffic,
 		Requests:       n.requests,
@@ -290,6 +296,7 @@ func (n *Node) serve(ctx context.Context) error {
 	group.Go(func() error { n.rememberPeers(restCtx); return nil })
 	group.Go(func() error { n.credentials.run(restCtx); return nil })
 	group.Go(func() error { n.countTraffic(restCtx); return nil })
+	group.Go(func() error { n.bans.run(restCtx); return nil })
 	group.Go(func() error { n.warnIsolated(restCtx); return nil })
 	group.Go(func() error {
 		defer endRest()
