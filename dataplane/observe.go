@@ -67,9 +67,10 @@ func (s *Server) observe(x *Exchange, now time.Time, err error) {
 		}
 	}
 	series.count(x.status)
-	series.duration.Observe(took.Seconds())
+	durations := series.durations()
+	durations.request.Observe(took.Seconds())
 	if x.upstream > 0 {
-		series.upstreamDuration.Observe(x.upstream.Seconds())
+		durations.upstream.Observe(x.upstream.Seconds())
 	}
 }
 
@@ -227,27 +228,34 @@ func newMetrics(s *Server, reg prometheus.Registerer) *metrics {
 	return m
 }
 
-// series is what requests of one route to one upstream count.
+// series is what requests of one route to one upstream count. What it counts
+// with is made at first use: a table of ten thousand routes is taken into service
+// in no time, and most of them see few statuses.
 type series struct {
-	classes          [6]atomic.Pointer[statuses] // by the first digit of the status; made at first use
-	requests         *prometheus.CounterVec
-	labels           [3]string // route, upstream, region
-	duration         prometheus.Observer
-	upstreamDuration prometheus.Observer
+	metrics  *metrics
+	labels   [3]string                   // route, upstream, region
+	classes  [6]atomic.Pointer[statuses] // by the first digit of the status
+	observed atomic.Pointer[durations]
 }
+
+type durations struct{ request, upstream prometheus.Observer }
 
 type counter struct{ prometheus.Counter }
 
-// statuses are the counters of one class of status, made at first use: most
-// routes of a large table see few.
+// statuses are the counters of one class of status.
 type statuses [100]atomic.Pointer[counter]
 
 func (m *metrics) series(route, upstream, region string) *series {
-	return &series{
-		requests: m.requests, labels: [3]string{route, upstream, region},
-		duration:         m.duration.WithLabelValues(route),
-		upstreamDuration: m.upstreamDuration.WithLabelValues(upstream),
+	return &series{metrics: m, labels: [3]string{route, upstream, region}}
+}
+
+func (s *series) durations() *durations {
+	d := s.observed.Load()
+	if d == nil {
+		d = &durations{s.metrics.duration.WithLabelValues(s.labels[0]), s.metrics.upstreamDuration.WithLabelValues(s.labels[1])}
+		s.observed.Store(d)
 	}
+	return d
 }
 
 // count adds a request answered with status; one that the registry of statuses
@@ -267,7 +275,7 @@ func (s *series) count(status int) {
 		if http.StatusText(status) == "" {
 			code = code[:1] + "xx"
 		}
-		c = &counter{s.requests.WithLabelValues(s.labels[0], s.labels[1], code, s.labels[2])}
+		c = &counter{s.metrics.requests.WithLabelValues(s.labels[0], s.labels[1], code, s.labels[2])}
 		class[status%100].Store(c)
 	}
 	c.Inc()

@@ -174,8 +174,13 @@ func appendEntry(b []byte, num protowire.Number, e *entry) []byte {
 	return appendMessage(b, num, append(body, e.unknown...))
 }
 
-func readEntry(data []byte) (*entry, error) {
+// reader reads what other nodes send. What is here already is recognised and not
+// read again: peers send the same at the same time.
+type reader struct{ known *state }
+
+func (r reader) entry(data []byte) (*entry, error) {
 	e := new(entry)
+	var object []byte
 	err := walk(data, func(num protowire.Number, value []byte, _ uint64, raw []byte) error {
 		switch num {
 		case 1:
@@ -189,9 +194,8 @@ func readEntry(data []byte) (*entry, error) {
 		case 5:
 			return readText(&e.source, value, maxNote)
 		case 6:
-			var err error
-			e.data, err = readObject(value)
-			return err
+			object = value
+			return nil
 		}
 		e.unknown = append(e.unknown, raw...)
 		return nil
@@ -202,17 +206,33 @@ func readEntry(data []byte) (*entry, error) {
 	case e.kind == "" || !isName(e.name) || e.stamp.IsZero() || len(e.unknown) > maxObject:
 		return nil, refuse("invalid", "object %q", e.key)
 	}
-	return e.ready(), nil
+	if old := r.known.entries[e.key]; old != nil && old.says(e, object) {
+		return old, nil
+	}
+	if object != nil {
+		if e.data, err = readObject(object); err != nil {
+			return nil, err
+		}
+	}
+	if e.ready(); e.fault != "" && !json.Valid(e.data) {
+		return nil, refuse("invalid", "object is not JSON")
+	}
+	return e, nil
 }
 
+// says reports whether e is what o, with data, says.
+func (e *entry) says(o *entry, data []byte) bool {
+	return e.stamp == o.stamp && e.replaced == o.replaced && e.source == o.source &&
+		e.deleted() == (data == nil) && bytes.Equal(e.data, data) && bytes.Equal(e.unknown, o.unknown)
+}
+
+// readObject returns a copy of an object's text.
 func readObject(value []byte) ([]byte, error) {
 	switch {
 	case len(value) > maxObject:
 		return nil, refuse("too_big", "object of %d bytes", len(value))
 	case !utf8.Valid(value):
 		return nil, refuse("utf8", "in an object")
-	case !json.Valid(value):
-		return nil, refuse("invalid", "object is not JSON")
 	}
 	return bytes.Clone(value), nil
 }
@@ -237,8 +257,12 @@ func (c *changeset) encode() {
 	c.raw, c.sum = b, sha256.Sum256(b)
 }
 
-func readChangeset(data []byte) (*changeset, error) {
-	c := &changeset{after: map[string]uint64{}, raw: bytes.Clone(data), sum: sha256.Sum256(data)}
+func (r reader) changeset(data []byte) (*changeset, error) {
+	sum := sha256.Sum256(data)
+	if i := slices.IndexFunc(r.known.history, func(c *changeset) bool { return c.sum == sum }); i >= 0 {
+		return r.known.history[i], nil
+	}
+	c := &changeset{after: map[string]uint64{}, raw: bytes.Clone(data), sum: sum}
 	err := walk(data, func(num protowire.Number, value []byte, n uint64, _ []byte) error {
 		switch num {
 		case 1:
@@ -254,7 +278,7 @@ func readChangeset(data []byte) (*changeset, error) {
 		case 6:
 			return readText(&c.rollback, value, maxNote)
 		case 7:
-			w, err := readWrite(value)
+			w, err := r.write(value)
 			c.writes = append(c.writes, w)
 			return err
 		}
@@ -287,13 +311,15 @@ func (c *changeset) check() error {
 	return nil
 }
 
-func readWrite(data []byte) (w write, err error) {
+func (r reader) write(data []byte) (w write, err error) {
 	err = walk(data, func(num protowire.Number, value []byte, _ uint64, _ []byte) (err error) {
 		switch num {
 		case 1:
-			w.entry, err = readEntry(value)
+			w.entry, err = r.entry(value)
 		case 2:
-			w.before, err = readObject(value)
+			if w.before, err = readObject(value); err == nil && !json.Valid(value) {
+				err = refuse("invalid", "object is not JSON")
+			}
 		}
 		return err
 	})
@@ -350,13 +376,13 @@ func (s *state) appendPart(b []byte, wanted func(crdt.Stamp) bool, base map[stri
 	return appendMessage(b, 3, body)
 }
 
-func readPart(data []byte) (*part, error) {
+func (r reader) part(data []byte) (*part, error) {
 	p := &part{state: newState(), base: map[string]uint64{}}
 	last := new(changeset)
 	err := walk(data, func(num protowire.Number, value []byte, n uint64, _ []byte) error {
 		switch num {
 		case 1:
-			e, err := readEntry(value)
+			e, err := r.entry(value)
 			if err != nil {
 				return err
 			}
@@ -366,7 +392,7 @@ func readPart(data []byte) (*part, error) {
 		case 3:
 			return readStamp(&p.floor, value)
 		case 4:
-			c, err := readChangeset(value)
+			c, err := r.changeset(value)
 			if err != nil {
 				return err
 			}
@@ -415,7 +441,7 @@ type message struct {
 
 func messageHeader() []byte { return appendNumber(nil, 1, wireFormat) }
 
-func readMessage(data []byte) (m message, err error) {
+func (r reader) message(data []byte) (m message, err error) {
 	if len(data) > maxWire {
 		return m, refuse("too_big", "%d bytes", len(data))
 	}
@@ -426,10 +452,10 @@ func readMessage(data []byte) (m message, err error) {
 			format = n
 		case 2:
 			var c *changeset
-			c, err = readChangeset(value)
+			c, err = r.changeset(value)
 			m.changesets = append(m.changesets, c)
 		case 3:
-			m.part, err = readPart(value)
+			m.part, err = r.part(value)
 		}
 		return err
 	})
@@ -507,8 +533,10 @@ func (s *state) contentDigest() string {
 	live := slices.DeleteFunc(slices.Clone(s.order), (*entry).deleted)
 	slices.SortStableFunc(live, func(a, b *entry) int { return cmp.Compare(rank(a.kind), rank(b.kind)) })
 	h := sha256.New()
+	var content []byte
 	for _, e := range live {
-		writeContent(h, e.kind, e.name, e.data)
+		content = appendContent(content[:0], e.kind, e.name, e.data)
+		h.Write(content)
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }
@@ -532,7 +560,7 @@ func readSnapshot(data []byte) (message, error) {
 	if sum := sha256.Sum256(data[:end]); !bytes.Equal(sum[:], data[end:]) {
 		return message{}, refuse("checksum", "the snapshot is damaged")
 	}
-	m, err := readMessage(body[:len(body)-sha256.Size])
+	m, err := reader{newState()}.message(body[:len(body)-sha256.Size])
 	if err == nil && m.part == nil {
 		err = refuse("invalid", "the snapshot holds no state")
 	}

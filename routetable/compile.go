@@ -42,7 +42,7 @@ const (
 func Compile(spec *Spec) (*Table, Problems) {
 	problems := Validate(spec)
 	bad := faulty(problems)
-	t := compile(spec, func(string, string) crdt.Stamp { return crdt.Stamp{} }, bad)
+	t := compile(spec.sorted(bad), func(string, string) crdt.Stamp { return crdt.Stamp{} })
 	t.digest = contentDigest(spec, bad)
 	return t, problems
 }
@@ -54,33 +54,33 @@ type compiler struct {
 	limit map[string]*LimitRule
 }
 
-// compile builds the table of those objects of spec that bad does not hold, by
-// kind/name. They must have passed the checks of their own fields.
-func compile(spec *Spec, stamp func(kind, name string) crdt.Stamp, bad map[string]bool) *Table {
+// compile builds the table of objects that have passed the checks of their own
+// fields.
+func compile(o sorted, stamp func(kind, name string) crdt.Stamp) *Table {
 	c := compiler{
-		Table: &Table{serviceByName: make(map[string]*Service, len(spec.Upstreams))},
+		Table: &Table{serviceByName: make(map[string]*Service, len(o.upstreams)), rules: make([]*Rule, 0, len(o.routes))},
 		stamp: stamp,
-		limit: make(map[string]*LimitRule, len(spec.Limits)),
+		limit: make(map[string]*LimitRule, len(o.limits)),
 	}
-	for _, u := range byName(spec.Upstreams, bad) {
+	for _, u := range o.upstreams {
 		s := service(u)
 		s.Index = len(c.services)
 		c.services = append(c.services, s)
 		c.serviceByName[u.Name] = s
 	}
-	for _, l := range byName(spec.Limits, bad) {
+	for _, l := range o.limits {
 		r := limitRule(l)
 		r.Index = len(c.limits)
 		c.limits = append(c.limits, r)
 		c.limit[l.Name] = r
 	}
-	for _, tenant := range byName(spec.Tenants, bad) {
+	for _, tenant := range o.tenants {
 		r := tenantRule(tenant)
 		r.Index = len(c.tenants)
 		c.tenants = append(c.tenants, r)
 	}
 	c.tenantBy = indexTenants(c.tenants)
-	for _, route := range byName(spec.Routes, bad) {
+	for _, route := range o.routes {
 		r := c.rule(route)
 		r.Index = len(c.rules)
 		c.rules = append(c.rules, r)
@@ -117,6 +117,7 @@ func faulty(problems Problems) map[string]bool {
 
 func contentDigest(spec *Spec, bad map[string]bool) string {
 	h := sha256.New()
+	var content []byte
 	for o := range spec.objects() {
 		if bad[o.kind()+"/"+o.name()] {
 			continue
@@ -125,7 +126,8 @@ func contentDigest(spec *Spec, bad map[string]bool) string {
 		if err != nil {
 			panic("routetable: " + err.Error()) // plain data, always written
 		}
-		writeContent(h, o.kind(), o.name(), data)
+		content = appendContent(content[:0], o.kind(), o.name(), data)
+		h.Write(content)
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }
@@ -515,8 +517,8 @@ func hostsOf(r *Route) []string {
 
 // canonicalHost gives a pattern the form that ParseHost gives requests' hosts.
 func canonicalHost(pattern string) string {
-	if addr, err := netip.ParseAddr(pattern); err == nil && addr.Is6() {
-		pattern = "[" + pattern + "]"
+	if strings.Contains(pattern, ":") && pattern[0] != '[' {
+		pattern = "[" + pattern + "]" // an IPv6 address
 	}
 	if host, _, err := ParseHost(nil, []byte(pattern)); err == nil {
 		return string(host)

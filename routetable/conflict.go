@@ -28,8 +28,8 @@ type fork struct {
 	replaced crdt.Stamp
 }
 
-// conflicts finds the forks in the history, by the order of the winners.
-func (s *state) conflicts() []Conflict {
+// findConflicts finds the forks in the history, by the order of the winners.
+func (s *state) findConflicts() []Conflict {
 	branches := map[fork][]write{}
 	after := map[crdt.Stamp]map[string]uint64{}
 	var parted []fork

@@ -2,15 +2,43 @@ package routetable
 
 import (
 	"encoding"
-	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 )
 
 // decoder fills plain data from a tree and collects every mistake on the way.
-type decoder struct{ problems Problems }
+type decoder struct {
+	problems Problems
+	fields   map[reflect.Type][]field
+}
+
+// field is one of a structure's.
+type field struct {
+	name     string // in a route file
+	required bool
+}
+
+// path is where a value is, written out only where a mistake is.
+type path struct {
+	above *path
+	key   string // of a mapping; empty in a list
+	index int
+}
+
+func (p *path) String() string {
+	switch {
+	case p == nil:
+		return ""
+	case p.key == "":
+		return p.above.String() + "[" + strconv.Itoa(p.index) + "]"
+	case p.above == nil:
+		return p.key
+	}
+	return p.above.String() + "." + p.key
+}
 
 func valueOf[T any](into *T) reflect.Value { return reflect.ValueOf(into).Elem() }
 
@@ -20,26 +48,26 @@ func decodeList[T any](d *decoder, name string, objects map[string][]*node, into
 	}
 	*into = make([]T, len(objects[name]))
 	for i, n := range objects[name] {
-		d.value(n, fmt.Sprintf("%s[%d]", name, i), reflect.ValueOf(into).Elem().Index(i))
+		d.value(n, &path{&path{key: name}, "", i}, reflect.ValueOf(into).Elem().Index(i))
 	}
 }
 
-func (d *decoder) report(n *node, path, format string, args ...any) {
-	d.problems = append(d.problems, n.problem(path, format, args...))
+func (d *decoder) report(n *node, at *path, format string, args ...any) {
+	d.problems = append(d.problems, n.problem(at.String(), format, args...))
 }
 
 // value decodes n into v.
-func (d *decoder) value(n *node, path string, v reflect.Value) {
+func (d *decoder) value(n *node, at *path, v reflect.Value) {
 	if v.Kind() == reflect.Pointer {
 		if n.shape == nothing {
-			d.report(n, path, "expected %s, got nothing", expected(v.Type().Elem()))
+			d.report(n, at, "expected %s, got nothing", expected(v.Type().Elem()))
 			return
 		}
 		v.Set(reflect.New(v.Type().Elem()))
 		v = v.Elem()
 	}
 	if u, ok := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr()); ok {
-		d.text(n, path, u)
+		d.text(n, at, u)
 		return
 	}
 	want := scalar
@@ -50,52 +78,66 @@ func (d *decoder) value(n *node, path string, v reflect.Value) {
 		want = list
 	}
 	if n.shape != want {
-		d.report(n, path, "expected %s, got %s", expected(v.Type()), n.shape)
+		d.report(n, at, "expected %s, got %s", expected(v.Type()), n.shape)
 		return
 	}
 	switch v.Kind() {
 	case reflect.Struct:
-		d.structure(n, path, v)
+		d.structure(n, at, v)
 	case reflect.Map:
-		d.texts(n, path, v)
+		d.texts(n, at, v)
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), len(n.items), len(n.items)))
 		for i, item := range n.items {
-			d.value(item, fmt.Sprintf("%s[%d]", path, i), v.Index(i))
+			d.value(item, &path{at, "", i}, v.Index(i))
 		}
 	default:
-		d.scalar(n, path, v)
+		d.scalar(n, at, v)
 	}
 }
 
-func (d *decoder) text(n *node, path string, u encoding.TextUnmarshaler) {
+func (d *decoder) text(n *node, at *path, u encoding.TextUnmarshaler) {
 	if n.shape != scalar {
-		d.report(n, path, "expected a value, got %s", n.shape)
+		d.report(n, at, "expected a value, got %s", n.shape)
 	} else if err := u.UnmarshalText([]byte(n.text)); err != nil {
-		d.report(n, path, "%v, got %q", err, n.text)
+		d.report(n, at, "%v, got %q", err, n.text)
 	}
 }
 
-func (d *decoder) structure(n *node, path string, v reflect.Value) {
-	t := v.Type()
-	fields := make(map[string]int, t.NumField())
-	for i := range t.NumField() {
-		fields[fieldName(t.Field(i))] = i
-	}
+func (d *decoder) structure(n *node, at *path, v reflect.Value) {
+	fields := d.fieldsOf(v.Type())
 	for i, k := range n.keys {
-		field, known := fields[k.text]
-		if !known {
-			d.report(k, path+"."+k.text, "unknown key %q%s", k.text, suggestion(k.text, fields))
+		under := &path{above: at, key: k.text}
+		f := slices.IndexFunc(fields, func(f field) bool { return f.name == k.text })
+		if f < 0 {
+			d.report(k, under, "unknown key %q%s", k.text, suggestion(k.text, fields))
 			continue
 		}
-		d.value(n.items[i], path+"."+k.text, v.Field(field))
+		d.value(n.items[i], under, v.Field(f))
 	}
-	for f := range t.Fields() {
-		if required(f) && n.get(fieldName(f)) == nil && !strings.HasPrefix(path, "defaults.") {
-			d.report(n, path, "%s is missing", fieldName(f))
+	for _, f := range fields {
+		if f.required && n.get(f.name) == nil && !at.inDefaults() {
+			d.report(n, at, "%s is missing", f.name)
 		}
 	}
 }
+
+// fieldsOf returns the fields of t in their order.
+func (d *decoder) fieldsOf(t reflect.Type) []field {
+	fields, known := d.fields[t]
+	if !known {
+		for f := range t.Fields() {
+			fields = append(fields, field{fieldName(f), required(f)})
+		}
+		if d.fields == nil {
+			d.fields = map[reflect.Type][]field{}
+		}
+		d.fields[t] = fields
+	}
+	return fields
+}
+
+func (p *path) inDefaults() bool { return strings.HasPrefix(p.String(), "defaults.") }
 
 // fieldName is the name of a field in a route file.
 func fieldName(f reflect.StructField) string {
@@ -108,10 +150,10 @@ func required(f reflect.StructField) bool {
 	return !strings.Contains(f.Tag.Get("json"), "omitempty")
 }
 
-func suggestion(key string, fields map[string]int) string {
+func suggestion(key string, fields []field) string {
 	known := make(map[string]struct{}, len(fields))
-	for name := range fields {
-		known[name] = struct{}{}
+	for _, f := range fields {
+		known[f.name] = struct{}{}
 	}
 	if hint := didYouMean(key, known); hint != "" || len(known) == 0 {
 		return hint
@@ -119,17 +161,17 @@ func suggestion(key string, fields map[string]int) string {
 	return ": expected one of " + strings.Join(sortedKeys(known), ", ")
 }
 
-func (d *decoder) texts(n *node, path string, v reflect.Value) {
+func (d *decoder) texts(n *node, at *path, v reflect.Value) {
 	m := reflect.MakeMap(v.Type())
 	for i, k := range n.keys {
 		value := reflect.New(v.Type().Elem()).Elem()
-		d.value(n.items[i], path+"."+k.text, value)
+		d.value(n.items[i], &path{above: at, key: k.text}, value)
 		m.SetMapIndex(reflect.ValueOf(k.text), value)
 	}
 	v.Set(m)
 }
 
-func (d *decoder) scalar(n *node, path string, v reflect.Value) {
+func (d *decoder) scalar(n *node, at *path, v reflect.Value) {
 	switch v.Kind() {
 	case reflect.String:
 		v.SetString(n.text)
@@ -150,7 +192,7 @@ func (d *decoder) scalar(n *node, path string, v reflect.Value) {
 			return
 		}
 	}
-	d.report(n, path, "expected %s, got %q", expected(v.Type()), n.text)
+	d.report(n, at, "expected %s, got %q", expected(v.Type()), n.text)
 }
 
 // expected says what a field of type t takes.

@@ -17,7 +17,16 @@ func EncodeJSON(spec *Spec) ([]byte, error) {
 	if err := enc.Encode(spec); err != nil {
 		return nil, fmt.Errorf("encode routes: %w", err)
 	}
-	return bytes.ReplaceAll(b.Bytes(), []byte("${"), []byte("$${")), nil
+	return bytes.ReplaceAll(escapeBreaks(b.Bytes()), []byte("${"), []byte("$${")), nil
+}
+
+// escapeBreaks escapes, in JSON, what breaks a line in YAML or may not be there.
+// None of it stands outside of strings.
+func escapeBreaks(data []byte) []byte {
+	for _, r := range []rune{0x85, 0x2028, 0x2029, 0xfffe, 0xffff} {
+		data = bytes.ReplaceAll(data, []byte(string(r)), fmt.Appendf(nil, `\u%04x`, r))
+	}
+	return data
 }
 
 // EncodeYAML writes spec as a route file in YAML, which Decode reads back. Texts
@@ -110,5 +119,5 @@ func yamlText(s string) string {
 	if err := enc.Encode(s); err != nil {
 		panic("routetable: " + err.Error()) // a string can always be written
 	}
-	return strings.TrimSuffix(b.String(), "\n")
+	return string(escapeBreaks([]byte(strings.TrimSuffix(b.String(), "\n"))))
 }

@@ -67,12 +67,12 @@ func (f *File) collect(root *node) Problems {
 		switch {
 		case k.text == "defaults":
 		case kind == "":
-			d.report(k, "", "unknown key %q%s", k.text, didYouMean(k.text, map[string]struct{}{
+			d.report(k, nil, "unknown key %q%s", k.text, didYouMean(k.text, map[string]struct{}{
 				"upstreams": {}, "routes": {}, "limits": {}, "tenants": {}, "defaults": {},
 			}))
 		case value.shape == nothing:
 		case value.shape != list:
-			d.report(value, k.text, "expected a list, got %s", value.shape)
+			d.report(value, &path{key: k.text}, "expected a list, got %s", value.shape)
 		default:
 			for _, object := range value.items {
 				f.objects[k.text] = append(f.objects[k.text], overlay(object, defaults[kind]))
@@ -88,23 +88,23 @@ func (d *decoder) defaults(block *node) map[string]*node {
 		return nil
 	}
 	if block.shape != mapping {
-		d.report(block, "defaults", "expected a mapping, got %s", block.shape)
+		d.report(block, &path{key: "defaults"}, "expected a mapping, got %s", block.shape)
 		return nil
 	}
 	parts := map[string]*node{}
 	for i, k := range block.keys {
-		part, path := block.items[i], "defaults."+k.text
+		part, at := block.items[i], &path{&path{key: "defaults"}, k.text, 0}
 		switch k.text {
 		case kindUpstream:
-			decodeDefaults(d, part, path, new(Upstream))
+			decodeDefaults(d, part, at, new(Upstream))
 		case kindRoute:
-			decodeDefaults(d, part, path, new(Route))
+			decodeDefaults(d, part, at, new(Route))
 		case kindLimit:
-			decodeDefaults(d, part, path, new(Limit))
+			decodeDefaults(d, part, at, new(Limit))
 		case kindTenant:
-			decodeDefaults(d, part, path, new(Tenant))
+			decodeDefaults(d, part, at, new(Tenant))
 		default:
-			d.report(k, path, "unknown key %q: expected upstream, route, limit or tenant", k.text)
+			d.report(k, at, "unknown key %q: expected upstream, route, limit or tenant", k.text)
 			continue
 		}
 		if part.shape == mapping {
@@ -114,11 +114,11 @@ func (d *decoder) defaults(block *node) map[string]*node {
 	return parts
 }
 
-func decodeDefaults[T any](d *decoder, part *node, path string, into *T) {
+func decodeDefaults[T any](d *decoder, part *node, at *path, into *T) {
 	if name := part.get("name"); name != nil {
-		d.report(name, path+".name", "a name has no default")
+		d.report(name, &path{above: at, key: "name"}, "a name has no default")
 	}
-	d.value(part, path, valueOf(into))
+	d.value(part, at, valueOf(into))
 }
 
 // overlay returns n with what under says where n says nothing.

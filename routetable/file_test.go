@@ -132,7 +132,7 @@ func TestDecodeReportsEveryMistakeAtItsPlace(t *testing.T) {
 		"f.yaml:4:15: routes[0].upstream: expected text, got a list",
 		`f.yaml:5:15: routes[0].max_body: expected a size such as 512, 64KiB or 10MiB, got "3furlongs"`,
 		`f.yaml:6:25: routes[0].timeouts.request: expected a duration such as 500ms, 30s or 5m, got "abc"`,
-		"f.yaml:6:35: routes[0].timeouts.idle: expected a duration, got nothing",
+		"f.yaml:6:36: routes[0].timeouts.idle: expected a duration, got nothing",
 		`f.yaml:7:12: routes[1].name: "x" is there already, at f.yaml:2:11`,
 		`f.yaml:7:15: key "name" is there already, in line 7`,
 		"f.yaml:7:32: routes[1].split: expected a list, got a mapping",

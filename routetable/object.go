@@ -2,7 +2,6 @@ package routetable
 
 import (
 	"encoding/binary"
-	"hash"
 	"iter"
 	"slices"
 )
@@ -37,13 +36,27 @@ func (r *Route) name() string    { return r.Name }
 func (l *Limit) name() string    { return l.Name }
 func (t *Tenant) name() string   { return t.Name }
 
+// sorted is objects by kind, each kind by name, each name once.
+type sorted struct {
+	upstreams []*Upstream
+	routes    []*Route
+	limits    []*Limit
+	tenants   []*Tenant
+}
+
+// sorted returns the objects of s that bad does not hold, by kind/name.
+func (s *Spec) sorted(bad map[string]bool) sorted {
+	return sorted{
+		upstreams: byName[Upstream](s.Upstreams, bad), routes: byName[Route](s.Routes, bad),
+		limits: byName[Limit](s.Limits, bad), tenants: byName[Tenant](s.Tenants, bad),
+	}
+}
+
 // objects gives every object, sorted by kind, as in a route file, and name.
 func (s *Spec) objects() iter.Seq[anObject] {
+	all := s.sorted(nil)
 	return func(yield func(anObject) bool) {
-		_ = each(byName[Upstream](s.Upstreams, nil), yield) &&
-			each(byName[Route](s.Routes, nil), yield) &&
-			each(byName[Limit](s.Limits, nil), yield) &&
-			each(byName[Tenant](s.Tenants, nil), yield)
+		_ = each(all.upstreams, yield) && each(all.routes, yield) && each(all.limits, yield) && each(all.tenants, yield)
 	}
 }
 
@@ -51,12 +64,9 @@ func each[P anObject](list []P, yield func(anObject) bool) bool {
 	return !slices.ContainsFunc(list, func(p P) bool { return !yield(p) })
 }
 
-// writeContent adds one object to a digest, unambiguously.
-func writeContent(h hash.Hash, kind, name string, data []byte) {
-	var length [8]byte
-	for _, part := range [][]byte{[]byte(kind), []byte(name), data} {
-		binary.BigEndian.PutUint64(length[:], uint64(len(part)))
-		h.Write(length[:])
-		h.Write(part)
-	}
+// appendContent appends one object as a digest takes it, unambiguously.
+func appendContent(b []byte, kind, name string, data []byte) []byte {
+	b = append(binary.BigEndian.AppendUint64(b, uint64(len(kind))), kind...)
+	b = append(binary.BigEndian.AppendUint64(b, uint64(len(name))), name...)
+	return append(binary.BigEndian.AppendUint64(b, uint64(len(data))), data...)
 }

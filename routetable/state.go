@@ -6,9 +6,12 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
+	"io"
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/meshgw/meshgw/crdt"
 )
@@ -55,16 +58,15 @@ func (e *entry) newer(o *entry) bool {
 }
 
 // ready reads the object and makes up its mind about it, once.
-func (e *entry) ready() *entry {
-	h := sha256.New()
-	writeContent(h, e.kind, e.name, e.data)
-	writeContent(h, e.source, e.replaced.String(), e.unknown)
+func (e *entry) ready() {
+	content := appendContent(make([]byte, 0, 512), e.kind, e.name, e.data)
+	content = appendContent(content, e.source, e.replaced.String(), e.unknown)
 	if e.deleted() {
-		h.Write([]byte{1})
+		content = append(content, 1)
 	}
-	e.sum = [sha256.Size]byte(h.Sum(nil))
+	e.sum = sha256.Sum256(content)
 	if e.deleted() {
-		return e
+		return
 	}
 	object, err := decodeObject(e.kind, e.data)
 	switch {
@@ -78,7 +80,6 @@ func (e *entry) ready() *entry {
 			e.fault = errs[0].Error()
 		}
 	}
-	return e
 }
 
 func decodeObject(kind string, data []byte) (anObject, error) {
@@ -97,7 +98,13 @@ func decodeObject(kind string, data []byte) (anObject, error) {
 	}
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
-	return o, dec.Decode(o)
+	if err := dec.Decode(o); err != nil {
+		return nil, err
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return nil, errors.New("more follows the object")
+	}
+	return o, nil
 }
 
 // state is all that a Store replicates. A published state never changes.
@@ -119,6 +126,8 @@ type sealed struct {
 	fresh   []*entry // what may be missing in stale
 	digest  []byte
 	content string // Table.Digest
+
+	conflicts func() []Conflict // found when first asked for
 }
 
 // seal finishes s before it is published. The order is made from the last one,
@@ -133,6 +142,7 @@ func (s *state) seal() *state {
 	slices.SortFunc(order, func(a, b *entry) int { return compareKeys(a.key, b.key) })
 	s.order, s.stale, s.fresh = slices.Compact(order), nil, nil
 	s.digest, s.content = s.encodeDigest(), s.contentDigest()
+	s.conflicts = sync.OnceValue(s.findConflicts)
 	return s
 }
 
@@ -320,21 +330,41 @@ func (s *state) newest() crdt.Stamp {
 // sum is equal for equal states.
 func (s *state) sum() [sha256.Size]byte {
 	h := sha256.New()
-	var version [8]byte
+	var content []byte
 	for _, e := range s.order {
-		h.Write(e.sum[:])
-		binary.BigEndian.PutUint64(version[:], e.stamp.Version)
-		h.Write(version[:])
-		writeContent(h, e.stamp.Node, "", nil)
+		content = binary.BigEndian.AppendUint64(append(content[:0], e.sum[:]...), e.stamp.Version)
+		content = appendContent(content, e.stamp.Node, "", nil)
+		h.Write(content)
 	}
-	writeContent(h, "floor", s.floor.String(), nil)
+	h.Write(appendContent(nil, "floor", s.floor.String(), nil))
 	for _, c := range s.history {
 		h.Write(c.sum[:])
 	}
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
-// spec returns the objects that this version can serve, sorted by name.
+// sound returns the objects that this version can serve.
+func (s *state) sound() (all sorted) {
+	all.routes = make([]*Route, 0, len(s.order))
+	for _, e := range s.order {
+		if e.fault != "" {
+			continue
+		}
+		switch o := e.object.(type) {
+		case *Upstream:
+			all.upstreams = append(all.upstreams, o)
+		case *Route:
+			all.routes = append(all.routes, o)
+		case *Limit:
+			all.limits = append(all.limits, o)
+		case *Tenant:
+			all.tenants = append(all.tenants, o)
+		}
+	}
+	return all
+}
+
+// spec returns a copy of the objects that this version can serve, sorted by name.
 func (s *state) spec() *Spec {
 	spec := new(Spec)
 	for _, e := range s.order {
@@ -361,7 +391,7 @@ func (s *Spec) add(o anObject) {
 // table compiles what can be served. The digest is over everything, so that it
 // is equal on nodes of different versions too.
 func (s *state) table() *Table {
-	t := compile(s.spec(), func(kind, name string) crdt.Stamp { return s.entries[key{kind, name}].stamp }, nil)
+	t := compile(s.sound(), func(kind, name string) crdt.Stamp { return s.entries[key{kind, name}].stamp })
 	t.stamp = s.newest()
 	t.digest = s.content
 	return t

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/protobuf/encoding/protowire"
+
 	"github.com/meshgw/meshgw/crdt"
 )
 
@@ -34,6 +36,8 @@ var (
 type Store struct {
 	node    string
 	current atomic.Pointer[Table]
+
+	merging sync.Mutex // held by Merge, so that what several peers send at once is read once
 
 	mu      sync.Mutex // guards the rest
 	state   *state     // replaced, never written to
@@ -225,15 +229,15 @@ func (s *Store) Changes(limit int) (data []byte, oversized bool) {
 	defer s.mu.Unlock()
 	oversized, s.unsent = s.unsent, false
 	header := messageHeader()
-	b := header
+	b := slices.Clip(header)
 	for len(s.news) > 0 {
-		next := appendMessage(nil, 2, s.news[0].raw)
-		if len(header)+len(next) > limit {
+		size := protowire.SizeTag(2) + protowire.SizeBytes(len(s.news[0].raw))
+		if len(header)+size > limit {
 			oversized = true // it can only be fetched
-		} else if len(b)+len(next) > limit {
+		} else if len(b)+size > limit {
 			break
 		} else {
-			b = append(b, next...)
+			b = appendMessage(b, 2, s.news[0].raw)
 		}
 		s.news = s.news[1:]
 	}
@@ -246,7 +250,9 @@ func (s *Store) Changes(limit int) (data []byte, oversized bool) {
 // Merge joins a Delta or Changes of another node; see gossip.State. What is
 // refused is refused whole, with a *WireError.
 func (s *Store) Merge(data []byte) error {
-	m, err := readMessage(data)
+	s.merging.Lock()
+	defer s.merging.Unlock()
+	m, err := reader{s.snapshotState()}.message(data)
 	if err != nil {
 		return err
 	}

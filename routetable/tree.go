@@ -1,17 +1,18 @@
 package routetable
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 
-	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/lexer"
-	"github.com/goccy/go-yaml/parser"
-	"github.com/goccy/go-yaml/token"
+	"go.yaml.in/yaml/v4"
 )
 
 // Bounds of a route file, so that a hostile one costs little.
@@ -58,6 +59,16 @@ func (n *node) get(name string) *node {
 	return nil
 }
 
+// key returns the key of that name, or nil.
+func (n *node) key(name string) *node {
+	for _, k := range n.keys {
+		if k.text == name {
+			return k
+		}
+	}
+	return nil
+}
+
 // source is one file that is being read.
 type source struct {
 	name  string
@@ -72,20 +83,6 @@ func (s *source) problem(line, column int, path, format string, args ...any) Pro
 	return p
 }
 
-// place is where a token stands. The scanner counts too few columns in lines that
-// begin with tabs, as those of JSON may; there the token is looked for.
-func (s *source) place(t *token.Token) (line, column int) {
-	line, column = t.Position.Line, t.Position.Column
-	if line > 0 && line <= len(s.lines) {
-		text := s.lines[line-1]
-		from := max(0, min(column-1, len(text)))
-		if i := strings.Index(text[from:], strings.TrimSpace(t.Origin)); i > 0 && strings.HasPrefix(text, "\t") {
-			column += i
-		}
-	}
-	return line, column
-}
-
 func (n *node) problem(path, format string, args ...any) Problem {
 	return n.file.problem(n.line, n.column, path, format, args...)
 }
@@ -94,8 +91,7 @@ func (n *node) problem(path, format string, args ...any) Problem {
 type grower struct {
 	file     *source
 	env      func(name string) (string, bool)
-	anchors  map[string]ast.Node
-	open     []string // aliases being followed
+	open     []*yaml.Node // aliases being followed
 	nodes    int
 	problems Problems
 }
@@ -110,142 +106,143 @@ func parse(name string, data []byte, env func(string) (string, bool)) (*node, Pr
 	if i := slices.IndexFunc(file.lines, func(l string) bool { return !utf8.ValidString(l) }); i >= 0 {
 		return nil, Problems{{File: name, Line: i + 1, Column: 1, Message: "expected UTF-8"}}
 	}
-	tokens := lexer.Tokenize(string(data))
-	if t := tooDeep(tokens); t != nil {
-		return nil, Problems{file.problem(t.Position.Line, t.Position.Column, "", "nested deeper than %d", maxDepth)}
-	}
-	tree, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
+	docs, err := documents(asYAML(data))
 	if err != nil {
 		return nil, Problems{syntaxProblem(file, err)}
 	}
-	g := &grower{file: file, env: env, anchors: map[string]ast.Node{}}
+	g := &grower{file: file, env: env}
 	root := &node{file: file, line: 1, column: 1}
-	for i, doc := range tree.Docs {
-		if doc.Body == nil {
-			continue
-		}
+	for i, doc := range docs {
 		if root.shape != nothing {
-			g.report(doc.Body, "one document is expected, this is number %d", i+1)
+			g.report(doc, "one document is expected, this is number %d", i+1)
 			break
 		}
-		root = g.grow(doc.Body)
+		root = g.grow(doc, 0)
 	}
 	return root, g.problems
 }
 
+// documents parses the documents of a file that are not empty.
+func documents(data []byte) (docs []*yaml.Node, err error) {
+	loader, err := yaml.NewLoader(bytes.NewReader(data))
+	for err == nil {
+		var doc yaml.Node
+		if err = loader.Load(&doc); err == nil && len(doc.Content) > 0 {
+			docs = append(docs, doc.Content[0])
+		}
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return docs, err
+}
+
+// asYAML makes up for what JSON has and YAML lacks: characters that are a line
+// break there or forbidden, and \ud83d\ude00, one character escaped as two halves.
+func asYAML(data []byte) []byte {
+	if !bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
+		return data
+	}
+	data = escapeBreaks(data)
+	if !bytes.Contains(data, []byte(`\u`)) {
+		return data
+	}
+	return surrogates.ReplaceAllFunc(data, func(pair []byte) []byte {
+		m := surrogates.FindSubmatch(pair)
+		if len(m[1])%2 == 1 {
+			return pair // the backslash is itself escaped
+		}
+		high, _ := strconv.ParseUint(string(m[2]), 16, 16)
+		low, _ := strconv.ParseUint(string(m[3]), 16, 16)
+		return fmt.Appendf(m[1], `\U%08x`, utf16.DecodeRune(rune(high), rune(low)))
+	})
+}
+
+var surrogates = regexp.MustCompile(`(?i)(\\*)\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})`)
+
 func syntaxProblem(file *source, err error) Problem {
-	if se, ok := errors.AsType[*yaml.SyntaxError](err); ok && se.Token != nil && se.Token.Position != nil {
-		return file.problem(se.Token.Position.Line, se.Token.Position.Column, "", "%s", se.Message)
+	if at, ok := errors.AsType[*yaml.LoadError](err); ok {
+		return file.problem(max(1, at.Mark.Line), max(1, at.Mark.Column), "", "%s", at.Message)
 	}
 	return file.problem(0, 0, "", "%v", err)
 }
 
-// tooDeep finds where nesting goes too deep, before the recursive parser does.
-// A block level costs at least a column, and a dash or question mark is one.
-func tooDeep(tokens token.Tokens) *token.Token {
-	flow := 0
-	for _, t := range tokens {
-		switch t.Type {
-		case token.MappingStartType, token.SequenceStartType:
-			flow++
-		case token.MappingEndType, token.SequenceEndType:
-			flow--
-		case token.SequenceEntryType, token.MappingKeyType:
-			if flow == 0 && t.Position.Column > 4*maxDepth {
-				return t
-			}
-		case token.MappingValueType:
-			if flow == 0 && t.Prev != nil && t.Prev.Position.Column > 4*maxDepth {
-				return t
-			}
-		}
-		if flow > maxDepth {
-			return t
-		}
-	}
-	return nil
+func (g *grower) report(at *yaml.Node, format string, args ...any) {
+	g.problems = append(g.problems, g.file.problem(at.Line, at.Column, "", format, args...))
 }
 
-func (g *grower) report(at ast.Node, format string, args ...any) {
-	line, column := g.file.place(at.GetToken())
-	g.problems = append(g.problems, g.file.problem(line, column, "", format, args...))
+func (g *grower) node(at *yaml.Node, s shape) *node {
+	return &node{shape: s, file: g.file, line: at.Line, column: at.Column}
 }
 
-func (g *grower) node(at ast.Node, s shape) *node {
-	line, column := g.file.place(at.GetToken())
-	return &node{shape: s, file: g.file, line: line, column: column}
-}
-
-func (g *grower) grow(at ast.Node) *node {
-	if g.nodes++; g.nodes > maxNodes {
+func (g *grower) grow(at *yaml.Node, depth int) *node {
+	g.nodes++
+	switch {
+	case g.nodes > maxNodes:
 		if g.nodes == maxNodes+1 {
 			g.report(at, "more than %d values, with aliases followed", maxNodes)
 		}
 		return g.node(at, nothing)
-	}
-	switch at := at.(type) {
-	case *ast.MappingNode:
-		return g.mapping(at, at.Values)
-	case *ast.MappingValueNode:
-		return g.mapping(at, []*ast.MappingValueNode{at})
-	case *ast.SequenceNode:
+	case depth > maxDepth:
+		g.report(at, "nested deeper than %d", maxDepth)
+		return g.node(at, nothing)
+	case at.Kind == yaml.AliasNode:
+		return g.follow(at, depth)
+	case at.Style&yaml.TaggedStyle != 0:
+		g.report(at, "tags are not expected")
+		return g.node(at, nothing)
+	case at.Kind == yaml.MappingNode:
+		return g.mapping(at, depth)
+	case at.Kind == yaml.SequenceNode:
 		n := g.node(at, list)
-		for _, v := range at.Values {
-			n.items = append(n.items, g.grow(v))
+		n.items = make([]*node, len(at.Content))
+		for i, item := range at.Content {
+			n.items[i] = g.grow(item, depth+1)
 		}
 		return n
-	case *ast.AnchorNode:
-		g.anchors[at.Name.GetToken().Value] = at.Value
-		return g.grow(at.Value)
-	case *ast.AliasNode:
-		return g.follow(at)
-	case *ast.NullNode:
-		return g.node(at, nothing)
-	case *ast.TagNode:
-		g.report(at, "tags are not expected")
+	case at.Tag == "!!null":
 		return g.node(at, nothing)
 	}
 	return g.scalar(at)
 }
 
-// follow grows what an alias stands for, at the alias's own place.
-func (g *grower) follow(at *ast.AliasNode) *node {
-	name := at.Value.GetToken().Value
-	target, known := g.anchors[name]
-	switch {
-	case !known:
-		g.report(at, "no anchor &%s above", name)
-	case slices.Contains(g.open, name):
-		g.report(at, "*%s leads to itself", name)
-	default:
-		g.open = append(g.open, name)
-		n := g.grow(target)
-		g.open = g.open[:len(g.open)-1]
-		return n
+// follow grows what an alias stands for.
+func (g *grower) follow(at *yaml.Node, depth int) *node {
+	if slices.Contains(g.open, at.Alias) {
+		g.report(at, "*%s leads to itself", at.Value)
+		return g.node(at, nothing)
 	}
-	return g.node(at, nothing)
+	g.open = append(g.open, at.Alias)
+	n := g.grow(at.Alias, depth+1)
+	g.open = g.open[:len(g.open)-1]
+	return n
 }
 
-func (g *grower) mapping(at ast.Node, values []*ast.MappingValueNode) *node {
+func (g *grower) mapping(at *yaml.Node, depth int) *node {
 	n := g.node(at, mapping)
-	if len(values) > maxKeys {
+	count := len(at.Content) / 2
+	if count > maxKeys {
 		g.report(at, "more than %d keys", maxKeys)
 		return n
 	}
-	seen := make(map[string]*node, len(values))
+	n.keys, n.items = make([]*node, 0, count), make([]*node, 0, count)
 	var merged []*node
-	for _, v := range values {
-		if v.Key.IsMergeKey() {
-			merged = append(merged, g.grow(v.Value))
+	for i := range count {
+		key, value := at.Content[2*i], at.Content[2*i+1]
+		if key.Kind != yaml.ScalarNode {
+			g.report(key, "expected a key")
 			continue
 		}
-		key := g.key(v.Key)
-		if first := seen[key.text]; first != nil {
-			g.report(v.Key, "key %q is there already, in line %d", key.text, first.line)
+		if key.Value == "<<" && !quoted(key) {
+			merged = append(merged, g.grow(value, depth+1))
 			continue
 		}
-		seen[key.text] = key
-		n.keys, n.items = append(n.keys, key), append(n.items, g.grow(v.Value))
+		k := g.scalar(key)
+		if first := n.key(k.text); first != nil {
+			g.report(key, "key %q is there already, in line %d", k.text, first.line)
+			continue
+		}
+		n.keys, n.items = append(n.keys, k), append(n.items, g.grow(value, depth+1))
 	}
 	if len(n.keys) > 0 {
 		n.line, n.column = n.keys[0].line, n.keys[0].column
@@ -274,27 +271,17 @@ func (g *grower) merge(n, from *node) {
 	}
 }
 
-func (g *grower) key(at ast.MapKeyNode) *node {
+func (g *grower) scalar(at *yaml.Node) *node {
 	n := g.node(at, scalar)
-	n.text = g.expanded(n, at.GetToken().Value)
-	return n
-}
-
-func (g *grower) scalar(at ast.Node) *node {
-	n := g.node(at, scalar)
-	t := at.GetToken()
-	switch at := at.(type) {
-	case *ast.LiteralNode:
-		n.text, n.quoted = at.Value.Value, true
-	case *ast.StringNode:
-		n.text, n.quoted = at.Value, t.Type == token.SingleQuoteType || t.Type == token.DoubleQuoteType
-	default:
-		n.text = t.Value
-	}
+	n.text, n.quoted = at.Value, quoted(at)
 	if text := g.expanded(n, n.text); text != n.text {
 		n.text, n.quoted = text, false // quotes are needed around ${ in a flow mapping; the value may be a number
 	}
 	return n
+}
+
+func quoted(at *yaml.Node) bool {
+	return at.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0
 }
 
 func (g *grower) expanded(n *node, text string) string {

@@ -2,6 +2,7 @@ package routetable
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -71,8 +72,11 @@ func validateAll[T any, P object[T]](v *validator, list string, objects []T, che
 }
 
 func (v *validator) at(list string, i int, o anObject) {
-	v.path, v.object = fmt.Sprintf("%s[%d]", list, i), o.kind()+"/"+o.name()
+	v.path, v.object = item(list, i), o.kind()+"/"+o.name()
 }
+
+// item is the field of one element of a list.
+func item(list string, i int) string { return list + "[" + strconv.Itoa(i) + "]" }
 
 func (v *validator) errorf(field, format string, args ...any) {
 	v.report(Error, field, format, args)

@@ -2,7 +2,6 @@ package routetable
 
 import (
 	"encoding/hex"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -48,7 +47,7 @@ func (v *validator) limitKey(key []string) {
 		return
 	}
 	for i, word := range key {
-		field := fmt.Sprintf("key[%d]", i)
+		field := item("key", i)
 		if word == "none" {
 			if len(key) > 1 {
 				v.errorf(field, "none stands alone")
@@ -109,7 +108,7 @@ func (v *validator) identify(id *Identify) {
 	}
 	for i, text := range id.APIKeySHA256 {
 		if sum, err := hex.DecodeString(text); err != nil || len(sum) != 32 {
-			v.errorf(fmt.Sprintf("identify.api_key_sha256[%d]", i), "expected the SHA-256 of a key in hex, 64 digits")
+			v.errorf(item("identify.api_key_sha256", i), "expected the SHA-256 of a key in hex, 64 digits")
 		}
 	}
 }
@@ -145,7 +144,7 @@ func (id *Identify) all() func(yield func(field, key string) bool) {
 			return
 		}
 		for i, sum := range id.APIKeySHA256 {
-			if !yield(fmt.Sprintf("api_key_sha256[%d]", i), "k\x00"+strings.ToLower(sum)) {
+			if !yield(item("api_key_sha256", i), "k\x00"+strings.ToLower(sum)) {
 				return
 			}
 		}

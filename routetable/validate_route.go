@@ -13,13 +13,13 @@ func (v *validator) route(r *Route) {
 	v.hosts(r.Hosts)
 	if v.bounded("match", len(r.Match)) {
 		for i := range r.Match {
-			v.match(fmt.Sprintf("match[%d]", i), &r.Match[i])
+			v.match(item("match", i), &r.Match[i])
 		}
 	}
 	if v.bounded("listeners", len(r.Listeners)) {
 		for i, name := range r.Listeners {
 			if !isName(name) {
-				v.errorf(fmt.Sprintf("listeners[%d]", i), "expected the name of a listener, got %q", name)
+				v.errorf(item("listeners", i), "expected the name of a listener, got %q", name)
 			}
 		}
 	}
@@ -35,13 +35,13 @@ func (v *validator) route(r *Route) {
 	if v.bounded("limits", len(r.Limits)) {
 		for i, name := range r.Limits {
 			if slices.Contains(r.Limits[:i], name) {
-				v.errorf(fmt.Sprintf("limits[%d]", i), "%s is there already", name)
+				v.errorf(item("limits", i), "%s is there already", name)
 			}
 		}
 	}
 	if v.bounded("auth", len(r.Auth)) {
 		for i := range r.Auth {
-			v.auth(fmt.Sprintf("auth[%d]", i), &r.Auth[i])
+			v.auth(item("auth", i), &r.Auth[i])
 		}
 	}
 	v.cors(r.CORS)
@@ -61,7 +61,7 @@ func (v *validator) hosts(hosts []string) {
 		return
 	}
 	for i, host := range hosts {
-		field := fmt.Sprintf("hosts[%d]", i)
+		field := item("hosts", i)
 		name := strings.TrimPrefix(host, "*.")
 		if host != "*" && (!validHost(name) || strings.HasSuffix(name, ".")) {
 			v.errorf(field, `expected "*", a host name or "*." and a host name, without port, got %q`, host)
@@ -121,7 +121,7 @@ func (v *validator) methods(at string, methods []string) {
 		return
 	}
 	for i, m := range methods {
-		field := fmt.Sprintf("%s[%d]", at, i)
+		field := item(at, i)
 		switch {
 		case !isToken(m):
 			v.errorf(field, "expected a method, got %q", m)
@@ -139,7 +139,7 @@ func (v *validator) conditions(at string, list []NameValue, headers bool) {
 	}
 	seen := map[string]bool{}
 	for i, nv := range list {
-		field := fmt.Sprintf("%s[%d]", at, i)
+		field := item(at, i)
 		name := nv.Name
 		if headers {
 			v.headerName(field+".name", name)
@@ -187,7 +187,7 @@ func (v *validator) split(split []Split) {
 	}
 	total := 0
 	for i, s := range split {
-		field := fmt.Sprintf("split[%d]", i)
+		field := item("split", i)
 		v.between(field+".weight", int64(s.Weight), 0, maxWeight)
 		total += s.Weight
 		if slices.ContainsFunc(split[:i], func(o Split) bool { return o.Upstream == s.Upstream }) {
@@ -290,7 +290,7 @@ func (v *validator) headerOps(at string, ops *HeaderOps) {
 	}
 	if v.bounded(at+".remove", len(ops.Remove)) {
 		for i, name := range ops.Remove {
-			v.editable(fmt.Sprintf("%s.remove[%d]", at, i), name)
+			v.editable(item(at+".remove", i), name)
 		}
 	}
 }
@@ -318,7 +318,7 @@ func (v *validator) cidrs(at string, c *CIDRs) {
 		return
 	}
 	for i, text := range c.CIDRs {
-		field := fmt.Sprintf("%s.cidrs[%d]", at, i)
+		field := item(at+".cidrs", i)
 		p, err := parsePrefix(text)
 		if err != nil {
 			v.errorf(field, "expected a network such as 10.0.0.0/8, got %q", text)
@@ -337,7 +337,7 @@ func (v *validator) cors(c *CORS) {
 	}
 	if v.bounded("cors.origins", len(c.Origins)) {
 		for i, o := range c.Origins {
-			field := fmt.Sprintf("cors.origins[%d]", i)
+			field := item("cors.origins", i)
 			switch {
 			case o == "*" && c.Credentials:
 				v.errorf(field, "browsers refuse * together with credentials: name the origins")
@@ -372,7 +372,7 @@ func (v *validator) compress(c *Compress) {
 	if v.bounded("compress.encodings", len(c.Encodings)) {
 		for i, e := range c.Encodings {
 			if e != "zstd" && e != "gzip" {
-				v.errorf(fmt.Sprintf("compress.encodings[%d]", i), "expected zstd or gzip, got %q", e)
+				v.errorf(item("compress.encodings", i), "expected zstd or gzip, got %q", e)
 			}
 		}
 	}
@@ -381,7 +381,7 @@ func (v *validator) compress(c *Compress) {
 		for i, t := range c.Types {
 			major, minor, ok := strings.Cut(t, "/")
 			if !ok || !isToken(major) || !isToken(minor) {
-				v.errorf(fmt.Sprintf("compress.types[%d]", i), "expected a media type such as text/html or text/*, got %q", t)
+				v.errorf(item("compress.types", i), "expected a media type such as text/html or text/*, got %q", t)
 			}
 		}
 	}
@@ -437,7 +437,7 @@ func (v *validator) forward(at string, f *ForwardAuth) {
 	}
 	if v.bounded(at+".copy_headers", len(f.CopyHeaders)) {
 		for i, name := range f.CopyHeaders {
-			v.editable(fmt.Sprintf("%s.copy_headers[%d]", at, i), name)
+			v.editable(item(at+".copy_headers", i), name)
 		}
 	}
 }
@@ -458,7 +458,7 @@ func (v *validator) jwt(at string, j *JWT) {
 	known := []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
 	for i, alg := range j.Algorithms {
 		if !slices.Contains(known, alg) {
-			v.errorf(fmt.Sprintf("%s.algorithms[%d]", at, i), "expected one of %s, got %q", strings.Join(known, ", "), alg)
+			v.errorf(item(at+".algorithms", i), "expected one of %s, got %q", strings.Join(known, ", "), alg)
 		}
 	}
 }

@@ -28,7 +28,7 @@ func (v *validator) references(spec *Spec) {
 		for j, name := range r.Limits {
 			if _, ok := limits[name]; !ok {
 				v.at("routes", i, r)
-				v.clashf(fmt.Sprintf("limits[%d]", j), "no limit %q%s", name, didYouMean(name, limits))
+				v.clashf(item("limits", j), "no limit %q%s", name, didYouMean(name, limits))
 			}
 		}
 	}
@@ -50,7 +50,7 @@ func (v *validator) shadows(routes []Route) {
 	type place struct {
 		route *Route
 		match *Match
-		path  string
+		index [2]int // of the route, and of the match in it
 	}
 	seen := map[string][]place{}
 	for i := range routes {
@@ -62,11 +62,11 @@ func (v *validator) shadows(routes []Route) {
 					if covers(p.match.Methods, m.Methods) && covers(p.route.Listeners, r.Listeners) &&
 						(len(p.match.Methods) == 0) == (len(m.Methods) == 0) {
 						v.at("routes", i, r)
-						v.warnf(fmt.Sprintf("match[%d]", j), "%s of route %q takes the same requests of host %q: the older answers", p.path, p.route.Name, host)
+						v.warnf(item("match", j), "routes[%d].match[%d] of route %q takes the same requests of host %q: the older answers", p.index[0], p.index[1], p.route.Name, host)
 						break
 					}
 				}
-				seen[key] = append(seen[key], place{r, m, fmt.Sprintf("routes[%d].match[%d]", i, j)})
+				seen[key] = append(seen[key], place{r, m, [2]int{i, j}})
 			}
 		}
 	}

@@ -117,7 +117,7 @@ func (v *validator) failover(f *Failover) {
 		return
 	}
 	for i, region := range f.Regions {
-		field := fmt.Sprintf("failover.regions[%d]", i)
+		field := item("failover.regions", i)
 		if !isName(region) {
 			v.errorf(field, "expected the name of a region, got %q", region)
 		}
@@ -211,7 +211,7 @@ func (v *validator) retries(r *Retries) {
 	}
 	for i, word := range r.On {
 		if _, known := retryOn(word); !known {
-			v.errorf(fmt.Sprintf("retries.on[%d]", i), "expected %s, got %q", retryWords, word)
+			v.errorf(item("retries.on", i), "expected %s, got %q", retryWords, word)
 		}
 	}
 }

@@ -128,8 +128,9 @@ func isName(s string) bool {
 
 // validHost reports whether s is a host name in ASCII or an IP address.
 func validHost(s string) bool {
-	if _, err := netip.ParseAddr(s); err == nil {
-		return true
+	if strings.Contains(s, ":") { // IPv4 addresses pass as names
+		_, err := netip.ParseAddr(s)
+		return err == nil
 	}
 	if s == "" || len(s) > 253 {
 		return false
