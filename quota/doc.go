@@ -21,7 +21,7 @@
 // a limit of one a day leaves no integer unit small enough to be exact; what was
 // admitted is counted in integers, so that nothing is ever lost by rounding.
 //
-// The files, in reading order: limit, decision, key; engine, take, poll; lease
+// The files, in reading order: limit, decision, key; engine, table, index, take, poll; lease
 // and demand (the node's side); home and grant (the home's side); slots (limits
 // of requests in flight, both sides); view (who is there, and whose home is
 // where); wire and outbox; record (what outlives a restart); headers; status.

@@ -159,9 +159,7 @@ func (e *Engine) Leave(now time.Duration) {
 	now -= e.epoch
 	e.leaving = true
 	for i := range e.table.shards {
-		s := &e.table.shards[i]
-		s.mu.RLock()
-		for _, en := range s.keys {
+		for _, en := range e.table.shards[i].entries() {
 			en.mu.Lock()
 			if en.isLeased && (en.slots == nil || en.slots.used == 0) {
 				en.asking, en.releasing = true, true
@@ -169,7 +167,6 @@ func (e *Engine) Leave(now time.Duration) {
 			}
 			en.mu.Unlock()
 		}
-		s.mu.RUnlock()
 	}
 	e.outbox.flushed = now - coalesce
 }
@@ -182,9 +179,9 @@ func (e *Engine) Stats() Stats {
 	s.Homes = len(e.homes)
 	for i := range e.table.shards {
 		sh := &e.table.shards[i]
-		sh.mu.RLock()
-		s.Keys += len(sh.keys)
-		sh.mu.RUnlock()
+		sh.mu.Lock()
+		s.Keys += sh.keys.count
+		sh.mu.Unlock()
 	}
 	return s
 }

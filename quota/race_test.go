@@ -58,3 +58,28 @@ func TestEverythingAtOnce(t *testing.T) {
 	close(stop)
 	loop.Wait()
 }
+
+// Whoever evicts an entry must not wait for one that a request holds, as that
+// request may be waiting for the place of another that was evicted.
+func TestEvictionsAndRequestsOfTwoKeysDoNotWaitForEachOther(t *testing.T) {
+	l := &quota.Limit{Name: "l", Rate: 1e6, Burst: 1e6, Local: true}
+	e := quota.New(0, quota.Config{Self: 1, MaxKeys: 4, Shards: 1})
+	e.Configure(0, []*quota.Limit{l})
+	var wg sync.WaitGroup
+	done := make(chan struct{})
+	for g := range 4 {
+		wg.Go(func() {
+			now := time.Duration(0)
+			for i := range 50_000 {
+				now += 400 * ms
+				e.Take(now, []quota.Ask{{Limit: l, Key: quota.Key(1 + (i*7+g*3)%11)}, {Limit: l, Key: quota.Key(100 + (i*5+g)%13)}})
+			}
+		})
+	}
+	go func() { wg.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(20 * time.Second):
+		t.Fatal("they wait for each other")
+	}
+}

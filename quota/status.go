@@ -25,14 +25,7 @@ func (e *Engine) Keys(now time.Duration) iter.Seq[KeyStatus] {
 	return func(yield func(KeyStatus) bool) {
 		v := e.view.Load()
 		for i := range e.table.shards {
-			s := &e.table.shards[i]
-			s.mu.RLock()
-			entries := make([]*entry, 0, len(s.keys))
-			for _, en := range s.keys {
-				entries = append(entries, en)
-			}
-			s.mu.RUnlock()
-			for _, en := range entries {
+			for _, en := range e.table.shards[i].entries() {
 				if !yield(en.status(now, v)) {
 					return
 				}

@@ -2,35 +2,36 @@ package quota
 
 import (
 	"math/bits"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// table finds the entries of keys: many maps under many locks, so that no two
-// requests of different keys wait for each other but by chance.
+// table keeps the entries of keys: many indexes that are read without a lock and
+// changed under one each, so that requests of different keys never wait for each
+// other, and newcomers only by chance.
 type table struct {
 	shards []shard
 	dirty  []atomic.Uint64 // bit per shard: it has woken entries
 	most   int             // entries per shard
 }
 
+// shard is one of them. Whoever holds its lock waits for no entry: a request that
+// holds one may be waiting for the shard, to take the place of another.
 type shard struct {
-	mu   sync.RWMutex // guards keys
-	keys map[Key]*entry
+	keys index
+	mu   sync.Mutex // guards keys, but for get
+	_    [32]byte   // what is read for each request shares no cache line with what is written
 
 	wakeMu sync.Mutex // guards woken
 	woken  []*entry
-	_      [48]byte // shards of different cores share no cache line
+	_      [32]byte
 }
 
 func newTable(shards, most int) *table {
 	shards = 1 << bits.Len(uint(shards-1))
-	t := &table{shards: make([]shard, shards), dirty: make([]atomic.Uint64, (shards+63)/64), most: max(1, most/shards)}
-	for i := range t.shards {
-		t.shards[i].keys = make(map[Key]*entry)
-	}
-	return t
+	return &table{shards: make([]shard, shards), dirty: make([]atomic.Uint64, (shards+63)/64), most: max(1, most/shards)}
 }
 
 func (t *table) index(k Key) int { return int(uint64(k) & uint64(len(t.shards)-1)) }
@@ -38,30 +39,36 @@ func (t *table) index(k Key) int { return int(uint64(k) & uint64(len(t.shards)-1
 // find gives the entry of k, or nil.
 func (t *table) find(k Key) *entry {
 	s := &t.shards[t.index(k)]
-	s.mu.RLock()
-	e := s.keys[k]
-	s.mu.RUnlock()
-	return e
+	if e := s.keys.get(k); e != nil {
+		return e
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.keys.get(k)
 }
 
 // obtain gives the entry of k, making it if need be. Where every key is in
 // active use, nothing is evicted: a newcomer shares one entry with all other
 // newcomers of its limit.
 func (t *table) obtain(now time.Duration, k Key, l *Limit, v *view) *entry {
-	if e := t.find(k); e != nil {
+	s := &t.shards[t.index(k)]
+	if e := s.keys.get(k); e != nil {
 		return e
 	}
-	s := &t.shards[t.index(k)]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := s.keys[k]
-	if e == nil && len(s.keys) >= t.most && !s.evict(now, v) {
+	if s.keys.get(k) == nil && s.keys.count >= t.most && !s.evict(now, v) {
 		k = crowd(l)
-		e = s.keys[k]
 	}
+	return s.own(now, k, l, v)
+}
+
+// own gives the entry of k, made if need be, full or not.
+func (s *shard) own(now time.Duration, k Key, l *Limit, v *view) *entry {
+	e := s.keys.get(k)
 	if e == nil {
 		e = newEntry(now, k, l, v)
-		s.keys[k] = e
+		s.keys.put(e)
 	}
 	return e
 }
@@ -76,31 +83,40 @@ func (s *shard) evict(now time.Duration, v *view) bool {
 	var victim *entry
 	var least float64
 	looked, idle := 0, 0
-	for _, e := range s.keys {
+	for e := range s.keys.all() {
 		if looked++; looked > most || idle == sample {
 			break
 		}
-		e.mu.Lock()
-		if w, ok := e.weight(now, v); ok {
+		if w, ok := e.tryWeight(now, v); ok {
 			if idle++; victim == nil || w < least {
 				victim, least = e, w
 			}
 		}
-		e.mu.Unlock()
 	}
 	return victim != nil && s.remove(now, victim, v)
 }
 
 // remove drops e, unless it came into use again.
 func (s *shard) remove(now time.Duration, e *entry, v *view) bool {
-	e.mu.Lock()
+	if !e.mu.TryLock() {
+		return false
+	}
 	defer e.mu.Unlock()
 	if _, ok := e.weight(now, v); !ok {
 		return false
 	}
 	e.gone = true
-	delete(s.keys, e.key)
+	s.keys.remove(e)
 	return true
+}
+
+// tryWeight is weight of an entry that is not locked. One that is, is in use.
+func (e *entry) tryWeight(now time.Duration, v *view) (float64, bool) {
+	if !e.mu.TryLock() {
+		return 0, false
+	}
+	defer e.mu.Unlock()
+	return e.weight(now, v)
 }
 
 // wake tells the control loop to look at e, which is locked.
@@ -131,24 +147,38 @@ func (t *table) drain(list []*entry) []*entry {
 	return list
 }
 
+// forgettable reports whether the entry, which is not locked, is idle and has
+// nothing to remember that anybody will ask for.
+func (e *entry) forgettable(now time.Duration, v *view) bool {
+	if !e.mu.TryLock() {
+		return false
+	}
+	defer e.mu.Unlock()
+	w, ok := e.weight(now, v)
+	return ok && (w == 0 && now-e.seen > leaseTTL || !e.limit.Local && now-e.seen > forgetKey)
+}
+
+// entries gives all of the shard.
+func (s *shard) entries() []*entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.AppendSeq(make([]*entry, 0, s.keys.count), s.keys.all())
+}
+
 // tidy drops the idle entries of one shard that have nothing to remember.
 func (t *table) tidy(now time.Duration, i int, v *view) {
 	s := &t.shards[i]
-	s.mu.RLock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var idle []*entry
-	for _, e := range s.keys {
-		e.mu.Lock()
-		if w, ok := e.weight(now, v); ok && (w == 0 && now-e.seen > leaseTTL || !e.limit.Local && now-e.seen > forgetKey) {
+	for e := range s.keys.all() {
+		if e.forgettable(now, v) {
 			idle = append(idle, e)
 		}
-		e.mu.Unlock()
 	}
-	s.mu.RUnlock()
-	s.mu.Lock()
 	for _, e := range idle {
 		s.remove(now, e, v)
 	}
-	s.mu.Unlock()
 }
 
 // revive gives the entry of k for a caller whose entry was evicted. It is k's
@@ -157,10 +187,5 @@ func (t *table) revive(now time.Duration, k Key, l *Limit, v *view) *entry {
 	s := &t.shards[t.index(k)]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := s.keys[k]
-	if e == nil {
-		e = newEntry(now, k, l, v)
-		s.keys[k] = e
-	}
-	return e
+	return s.own(now, k, l, v)
 }
