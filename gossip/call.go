@@ -151,7 +151,10 @@ func (m *Mesh) answer(msg []byte) []byte {
 	return protowire.AppendBytes(protowire.AppendTag(nil, fieldPayload, protowire.BytesType), answer)
 }
 
-// dial opens a stream to the node at addr.
+// dial opens a stream to the node at addr. A peer that is cut off or frozen does
+// not hold it up for long: others wait for their turn.
 func (m *Mesh) dial(ctx context.Context, addr string) (*stream, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*m.pace.helloTimeout)
+	defer cancel()
 	return dialStream(ctx, m.network, addr, m.keyring(), &m.stats)
 }

@@ -66,10 +66,10 @@ func (m *Mesh) hasMoved(ctx context.Context, d dispute) bool {
 	if d.name == m.cfg.Name || m.living(d.name) != d.ours {
 		return false
 	}
-	there, err := m.askWho(ctx, d.theirs)
+	there, err := m.askWho(ctx, d.theirs, "")
 	if err != nil || there.name != d.name {
 		return false
 	}
-	here, err := m.askWho(ctx, d.ours)
+	here, err := m.askWho(ctx, d.ours, "")
 	return ctx.Err() == nil && (err != nil || here.name != d.name)
 }

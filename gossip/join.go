@@ -199,7 +199,7 @@ func (m *Mesh) absent(ctx context.Context) (addrs []string, missing bool) {
 // are: it missed the news that we moved or came back. Asking one random peer at
 // a time finds that sooner than Serf's exchanges do.
 func (m *Mesh) lost(ctx context.Context, addr string) bool {
-	they, err := m.askWho(ctx, addr)
+	they, err := m.askWho(ctx, addr, "")
 	return err == nil && they.instance != m.instance && they.holder != m.Addr()
 }
 
@@ -209,7 +209,7 @@ func (m *Mesh) lost(ctx context.Context, addr string) bool {
 // of a process that died, perhaps our own earlier one, and we wait until that
 // is noticed. memberlist would refuse the new address before.
 func (m *Mesh) mayJoin(ctx context.Context, addr string) (bool, error) {
-	they, err := m.askWho(ctx, addr)
+	they, err := m.askWho(ctx, addr, m.Addr())
 	if err != nil {
 		return false, err
 	}
@@ -222,7 +222,7 @@ func (m *Mesh) mayJoin(ctx context.Context, addr string) (bool, error) {
 	case they.holder == "" || they.holder == m.Addr():
 		return true, nil
 	}
-	holder, err := m.askWho(ctx, they.holder)
+	holder, err := m.askWho(ctx, they.holder, "")
 	switch {
 	case err != nil || holder.name != m.cfg.Name:
 		return false, fmt.Errorf("it still believes %s alive at %s, which does not answer", m.cfg.Name, they.holder)
@@ -245,7 +245,9 @@ type who struct {
 	name     string
 	id       string
 	instance string // random, new at every start
-	holder   string // where it believes the asker's name to be alive; "" = nowhere
+	// Where it believes the asker's name to be alive; "" = nowhere. In a question:
+	// where the asker is, who looks for us because we are not alive to it; else "".
+	holder string
 }
 
 const (
@@ -255,7 +257,9 @@ const (
 	fieldWhoHolder   = 4
 )
 
-func (m *Mesh) askWho(ctx context.Context, addr string) (who, error) {
+// askWho asks the process at addr who it is. from is where the asker is, told only
+// when it looks for somebody there.
+func (m *Mesh) askWho(ctx context.Context, addr, from string) (who, error) {
 	ctx, cancel := context.WithTimeout(ctx, m.pace.helloTimeout)
 	defer cancel()
 	s, err := m.dial(ctx, addr)
@@ -263,7 +267,7 @@ func (m *Mesh) askWho(ctx context.Context, addr string) (who, error) {
 		return who{}, err
 	}
 	defer func() { _ = s.conn.Close() }()
-	answer, err := s.call("who", appendWho(who{name: m.cfg.Name, id: m.cfg.ID, instance: m.instance}))
+	answer, err := s.call("who", appendWho(who{name: m.cfg.Name, id: m.cfg.ID, instance: m.instance, holder: from}))
 	if err != nil {
 		return who{}, err
 	}
@@ -274,6 +278,12 @@ func (m *Mesh) serveWho(request []byte) ([]byte, error) {
 	asker, err := decodeWho(request)
 	if err != nil {
 		return nil, err
+	}
+	if asker.holder != "" && m.living(asker.name) == asker.holder {
+		select {
+		case m.doubters <- asker.holder:
+		default: // one at a time is enough: it asks again
+		}
 	}
 	return appendWho(who{name: m.cfg.Name, id: m.cfg.ID, instance: m.instance, holder: m.living(asker.name)}), nil
 }

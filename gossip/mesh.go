@@ -83,6 +83,7 @@ type Mesh struct {
 	events    chan serf.Event
 	moved     chan struct{} // the view changed
 	strangers chan string   // a peer whose view differs
+	doubters  chan string   // a peer that looks for us where we are
 	disputes  chan dispute
 	joining   chan struct{} // held while Serf joins
 	alone     chan struct{} // Serf was started again and knows nobody
@@ -107,6 +108,7 @@ func New(cfg Config, states map[string]State, log zerolog.Logger) (*Mesh, error)
 		events:    make(chan serf.Event, 4096),
 		moved:     make(chan struct{}, 1),
 		strangers: make(chan string, 1),
+		doubters:  make(chan string, 1),
 		disputes:  make(chan dispute, 1),
 		joining:   make(chan struct{}, 1),
 		alone:     make(chan struct{}, 1),

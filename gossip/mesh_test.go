@@ -229,6 +229,30 @@ func TestNewsSurvivesALossOfAThird(t *testing.T) {
 	})
 }
 
+func TestAPeerThatCannotBeReachedHoldsUpNoOther(t *testing.T) {
+	bubble(t, func(l *lab) {
+		nodes := l.mesh(3)
+		l.net.Cut(nodes[1].host, nodes[2].host) // what n3 has is announced to n2, which cannot fetch it there
+		large := string(make([]byte, 10_000))
+		nodes[2].words.Put("k", 0, []byte(large))
+		nodes[2].Push("words")
+		l.within(7*time.Second, "n2 has it by way of n1", allHave(nodes, "k", large))
+	})
+}
+
+func TestWhoHoldsAMemberForLeavingHearsThatItIsNot(t *testing.T) {
+	bubble(t, func(l *lab) {
+		nodes := l.mesh(4)
+		// As when n1 hears late from a third of a leave from which n4 is long back.
+		l.net.Lose(1, 0)
+		_ = nodes[0].HoldForLeaving("n4") // which cannot be told to others
+		time.Sleep(5 * time.Second)
+		l.net.Lose(0, 0)
+		l.start("n5", "10.0.0.5", nil) // and whoever looks again sees what it believes now
+		l.within(5*time.Second, "five see five", func() bool { return l.allSee(5) })
+	})
+}
+
 func TestAPartitionLongerThanSerfRemembersHeals(t *testing.T) {
 	bubble(t, func(l *lab) {
 		for i := range 6 {

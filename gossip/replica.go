@@ -222,6 +222,11 @@ func (m *Mesh) compare(f frame) {
 // second at most, until ctx ends. Serf tells of a change a bounded number of
 // times; when many nodes start together somebody may be missed, and would
 // otherwise wait for a periodic exchange.
+//
+// A peer that goes on looking for us though we are alive to each other may have
+// learned from a third, late, that we left: to Serf that is newer than our return,
+// and only word of ours that is newer still puts it right, which Serf gives when
+// we join.
 func (m *Mesh) regather(ctx context.Context) {
 	for {
 		select {
@@ -229,6 +234,15 @@ func (m *Mesh) regather(ctx context.Context) {
 			return
 		case addr := <-m.strangers:
 			m.join(ctx, []string{addr})
+		case addr := <-m.doubters:
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(settled): // it is joining us, most likely
+			}
+			if m.lost(ctx, addr) {
+				m.join(ctx, []string{addr})
+			}
 		}
 		select {
 		case <-ctx.Done():
