@@ -93,7 +93,7 @@ func (m *Mesh) rejoin(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-m.alone:
+		case <-m.missed:
 			soon = firstRetry
 		case <-time.After(jitter(pause)):
 		}

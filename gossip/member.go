@@ -133,12 +133,20 @@ func (m *Mesh) look(s *session) {
 	next.sum, next.since = sumOf(next.members), old.since
 	if next.sum != old.sum {
 		next.since = now
-		select {
-		case m.moved <- struct{}{}:
-		default:
-		}
+		signal(m.moved)
 	}
 	m.view.Store(next)
+	if slices.ContainsFunc(old.peers, func(p memberlist.Address) bool { return !slices.Contains(next.peers, p) }) {
+		signal(m.missed)
+	}
+}
+
+// signal wakes whoever waits for c, or does so in time.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 func sumOf(members []Member) uint64 {

@@ -86,7 +86,7 @@ type Mesh struct {
 	doubters  chan string   // a peer that looks for us where we are
 	disputes  chan dispute
 	joining   chan struct{} // held while Serf joins
-	alone     chan struct{} // Serf was started again and knows nobody
+	missed    chan struct{} // a peer is gone, or Serf was started again and knows nobody
 	started   chan struct{} // closed when Serf runs for the first time
 	startOnce sync.Once
 	lazy      lazyQueue
@@ -111,7 +111,7 @@ func New(cfg Config, states map[string]State, log zerolog.Logger) (*Mesh, error)
 		doubters:  make(chan string, 1),
 		disputes:  make(chan dispute, 1),
 		joining:   make(chan struct{}, 1),
-		alone:     make(chan struct{}, 1),
+		missed:    make(chan struct{}, 1),
 		started:   make(chan struct{}),
 	}
 	if m.network == nil {
@@ -494,10 +494,7 @@ func (m *Mesh) begin(socks *sockets) (*session, error) {
 	m.look(s)
 	m.session.Store(s)
 	m.startOnce.Do(func() { close(m.started) })
-	select {
-	case m.alone <- struct{}{}:
-	default:
-	}
+	signal(m.missed)
 	return s, nil
 }
 

@@ -50,10 +50,7 @@ func (r *replica) sum() hash { return hash{state: r.name, sum: xxhash.Sum64(r.st
 
 func (r *replica) hurry() {
 	r.urgent.Store(true)
-	select {
-	case r.wake <- struct{}{}:
-	default:
-	}
+	signal(r.wake)
 }
 
 // work merges what arrives and pushes what is urgent, until ctx ends.
