@@ -190,6 +190,7 @@ func (x *Exchange) mayPend() int {
 // come; x then holds a slot and a connection until finish or abandon.
 func (s *Server) attempt(x *Exchange, e *endpoint) *failure {
 	x.attempts++
+	x.trace.span = 0
 	x.scratch.tried = append(x.scratch.tried, e.state)
 	u := x.target.upstream
 	foreign := x.from != nil && x.attempts == 1
@@ -239,7 +240,7 @@ func (x *Exchange) note(e *endpoint, begun time.Time, took time.Duration, outcom
 	}
 	x.scratch.attempts = append(x.scratch.attempts, telemetry.Attempt{
 		Endpoint: e.address.URL, Region: e.state.Region(), Outcome: outcome, Status: status,
-		After: begun.Sub(x.Start), Took: took,
+		After: begun.Sub(x.Start), Took: took, SpanID: x.trace.span,
 	})
 }
 

@@ -131,7 +131,7 @@ func (s *Server) reject(x *Exchange) {
 	s.begin()
 	x.Client = x.Peer
 	x.RequestID = appendRequestID(x.scratch.id[:0], x.Start)
-	x.trace = readTrace(nil)
+	x.trace = readTrace(nil, s.sampledBelow)
 	s.refuse(x)
 }
 

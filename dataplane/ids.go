@@ -40,19 +40,23 @@ func validRequestID(id []byte) bool {
 // trace is the W3C trace context of a request.
 type trace struct {
 	id        [32]byte // lower-case hex
+	parent    []byte   // id of the caller's span, in hex; nil = none
+	span      uint64   // of the try under way, as the next hop was told; 0 = it was told nothing
 	sampled   bool
 	continued bool // from the client; its tracestate holds
 }
 
 // readTrace continues the client's trace, or begins one where traceparent is
-// absent or bad (W3C Trace Context, section 3.2).
-func readTrace(traceparent []byte) trace {
+// absent or bad (W3C Trace Context, section 3.2). One that begins here is sampled
+// if its id says so: see sampledBelow.
+func readTrace(traceparent []byte, below uint64) trace {
 	var t trace
 	if p := traceparent; len(p) >= 55 && p[2] == '-' && p[35] == '-' && p[52] == '-' &&
 		isLowerHex(p[:2]) && isLowerHex(p[3:35]) && isLowerHex(p[36:52]) && isLowerHex(p[53:55]) &&
 		string(p[:2]) != "ff" && (len(p) == 55 || string(p[:2]) != "00" && p[55] == '-') &&
 		!allZero(p[3:35]) && !allZero(p[36:52]) {
 		copy(t.id[:], p[3:35])
+		t.parent = p[36:52]
 		t.sampled, t.continued = unhex(p[54])&1 == 1, true
 		return t
 	}
@@ -60,14 +64,20 @@ func readTrace(traceparent []byte) trace {
 	binary.BigEndian.PutUint64(raw[:8], rand.Uint64())
 	binary.BigEndian.PutUint64(raw[8:], rand.Uint64()|1) // never all zero
 	hex.Encode(t.id[:], raw[:])
+	t.sampled = binary.BigEndian.Uint64(raw[8:])>>1 < below
 	return t
 }
+
+// sampledBelow is the bound under which the id of a trace, its last 63 bits, is
+// sampled: as OpenTelemetry's samplers have it, so that all decide alike.
+func sampledBelow(ratio float64) uint64 { return uint64(ratio * (1 << 63)) }
 
 // appendTraceparent appends the field's value for the next hop, with a parent
 // id of its own.
 func (t *trace) appendTraceparent(dst []byte) []byte {
 	var parent [8]byte
-	binary.BigEndian.PutUint64(parent[:], rand.Uint64()|1)
+	t.span = rand.Uint64() | 1
+	binary.BigEndian.PutUint64(parent[:], t.span)
 	dst = append(dst, "00-"...)
 	dst = append(dst, t.id[:]...)
 	dst = append(dst, '-')

@@ -34,7 +34,7 @@ func (s *Server) trace(x *Exchange) {
 	if count > 1 {
 		parent = nil
 	}
-	x.trace = readTrace(parent)
+	x.trace = readTrace(parent, s.sampledBelow)
 }
 
 // seen reports whether Via lists this node.

@@ -44,8 +44,15 @@ func (s *Server) observe(x *Exchange, now time.Time, err error) {
 	if s.cfg.AccessLog.wants(failed, took) {
 		s.writeLine(x, err, took)
 	}
+	traced := s.cfg.Traced != nil && (x.trace.sampled || err != nil || x.status >= 500)
+	if traced || s.cfg.Requests != nil {
+		s.record(x, err, took)
+	}
+	if traced {
+		s.cfg.Traced(&x.scratch.record)
+	}
 	if s.cfg.Requests != nil {
-		s.record(x, err, took, failed || took >= slow)
+		x.scratch.recorded = s.cfg.Requests.Add(&x.scratch.record, failed || took >= slow, x.scratch.recorded)
 	}
 	if x.Link {
 		return // counted where it came in
@@ -122,14 +129,16 @@ func errorOf(x *Exchange, err error) string {
 // clientGone is the error of a request whose client did not wait for the answer.
 const clientGone = "client_gone"
 
-// record keeps what was seen and decided of a request, for those who ask later.
-func (s *Server) record(x *Exchange, err error, took time.Duration, keep bool) {
+// record puts together what was seen and decided of a request, for those who ask
+// later.
+func (s *Server) record(x *Exchange, err error, took time.Duration) {
 	r := &x.scratch.record
 	*r = telemetry.Record{
 		Start: x.Start, RequestID: x.RequestID, TraceID: x.trace.id[:], Protocol: x.Protocol, Listener: x.Listener,
 		Method: x.Method, Host: x.Host, Path: x.Path, Client: x.Client,
 		Version: s.plan.Load().table.Version(), Priority: x.priority.String(), Attempts: x.scratch.attempts,
 		Status: x.status, Error: errorOf(x, err), In: x.in, Out: x.out, Took: took,
+		ParentID: x.trace.parent, Secure: x.Secure,
 	}
 	switch {
 	case x.from != nil:
@@ -150,7 +159,6 @@ func (s *Server) record(x *Exchange, err error, took time.Duration, keep bool) {
 	if x.refused != nil {
 		r.Detail = x.refused.detail
 	}
-	x.scratch.recorded = s.cfg.Requests.Add(r, keep, x.scratch.recorded)
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

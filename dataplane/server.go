@@ -45,6 +45,13 @@ type Config struct {
 	// Requests keeps what was seen and decided of each request. nil = nothing does.
 	Requests *telemetry.Ring
 
+	// Traced takes what was seen of requests whose trace is sampled, and of those
+	// that failed. It must not wait, nor keep the record. nil = nothing is traced.
+	Traced func(*telemetry.Record)
+	// TraceRatio is the share of traces that are sampled, of those that begin
+	// here, where Traced is given: 0 = none but failures.
+	TraceRatio float64
+
 	// Limiter keeps the limits. Without one a table that has any is not served:
 	// its routes answer 503.
 	Limiter Limiter
@@ -77,6 +84,8 @@ type Server struct {
 	shed    atomic.Pointer[failover.Mix] // share of each priority to refuse; nil = none
 	via     []byte                       // this node's name in Via
 	names   names
+
+	sampledBelow uint64 // traces that begin here, by their id
 
 	buffers    sync.Pool // *[]byte of readBuffer
 	answers    sync.Pool // *[]byte of answerBuffer
@@ -119,6 +128,9 @@ func New(cfg Config, log zerolog.Logger, reg prometheus.Registerer) *Server {
 		cfg.Resolve = lookup
 	}
 	s := &Server{cfg: cfg, log: log, checking: make(chan struct{}, checks()), via: []byte("meshgw-" + token(cfg.Node))}
+	if cfg.Traced != nil {
+		s.sampledBelow = sampledBelow(cfg.TraceRatio)
+	}
 	s.unrouted = cfg.Traffic.Series("")
 	s.ticked.Store(new(time.Now()))
 	s.names.init(cfg.Node, cfg.Region)

@@ -20,6 +20,7 @@ type Config struct {
 	Log    LogConfig
 
 	Requests RequestsConfig
+	Tracing  TracingConfig
 
 	DataDir         string         // made if absent
 	RoutesFile      string         // empty for none
@@ -101,6 +102,12 @@ type AccessLog struct {
 type RequestsConfig struct {
 	Records int // 0 = telemetry.DefaultRecords
 	Bytes   int // 0 = telemetry.DefaultBytes
+}
+
+// TracingConfig is where traces go.
+type TracingConfig struct {
+	OTLP  string  // URL of a collector; empty = nowhere
+	Ratio float64 // share of the traces begun here that are sampled
 }
 
 // Secret is a text that is never printed.
@@ -219,10 +226,6 @@ func (d *draft) flags(flags map[string][]string) {
 
 // put sets s to values that come from place, or notes what is wrong with them.
 func (d *draft) put(s Setting, place string, values []string) {
-	if s.Later {
-		d.refuse(place, "not supported yet by this build")
-		return
-	}
 	if len(values) == 0 {
 		values = []string{""}
 	}

@@ -101,14 +101,11 @@ func (f *settingsFile) entry(section string, entry *ast.MappingValueNode) {
 	if section != "" {
 		key = section + "." + key
 	}
-	switch what, s := lookUp(key); {
-	case what == unknownKey:
+	if what, _ := lookUp(key); what == unknownKey {
 		f.mistake(at, fmt.Errorf("unknown key %s", key))
-	case s.Later:
-		f.put(s, f.place(at)+": "+key, nil)
-	default:
-		f.node(key, entry.Value)
+		return
 	}
+	f.node(key, entry.Value)
 }
 
 func (f *settingsFile) sequence(key string, n *ast.SequenceNode) {

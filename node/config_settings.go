@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/meshgw/meshgw/tracing"
 )
 
 const envPrefix = "MESHGW_"
@@ -32,7 +34,6 @@ type Setting struct {
 	Absent  string // what happens without a value, where there is no Default
 	Help    string // one line
 	Many    bool   // may be given several times, or as a list
-	Later   bool   // known, and refused by this build
 
 	set func(d *draft, values []string) error
 }
@@ -59,7 +60,7 @@ func Settings() []Setting {
 }
 
 func settings() []Setting {
-	return slices.Concat(nodeSettings(), listenSettings(), gossipSettings(), serveSettings(), laterSettings())
+	return slices.Concat(nodeSettings(), listenSettings(), gossipSettings(), serveSettings())
 }
 
 func nodeSettings() []Setting {
@@ -117,15 +118,8 @@ func serveSettings() []Setting {
 		{Flag: "requests-bytes", Key: "requests.bytes", Value: "N", Default: "67108864", Help: "memory for them, at most", set: number(func(d *draft) *int { return &d.Requests.Bytes }, 1<<20, 1<<34)},
 		{Flag: "access-log", Key: "log.access", Value: "all|errors|off|RATIO", Default: "all", Help: "requests logged; a ratio keeps errors besides", set: accessLog},
 		{Flag: "allow-chaos", Key: "allow_chaos", Help: "obey the admin API's /v1/chaos, which breaks this node for a test", set: onOff(func(d *draft) *bool { return &d.AllowChaos })},
-	}
-}
-
-// laterSettings are the names reserved for features that this program does not
-// have yet. It refuses them, so that nobody believes in what is not there.
-func laterSettings() []Setting {
-	return []Setting{
-		{Flag: "otlp", Key: "tracing.otlp", Value: "URL", Later: true},
-		{Flag: "trace-ratio", Key: "tracing.ratio", Value: "F", Later: true},
+		{Flag: "otlp", Key: "tracing.otlp", Value: "URL", Absent: "off", Help: "OpenTelemetry collector that gets traces: http://HOST:4318, grpc://HOST:4317, or https, grpcs", set: collectorURL},
+		{Flag: "trace-ratio", Key: "tracing.ratio", Value: "F", Default: "0.01", Help: "share of the traces begun here that are sampled, 0 to 1; requests that fail are traced besides", set: share(func(d *draft) *float64 { return &d.Tracing.Ratio })},
 	}
 }
 
@@ -288,6 +282,11 @@ func logLevel(d *draft, values []string) error {
 	level, err := zerolog.ParseLevel(values[0])
 	d.Log.Level = level
 	return err
+}
+
+func collectorURL(d *draft, values []string) error {
+	d.Tracing.OTLP = values[0]
+	return tracing.CheckURL(values[0])
 }
 
 func accessLog(d *draft, values []string) error {

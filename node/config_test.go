@@ -62,6 +62,7 @@ func TestLoadReadsEveryKeyOfTheFile(t *testing.T) {
 			Join: []string{"10.0.0.2", "10.0.0.3:7947", "dnssrv+mesh.example.com"}, KeyringFile: "testdata/keyring.json", Profile: "wan",
 		},
 		Drain:          DrainConfig{AcceptFor: time.Second, FinishIn: time.Minute},
+		Tracing:        TracingConfig{OTLP: "https://otel.example.com:4318", Ratio: 0.5},
 		Requests:       RequestsConfig{Records: 5000, Bytes: 8 << 20},
 		Log:            LogConfig{Level: zerolog.WarnLevel, Format: "json", Access: AccessLog{Ratio: 0.01}},
 		DataDir:        "/var/lib/meshgw",
@@ -85,7 +86,7 @@ func TestTheFullFileHasEveryKeyOfTheTable(t *testing.T) {
 	}
 	for _, s := range settings() {
 		last := s.Key[strings.LastIndex(s.Key, ".")+1:]
-		if !s.Later && !strings.Contains(string(data), last+":") {
+		if !strings.Contains(string(data), last+":") {
 			t.Errorf("full.yaml lacks %s", s.Key)
 		}
 	}
@@ -95,13 +96,10 @@ func TestEverySettingCanBeGivenByFlagAndEnvironment(t *testing.T) {
 	values := map[string]string{
 		"weight": "5", "http": ":1", "https": ":1", "admin": "127.0.0.1:1", "mesh": "127.0.0.1:1", "shed-cpu": "0.5", "bind": "127.0.0.1:1", "advertise": "10.0.0.1:1",
 		"rpc": "127.0.0.1:1", "keyring": "testdata/keyring.json", "profile": "local", "insecure": "true", "trusted-proxies": "10.0.0.0/8",
-		"max-inflight": "9", "drain": "1s", "drain-finish": "2s", "requests": "99", "requests-bytes": "2000000", "log-level": "debug", "log-format": "console", "access-log": "off", "allow-chaos": "true",
+		"max-inflight": "9", "drain": "1s", "drain-finish": "2s", "requests": "99", "requests-bytes": "2000000", "log-level": "debug", "log-format": "console", "access-log": "off", "allow-chaos": "true", "otlp": "http://h:4318", "trace-ratio": "0.2",
 	}
 	flags, environ := map[string][]string{}, []string{}
 	for _, s := range Settings() {
-		if s.Later {
-			continue
-		}
 		value := values[s.Flag]
 		if value == "" {
 			value = "x"
@@ -272,21 +270,6 @@ func TestLoadNamesThePlaceOfWhatItRefuses(t *testing.T) {
 	}
 }
 
-func TestLoadRefusesWhatThisBuildLacks(t *testing.T) {
-	file := write(t, "tracing: {otlp: \"http://127.0.0.1\"}\n")
-	_, err := Load(flagsOf("otlp", "http://127.0.0.1"), []string{"MESHGW_TRACE_RATIO=1"}, file)
-	if !errors.Is(err, ErrRefused) {
-		t.Fatalf("err = %v, want ErrRefused", err)
-	}
-	var want []string
-	for _, place := range []string{file + ":1:11: tracing.otlp", "MESHGW_TRACE_RATIO", "--otlp"} {
-		want = append(want, place+": not supported yet by this build")
-	}
-	if got := strings.Split(err.Error(), "\n"); !slices.Equal(got, want) {
-		t.Errorf("got:\n%s\nwant:\n%s", err, strings.Join(want, "\n"))
-	}
-}
-
 func TestFurtherListenersAreChecked(t *testing.T) {
 	for text, want := range map[string]string{
 		"5":                                     ":2:9: listen.more: want a list of listeners",
@@ -420,12 +403,7 @@ This page is made from the code by ` + "`go test ./node -run SettingsPage -updat
 | flag | variable | file key | default | |
 | --- | --- | --- | --- | --- |
 `)
-	var later []string
 	for _, s := range settings() {
-		if s.Later {
-			later = append(later, "`"+s.Key+"`")
-			continue
-		}
 		value := strings.ReplaceAll(s.Value, "|", `\|`)
 		def := s.Absent
 		if s.Default != "" {
@@ -441,8 +419,7 @@ This page is made from the code by ` + "`go test ./node -run SettingsPage -updat
 	}
 	b.WriteString(`
 ` + "`listen.https`" + ` may also be the address alone. An address is ` + "`HOST:PORT` or `:PORT`" + `; port 0 takes a free one.
-
-Reserved, and refused until they are built: ` + strings.Join(later, ", ") + ".\n")
+`)
 	return b.String()
 }
 

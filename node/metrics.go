@@ -35,6 +35,8 @@ func (c *collector) descriptions() map[string]*prometheus.Desc {
 		"gossip_dropped_total":   gauge("gossip_dropped_total", "Gossip dropped for want of room; found again by repair."),
 		"gossip_syncs_total":     gauge("gossip_syncs_total", "Exchanges with a peer whose copy of a state differed.", "result"),
 		"gossip_refused_total":   gauge("gossip_refused_total", "Input of others that was not believed.", "what", "reason"),
+		"trace_exported_total":   gauge("trace_exported_total", "Spans that the collector took."),
+		"trace_dropped_total":    gauge("trace_dropped_total", "Requests that were not traced since too many waited, and spans that the collector did not take.", "reason"),
 	}
 }
 
@@ -62,6 +64,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	set(prometheus.GaugeValue, "bans", float64(n.bans.active.Load()))
 	set(prometheus.GaugeValue, "cpu_usage_ratio", n.load.Load().CPU)
 	n.collectGossip(set)
+	n.collectSpans(set)
 }
 
 type setter func(kind prometheus.ValueType, name string, value float64, labels ...string)

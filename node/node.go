@@ -23,6 +23,7 @@ import (
 	"github.com/meshgw/meshgw/gossip"
 	"github.com/meshgw/meshgw/roster"
 	"github.com/meshgw/meshgw/telemetry"
+	"github.com/meshgw/meshgw/tracing"
 )
 
 // Names of the states that gossip carries, on the wire too.
@@ -55,6 +56,7 @@ type Node struct {
 	credentials *credentials
 	requests    *telemetry.Ring
 	traffic     *telemetry.Traffic
+	spans       *tracing.Exporter // nil = nothing is traced
 	links       *meshTLS
 	registry    *prometheus.Registry
 
@@ -140,6 +142,9 @@ func (n *Node) open() (err error) {
 	}
 	n.requests = telemetry.NewRing(n.cfg.Requests.Records, n.cfg.Requests.Bytes)
 	n.traffic = telemetry.NewTraffic()
+	if n.spans, err = n.newExporter(); err != nil {
+		return err
+	}
 	n.limits = newLimits(n.identity, n, limitState, n.log)
 	n.registry = prometheus.NewRegistry()
 	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), (*collector)(n))
@@ -188,8 +193,12 @@ func (n *Node) planeConfig() dataplane.Config {
 	if n.cfg.Listen.Mesh != "" {
 		link = n.links.client
 	}
+	var traced func(*telemetry.Record)
+	if n.spans != nil {
+		traced = n.spans.Add
+	}
 	return dataplane.Config{
-		Link: link,
+		Link: link, Traced: traced, TraceRatio: n.cfg.Tracing.Ratio,
 		Node: n.cfg.Node.Name, Region: n.cfg.Node.Region,
 		TrustedProxies: n.cfg.TrustedProxies,
 		MaxInflight:    n.cfg.MaxInflight,
@@ -298,6 +307,9 @@ func (n *Node) serve(ctx context.Context) error {
 	group.Go(func() error { n.countTraffic(restCtx); return nil })
 	group.Go(func() error { n.bans.run(restCtx); return nil })
 	group.Go(func() error { n.warnIsolated(restCtx); return nil })
+	if n.spans != nil {
+		group.Go(func() error { return n.spans.Run(restCtx) })
+	}
 	group.Go(func() error {
 		defer endRest()
 		select {

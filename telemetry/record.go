@@ -1,9 +1,11 @@
 package telemetry
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -35,6 +37,20 @@ type Record struct {
 	Detail  string        // that error in a sentence
 	In, Out int64         // bytes of body
 	Took    time.Duration // from the first byte of the request to the last of the answer
+
+	// For spans, and not kept in a Ring.
+	ParentID []byte // the caller's span, in hex; empty = none
+	Secure   bool   // the client spoke TLS
+}
+
+// Clone returns a copy of r that shares no memory with it.
+func (r *Record) Clone() *Record {
+	c := *r
+	for _, part := range [...]*[]byte{&c.RequestID, &c.TraceID, &c.Method, &c.Host, &c.Path, &c.FromNode, &c.FromRegion, &c.Route, &c.ParentID} {
+		*part = bytes.Clone(*part)
+	}
+	c.Attempts = slices.Clone(c.Attempts)
+	return &c
 }
 
 // Attempt is one try at an endpoint, or at a gateway of another region.
@@ -45,6 +61,8 @@ type Attempt struct {
 	Status   int           // of its answer; 0 = none
 	After    time.Duration // from Start until it began
 	Took     time.Duration // until the answer's head or the failure
+
+	SpanID uint64 // as the endpoint was told; 0 = it was told nothing. Not kept in a Ring
 }
 
 // maxPath and maxAttempts bound a record.

@@ -55,7 +55,6 @@ func addSetting(cmd *cobra.Command, s node.Setting, given map[string][]string) {
 	cmd.Flags().Var(settingFlag{s, given}, s.Flag, usage)
 	f := cmd.Flags().Lookup(s.Flag)
 	f.DefValue = s.Default
-	f.Hidden = s.Later
 	if s.Switch() {
 		f.NoOptDefVal = "true"
 	}
