@@ -15,7 +15,7 @@ const (
 	answerBuffer = 68 << 10 // a piece of an answer: what loopback and fast networks bring at once, and a head
 	maxHead      = 64 << 10 // of an answer
 	connIdle     = 20 * time.Second
-	justUsed     = time.Millisecond
+	justUsed     = 50 * time.Millisecond
 	connLifetime = 5 * time.Minute // plus up to a tenth, so that not all end at once
 )
 
