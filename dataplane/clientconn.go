@@ -52,9 +52,11 @@ type clientConn struct {
 
 	raw    syscall.RawConn // of a plain socket; else nil
 	look   func(fd uintptr) bool
-	at     int   // the socket, while look reads
-	came   *h1   // holds what look has found
-	failed error // what look has found instead
+	at     int       // the socket, while look reads
+	came   *h1       // holds what look has found
+	failed error     // what look has found instead
+	by     time.Time // when the wait for a request ends
+	spoken bool      // the first request has shown that HTTP/1.1 is spoken
 	first  []byte
 
 	mu      sync.Mutex // guards the rest
@@ -86,6 +88,7 @@ func (c *clientConn) serve() {
 		c.serveHTTP2(already)
 		return
 	}
+	c.spoken = true
 	for ; f != nil; f = c.await(keepAlive) {
 		again := f.serve()
 		c.server.fronts.Put(f)
@@ -116,23 +119,44 @@ func (c *clientConn) watch() {
 	c.look = func(fd uintptr) bool {
 		c.at = int(fd)
 		c.came, c.failed = c.open()
+		over := c.failed != syscall.EAGAIN && !c.serveHere() //nolint:errorlint // read gives it bare
 		c.at = -1
-		return c.failed != syscall.EAGAIN //nolint:errorlint // read gives it bare
+		return over
 	}
+}
+
+// serveHere serves small requests within the look at the socket that has found
+// them, and reports whether the look is to wait for more: to begin another would
+// cost a read that finds nothing. What is left is in came. A Close waits until
+// the look is over.
+func (c *clientConn) serveHere() bool {
+	f := c.came
+	if f == nil || !c.spoken || !c.state.CompareAndSwap(connIdleState, connActive) {
+		return false
+	}
+	done := f.serveSmall()
+	goesOn := c.rest()
+	if done && goesOn {
+		c.server.fronts.Put(f)
+		c.came, c.by = nil, c.server.lately().Add(keepAlive)
+		return true
+	}
+	f.last = f.last || done
+	return false
 }
 
 // await waits for a request without holding a buffer. It returns the front that
 // holds its first bytes, nil if none comes in time.
 func (c *clientConn) await(within time.Duration) *h1 {
-	by := c.server.lately().Add(within)
+	c.by = c.server.lately().Add(within)
 	for {
 		// An earlier deadline that is set already does: it is looked at again
 		// when it strikes, which is seldom.
-		if c.readBy.IsZero() || by.Before(c.readBy) {
-			if c.SetReadDeadline(by) != nil {
+		if c.readBy.IsZero() || c.by.Before(c.readBy) {
+			if c.SetReadDeadline(c.by) != nil {
 				return nil
 			}
-			c.readBy = by
+			c.readBy = c.by
 		}
 		f, err := c.firstBytes()
 		switch {
@@ -142,7 +166,7 @@ func (c *clientConn) await(within time.Duration) *h1 {
 			}
 			c.server.fronts.Put(f)
 			return nil
-		case !errors.Is(err, os.ErrDeadlineExceeded), !time.Now().Before(by):
+		case !errors.Is(err, os.ErrDeadlineExceeded), !time.Now().Before(c.by):
 			return nil
 		}
 		c.readBy = time.Time{}
@@ -173,7 +197,7 @@ func (c *clientConn) firstBytes() (*h1, error) {
 // open takes a front and reads what is there.
 func (c *clientConn) open() (*h1, error) {
 	f := c.server.fronts.Get().(*h1) // the pool holds nothing else
-	f.conn = c
+	f.conn, f.last, f.headRead = c, false, false
 	f.in.Reset(c)
 	if _, err := f.in.Peek(1); err != nil {
 		c.server.fronts.Put(f)

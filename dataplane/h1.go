@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -25,16 +26,17 @@ const (
 // to read: the loop is ours, fasthttp parses. It goes back to its pool when
 // there is nothing more to read.
 type h1 struct {
-	server *Server
-	conn   *clientConn
-	in     *bufio.Reader // reads from conn
-	req    fasthttp.Request
-	chunks io.Reader // what fasthttp makes of a chunked body
-	read   int64     // of the request's body
-	began  time.Time
-	last   bool // the connection ends with this exchange
-	body   requestBody
-	x      Exchange
+	server   *Server
+	conn     *clientConn
+	in       *bufio.Reader // reads from conn
+	req      fasthttp.Request
+	chunks   io.Reader // what fasthttp makes of a chunked body
+	read     int64     // of the request's body
+	began    time.Time
+	last     bool // the connection ends with this exchange
+	headRead bool // respond is to follow
+	body     requestBody
+	x        Exchange
 }
 
 func newH1(s *Server) *h1 {
@@ -48,33 +50,67 @@ func newH1(s *Server) *h1 {
 // serve serves the request that has begun to come and those that came behind it.
 // It reports whether the connection goes on.
 func (f *h1) serve() bool {
-	for {
-		f.exchange()
-		switch {
-		case f.last:
+	for !f.last {
+		if f.headRead || f.readHead() {
+			f.respond()
+		}
+		if f.in.Buffered() == 0 {
+			break
+		}
+	}
+	return !f.last
+}
+
+// serveSmall serves the requests that have come as long as each has come whole:
+// nothing is read meanwhile. It reports whether no more is to be done.
+func (f *h1) serveSmall() bool {
+	for f.hasHead() && f.readHead() && f.asksLittle() {
+		if f.respond(); f.last {
 			return false
-		case f.in.Buffered() == 0:
+		}
+		if f.in.Buffered() == 0 {
 			return true
 		}
 	}
+	return false
 }
 
-// exchange serves one request.
-func (f *h1) exchange() {
-	s, x := f.server, &f.x
+// hasHead reports whether a whole head is in the buffer.
+func (f *h1) hasHead() bool {
+	b, _ := f.in.Peek(f.in.Buffered())
+	return isTokenByte(b[0]) && bytes.HasSuffix(b, []byte("\r\n\r\n"))
+}
+
+// asksLittle reports whether the request is in order and its head is all of it.
+func (f *h1) asksLittle() bool {
+	x := &f.x
+	return x.refused == nil && x.Length == 0 && x.Upgrade == nil && !f.expectsContinue()
+}
+
+// readHead reads the head of a request. It reports whether respond is to follow.
+func (f *h1) readHead() bool {
 	f.begin()
 	f.conn.beginHead()
 	err := f.req.Header.Read(f.in)
 	if err == io.EOF || errors.Is(err, net.ErrClosed) { //nolint:errorlint // bare: in the middle of a head it is wrapped
 		f.last = true
-		return
+		return false
 	}
 	f.conn.endHead()
 	if err != nil {
 		f.refuse(err)
-		return
+		return false
 	}
-	r := f.open()
+	f.x.refused = f.open()
+	f.headRead = true
+	return true
+}
+
+// respond serves the request whose head was read.
+func (f *h1) respond() {
+	s, x := f.server, &f.x
+	f.headRead = false
+	r := x.refused
 	if r == nil && f.expectsContinue() {
 		x.Body = &f.body // to come: unread if refused
 		if !s.enter(x) {

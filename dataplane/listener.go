@@ -191,6 +191,6 @@ func (c *clients) abort() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for conn := range c.open {
-		conn.abort()
+		conn.server.spawn(conn.abort) // which waits for what is under way
 	}
 }
