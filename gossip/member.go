@@ -32,6 +32,7 @@ type Member struct {
 	Status string // alive, leaving, left or failed, as Serf says
 	Node   bool   // a meshgw node, not a stock agent
 	Self   bool
+	Failed time.Time     // since when it has failed, as this node knows; zero where it has not
 	RTT    time.Duration // estimated from here by Serf's coordinates; 0 when not known yet
 }
 
@@ -113,18 +114,19 @@ func (m *Mesh) look(s *session) {
 			Node:   sm.Tags[tagRole] == role,
 			Self:   sm.Name == m.cfg.Name,
 		}
-		next.members = append(next.members, member)
-		next.byName[member.Name] = member
 		switch {
 		case member.Self || !member.Node:
 		case sm.Status == serf.StatusAlive:
 			next.peers = append(next.peers, memberlist.Address{Addr: member.Addr, Name: member.Name})
 		case sm.Status == serf.StatusFailed:
-			next.failed[member.Name] = now
+			member.Failed = now
 			if since, ok := old.failed[member.Name]; ok {
-				next.failed[member.Name] = since
+				member.Failed = since
 			}
+			next.failed[member.Name] = member.Failed
 		}
+		next.members = append(next.members, member)
+		next.byName[member.Name] = member
 		if !member.Self && member.Node {
 			m.book.note(member, now)
 		}

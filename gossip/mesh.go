@@ -93,6 +93,7 @@ type Mesh struct {
 	book      book
 	self      addrSet // addresses that turned out to be our own
 	absence   absences
+	heard     heard
 }
 
 // New returns the mesh of one node. Listen opens its ports, Run lives its life.
@@ -460,7 +461,7 @@ func (m *Mesh) begin(socks *sockets) (*session, error) {
 		sc.ReapInterval = m.cfg.ReconnectTimeout / 4
 	}
 	wrapped := &delegate{mesh: m}
-	tr := newTransport(m.network, socks.packets, socks.streams, net.ParseIP(host), port, &m.stats)
+	tr := newTransport(m.network, socks.packets, socks.streams, net.ParseIP(host), port, &m.stats, &m.heard)
 	tr.own = m.serveStream
 	tr.onAdvertise = func() {
 		wrapped.inner = sc.MemberlistConfig.Delegate

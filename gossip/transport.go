@@ -33,6 +33,7 @@ type transport struct {
 	own         func(net.Conn)
 	onAdvertise func()
 	stats       *stats
+	heard       *heard
 
 	advertiseOnce sync.Once
 	packetCh      chan *memberlist.Packet
@@ -46,9 +47,9 @@ type transport struct {
 	conns map[net.Conn]struct{}
 }
 
-func newTransport(network Network, packets net.PacketConn, listener net.Listener, ip net.IP, port int, st *stats) *transport {
+func newTransport(network Network, packets net.PacketConn, listener net.Listener, ip net.IP, port int, st *stats, h *heard) *transport {
 	return &transport{
-		network: network, packets: packets, listener: listener, ip: ip, port: port, stats: st,
+		network: network, packets: packets, listener: listener, ip: ip, port: port, stats: st, heard: h,
 		packetCh: make(chan *memberlist.Packet, 1024),
 		streamCh: make(chan net.Conn),
 		slots:    make(chan struct{}, maxStreams),
@@ -144,6 +145,7 @@ func (t *transport) receive() {
 		t.stats.packetsIn.Add(1)
 		t.stats.packetBytesIn.Add(uint64(n))
 		p := &memberlist.Packet{Buf: append([]byte(nil), buf[:n]...), From: from, Timestamp: time.Now()}
+		t.heard.note(p.Timestamp, from)
 		select {
 		case t.packetCh <- p:
 		case <-t.done:
