@@ -139,6 +139,12 @@ func (r *reader) bytes() []byte {
 
 func (r *reader) text() string { return string(r.bytes()) }
 
+// began is the Start of what append wrote, without reading the rest.
+func began(b []byte) int64 {
+	n, _ := binary.Varint(b)
+	return n
+}
+
 // decode reads what append wrote.
 func decode(b []byte) (Record, error) {
 	from := reader{rest: b}

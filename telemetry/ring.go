@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // The bounds of a Ring where none are given.
@@ -85,25 +86,32 @@ func (g *Ring) Find(requestID string) []Record {
 	return found
 }
 
-// Kept calls yield with the records that are kept longer, in no order, until it
-// returns false.
-func (g *Ring) Kept(yield func(Record) bool) {
-	for i := range g.shards {
-		s := &g.shards[i]
-		s.mu.Lock()
-		var some []Record
-		for data := range s.kept.all(0) {
-			if r, err := decode(data); err == nil {
-				some = append(some, r)
-			}
-		}
-		s.mu.Unlock()
-		for _, r := range some {
-			if !yield(r) {
-				return
+// Kept yields the records that are kept longer and began at since or later, in no
+// order.
+func (g *Ring) Kept(since time.Time) func(yield func(Record) bool) {
+	return func(yield func(Record) bool) {
+		for i := range g.shards {
+			for _, r := range g.shards[i].keptSince(since) {
+				if !yield(r) {
+					return
+				}
 			}
 		}
 	}
+}
+
+func (s *shard) keptSince(since time.Time) (some []Record) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for data := range s.kept.all(0) {
+		if began(data) < since.UnixNano() {
+			continue
+		}
+		if r, err := decode(data); err == nil {
+			some = append(some, r)
+		}
+	}
+	return some
 }
 
 // Dropped counts the records that were too big to keep.

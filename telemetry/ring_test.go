@@ -92,11 +92,14 @@ func TestKeptAreListed(t *testing.T) {
 		}
 	}
 	got := map[string]bool{}
-	for r := range ring.Kept {
+	for r := range ring.Kept(record("").Start) {
 		got[string(r.RequestID)] = true
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v", got)
+	}
+	for r := range ring.Kept(record("").Start.Add(1)) {
+		t.Errorf("%s is listed, which began before", r.RequestID)
 	}
 }
 
