@@ -16,7 +16,8 @@ type meter struct {
 	cpus     float64   // that may be used
 	counted  time.Time // when cpus was read
 	requests uint64
-	used     float64 // of the CPU since the last look, not smoothed
+	used     float64   // of the CPU since the last look, not smoothed
+	looked   time.Time // when open files were counted
 	load     roster.Load
 }
 
@@ -38,6 +39,9 @@ func (m *meter) measure(now time.Time, cpu time.Duration, requests uint64, infli
 		m.load.CPU += weight * (m.used - m.load.CPU)
 		m.load.RequestsPerSecond += weight * (float64(requests-m.requests)/passed.Seconds() - m.load.RequestsPerSecond)
 	}
+	if now.Sub(m.looked) >= time.Second {
+		m.load.Descriptors, m.looked = openShare(), now
+	}
 	m.at, m.cpu, m.requests = now, cpu, requests
 	return m.load
 }
@@ -55,7 +59,7 @@ func cpuTime() time.Duration {
 // to tell it again: an idle mesh should be quiet.
 func worthTelling(told, now roster.Load) bool {
 	differs := func(a, b, slack float64) bool { return math.Abs(a-b) > slack+0.25*max(a, b) }
-	return math.Abs(told.CPU-now.CPU) > 0.05 ||
+	return math.Abs(told.CPU-now.CPU) > 0.05 || math.Abs(told.Descriptors-now.Descriptors) > 0.05 ||
 		differs(float64(told.Inflight), float64(now.Inflight), 8) ||
 		differs(told.RequestsPerSecond, now.RequestsPerSecond, 5)
 }

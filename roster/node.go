@@ -38,6 +38,7 @@ type Load struct {
 	CPU               float64 // share of its allowance, 0..1
 	Inflight          int     // requests
 	RequestsPerSecond float64
+	Descriptors       float64 // share of the file descriptors that it may have, 0..1; a node that has none left can tell by gossip alone
 }
 
 // Routes is the table that a node serves.
