@@ -33,6 +33,9 @@ type Node interface {
 	// all did, and takes until ctx ends at most. What it refuses is an *api.Problem,
 	// of status 404 where nobody remembers the request.
 	Request(ctx context.Context, id string, mesh bool) (api.RequestTrace, error)
+	// Doctor looks for what is wrong in the whole mesh, and takes until ctx ends at
+	// most.
+	Doctor(ctx context.Context) api.Diagnosis
 	Ready() (ok bool, why string) // why not, where it is not
 	Drain()
 	Undrain()
@@ -145,6 +148,7 @@ func (s *Server) mux(metrics prometheus.Gatherer) *http.ServeMux {
 	m.HandleFunc("GET /v1/limits", func(w http.ResponseWriter, r *http.Request) { answer(w, s.node.Limits(r.URL.Query().Get("key"))) })
 	m.HandleFunc("GET /v1/traffic", s.traffic)
 	m.HandleFunc("GET /v1/requests/{id}", s.request)
+	m.HandleFunc("GET /v1/doctor", func(w http.ResponseWriter, r *http.Request) { answer(w, s.node.Doctor(r.Context())) })
 	m.HandleFunc("POST /v1/drain", func(w http.ResponseWriter, _ *http.Request) { s.node.Drain(); answer(w, s.node.Status().Node) })
 	m.HandleFunc("POST /v1/undrain", func(w http.ResponseWriter, _ *http.Request) { s.node.Undrain(); answer(w, s.node.Status().Node) })
 	m.HandleFunc("POST /v1/weight", s.weight)

@@ -77,6 +77,10 @@ func (n *node) Request(_ context.Context, id string, mesh bool) (api.RequestTrac
 	return t, nil
 }
 
+func (n *node) Doctor(context.Context) api.Diagnosis {
+	return api.Diagnosis{Node: "a", Checks: []api.Check{{Name: api.CheckRoutes, Summary: "<b>"}}}
+}
+
 func (n *node) Mesh() api.Mesh {
 	return api.Mesh{Node: "a", Members: []api.MeshNode{{Node: api.Node{Name: "b"}, Status: api.MemberAlive}}}
 }

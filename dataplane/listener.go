@@ -149,6 +149,12 @@ func (c *clients) add(conn *clientConn) bool {
 	return true
 }
 
+func (c *clients) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.open)
+}
+
 func (c *clients) remove(conn *clientConn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -167,19 +167,23 @@ func (s *Server) SetDraining(on bool) { s.draining.Store(on) }
 // Load is what a Server has to do.
 type Load struct {
 	Inflight int                         // requests
+	Clients  int                         // connections that are open
 	Requests uint64                      // begun since the start
 	Arrived  [failover.Priorities]uint64 // the same by priority; those that match nothing are normal
 }
 
 // Load returns the present load.
 func (s *Server) Load() Load {
-	l := Load{Inflight: int(s.inflight.Load())}
+	l := Load{Inflight: int(s.inflight.Load()), Clients: s.clients.count()}
 	for p := range s.requests {
 		l.Arrived[p] = s.requests[p].Load()
 		l.Requests += l.Arrived[p]
 	}
 	return l
 }
+
+// MaxConns is how many connections of clients may be open at once.
+func (s *Server) MaxConns() int { return s.cfg.MaxConns }
 
 // UpstreamStatus is the state of one endpoint of an upstream.
 type UpstreamStatus struct {

@@ -100,6 +100,14 @@ func readPool(path string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
+// Leaves returns the certificates as clients see them, without their chains.
+func (c *Certificates) Leaves() (all []*x509.Certificate) {
+	for _, pair := range *c.pairs.Load() {
+		all = append(all, pair.Leaf)
+	}
+	return all
+}
+
 // Config returns settings for a Listener: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1. A client
 // need not show a certificate; one that does not verify ends the handshake.
 func (c *Certificates) Config() *tls.Config {

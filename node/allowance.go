@@ -13,25 +13,37 @@ import (
 // round a quota up, and never below two. root is the file system, "/".
 func allowance(root fs.FS) float64 {
 	cpus := float64(runtime.GOMAXPROCS(0))
-	groups, err := fs.ReadFile(root, "proc/self/cgroup")
-	if err != nil {
-		return cpus
-	}
-	for line := range strings.Lines(string(groups)) {
-		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		if len(parts) != 3 {
-			continue
-		}
-		for group := parts[2]; ; group = path.Dir(group) { // a parent may bound it too
-			if quota, ok := quotaOf(root, parts[1], group); ok {
-				cpus = min(cpus, quota)
-			}
-			if group == "/" || group == "." {
-				break
-			}
+	for controllers, group := range cgroups(root) {
+		if quota, ok := quotaOf(root, controllers, group); ok {
+			cpus = min(cpus, quota)
 		}
 	}
 	return cpus
+}
+
+// cgroups yields the cgroups that this process is in, each with its controllers,
+// of version 1, or none, of version 2; parents too, for they bound it as well.
+func cgroups(root fs.FS) func(yield func(controllers, group string) bool) {
+	return func(yield func(controllers, group string) bool) {
+		groups, err := fs.ReadFile(root, "proc/self/cgroup")
+		if err != nil {
+			return
+		}
+		for line := range strings.Lines(string(groups)) {
+			parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
+			if len(parts) != 3 {
+				continue
+			}
+			for group := parts[2]; ; group = path.Dir(group) {
+				if !yield(parts[1], group) {
+					return
+				}
+				if group == "/" || group == "." {
+					break
+				}
+			}
+		}
+	}
 }
 
 // quotaOf reads the quota of one cgroup, in CPUs: of version 2, whose list of

@@ -13,6 +13,8 @@ type answered struct {
 	node string
 	data []byte
 	err  error // why there is none
+
+	asked, ended time.Time // by this node's wall clock
 }
 
 const (
@@ -40,7 +42,9 @@ func (n *Node) askAll(ctx context.Context, service string, request []byte) []ans
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
+			all[i].asked = n.world.now()
 			all[i].data, all[i].err = n.mesh.Call(ctx, all[i].node, service, request)
+			all[i].ended = n.world.now()
 		})
 	}
 	wg.Wait()

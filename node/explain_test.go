@@ -34,7 +34,7 @@ func TestTheMeshExplainsWhereNodesDifferAndWhoIsSilent(t *testing.T) {
 			}
 			data, err := b.serveExplain(request)
 			mine, mineErr := routesOf(t, "a", "r").serveExplain(request)
-			return []answered{{"a", mine, mineErr}, {"b", data, err}, {"c", nil, errors.New("no answer")}, {"d", []byte("{"), nil}}
+			return []answered{{node: "a", data: mine, err: mineErr}, {node: "b", data: data, err: err}, {node: "c", err: errors.New("no answer")}, {node: "d", data: []byte("{")}}
 		}
 	}
 	a := routesOf(t, "a", "r")

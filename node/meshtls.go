@@ -3,6 +3,7 @@ package node
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
@@ -22,6 +23,8 @@ type meshTLS struct {
 }
 
 type meshCertificates struct {
+	own    *x509.Certificate
+	roots  []*x509.Certificate
 	server *tls.Config
 	client *tls.Config // for any node; see clientOf
 }
@@ -36,12 +39,15 @@ func (m *meshTLS) load() error {
 	if m.files == (MeshTLSConfig{}) {
 		return nil
 	}
-	pem, err := os.ReadFile(m.files.CA)
+	data, err := os.ReadFile(m.files.CA)
 	if err != nil {
 		return fmt.Errorf("read mesh CA: %w", err)
 	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(pem) {
+	roots, trusted := x509.NewCertPool(), certificatesIn(data)
+	for _, ca := range trusted {
+		roots.AddCert(ca)
+	}
+	if len(trusted) == 0 {
 		return fmt.Errorf("read mesh CA %s: %w", m.files.CA, errors.New("no certificate in it"))
 	}
 	pair, err := tls.LoadX509KeyPair(m.files.Cert, m.files.Key)
@@ -56,6 +62,7 @@ func (m *meshTLS) load() error {
 	}
 	certificates := []tls.Certificate{pair}
 	m.loaded.Store(&meshCertificates{
+		own: pair.Leaf, roots: trusted,
 		server: &tls.Config{
 			MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"}, Time: m.now,
 			Certificates: certificates, ClientCAs: roots, ClientAuth: tls.RequireAndVerifyClientCert,
@@ -66,6 +73,19 @@ func (m *meshTLS) load() error {
 		},
 	})
 	return nil
+}
+
+// certificatesIn reads all certificates of a PEM file, as x509.CertPool does.
+func certificatesIn(text []byte) (all []*x509.Certificate) {
+	for {
+		var block *pem.Block
+		if block, text = pem.Decode(text); block == nil {
+			return all
+		}
+		if cert, err := x509.ParseCertificate(block.Bytes); err == nil && block.Type == "CERTIFICATE" {
+			all = append(all, cert)
+		}
+	}
 }
 
 func intermediates(pair tls.Certificate) *x509.CertPool {

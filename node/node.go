@@ -73,6 +73,7 @@ type Node struct {
 	peersMoved chan struct{}
 	telling    sync.Mutex // held while this node's word is made, so that none overtakes a newer
 	toldLoad   roster.Load
+	reached    reachability
 }
 
 // New returns the node that cfg describes, of the given build. It opens nothing
@@ -181,7 +182,7 @@ func (n *Node) gossipConfig() gossip.Config {
 			"meshgw-load":    func([]byte) []byte { return answer(n.loadAnswer()) },
 			"meshgw-health":  func(upstream []byte) []byte { return answer(n.healthAnswer(string(upstream))) },
 		},
-		Services:  map[string]gossip.Service{explainService: n.routes.serveExplain, requestService: n.serveRequest, trafficService: n.serveTraffic},
+		Services:  map[string]gossip.Service{explainService: n.routes.serveExplain, requestService: n.serveRequest, trafficService: n.serveTraffic, factsService: n.serveFacts},
 		Datagrams: map[string]func([]byte){limitsState: n.limits.receive},
 		OnChange:  n.memberChanged,
 		Network:   n.world.Gossip,

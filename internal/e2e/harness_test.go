@@ -54,6 +54,7 @@ type world struct {
 	t       *testing.T
 	dir     string
 	keyring string
+	cwd     string // that nodes are started in; empty = the test's own
 }
 
 func newWorld(t *testing.T) *world {
@@ -138,7 +139,7 @@ func (w *world) launch(name string, args ...string) *process {
 		"--log-format", "json", "--config", w.settings(),
 	}, args...)
 	p.cmd = exec.Command(filepath.Join(bin, "meshgw"), all...)
-	p.cmd.Stderr, p.cmd.Stdout = &p.log, &p.log
+	p.cmd.Stderr, p.cmd.Stdout, p.cmd.Dir = &p.log, &p.log, w.cwd
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := p.cmd.Start(); err != nil {
 		w.t.Fatal(err)

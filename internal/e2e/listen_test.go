@@ -26,13 +26,18 @@ import (
 // was there, and returns its serial number.
 func (w *world) certificate(cert, key string) string {
 	w.t.Helper()
+	return w.certificateUntil(cert, key, time.Now().Add(24*time.Hour))
+}
+
+func (w *world) certificateUntil(cert, key string, until time.Time) string {
+	w.t.Helper()
 	secret, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: until,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &secret.PublicKey, secret)
 	if err != nil {

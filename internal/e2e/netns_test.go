@@ -171,6 +171,33 @@ func cut(t *testing.T, as, bs []*host) (heal func()) {
 	return func() { each("del") }
 }
 
+func TestNamespaceOfALinkThatIsCut(t *testing.T) {
+	l := newLAN(t, 3)
+	seeAlive(t, 15*time.Second, 3, l.hosts...)
+	doctor := func(h *host) (string, error) {
+		out, err := exec.Command("ip", "netns", "exec", h.ns, filepath.Join(bin, "meshgw"), "doctor").CombinedOutput()
+		return string(out), err
+	}
+	a, b, c := l.hosts[0], l.hosts[1], l.hosts[2]
+	finds := func(what string) {
+		t.Helper()
+		eventually(t, 60*time.Second, "doctor finds that "+what, func() error {
+			out, err := doctor(c)
+			if exitCode(err) != 1 || !strings.Contains(out, what) {
+				return fmt.Errorf("exit %d: %s", exitCode(err), out)
+			}
+			t.Log(out)
+			return nil
+		})
+	}
+	heal := cut(t, []*host{a}, []*host{b})
+	finds(fmt.Sprintf("packets of %s and %s do not reach each other", a.ns, b.ns))
+	heal()
+	ip(t, "-n", a.ns, "route", "add", "blackhole", b.ip)
+	finds(fmt.Sprintf("packets of %s do not reach %s, those of %s reach %s: the link works one way", a.ns, b.ns, b.ns, a.ns))
+	seeAlive(t, 15*time.Second, 3, l.hosts...) // who reaches a third is alive
+}
+
 func TestNamespacePartitionWithEditsOnBothSidesHeals(t *testing.T) {
 	length := 20 * time.Second
 	if d, err := time.ParseDuration(os.Getenv("MESHGW_PARTITION")); err == nil {
