@@ -81,6 +81,14 @@ func (n *node) Doctor(context.Context) api.Diagnosis {
 	return api.Diagnosis{Node: "a", Checks: []api.Check{{Name: api.CheckRoutes, Summary: "<b>"}}}
 }
 
+func (n *node) Events(_ context.Context, mesh bool) api.Events {
+	e := api.Events{Events: []api.Event{{Node: "a", Message: "table in service"}}}
+	if mesh {
+		e.Events = append(e.Events, api.Event{Node: "b"})
+	}
+	return e
+}
+
 func (n *node) Mesh() api.Mesh {
 	return api.Mesh{Node: "a", Members: []api.MeshNode{{Node: api.Node{Name: "b"}, Status: api.MemberAlive}}}
 }

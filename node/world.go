@@ -6,12 +6,14 @@ import (
 
 	"github.com/meshgw/meshgw/gossip"
 	"github.com/meshgw/meshgw/routetable"
+	"github.com/meshgw/meshgw/telemetry"
 )
 
 // World is what a node finds outside itself. The zero World is this machine.
 type World struct {
 	Gossip gossip.Network                          // nil = gossip.Sockets
 	Listen func(addr string) (net.Listener, error) // for requests and the admin API, at host:port; nil = TCP
+	Lines  *telemetry.Lines                        // what is logged, which node does not write itself; nil = unknown
 	Now    func() time.Time                        // wall clock: dates what is written, decides nothing; nil = time.Now
 }
 
