@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -33,6 +34,9 @@ type Node interface {
 	// all did, and takes until ctx ends at most. What it refuses is an *api.Problem,
 	// of status 404 where nobody remembers the request.
 	Request(ctx context.Context, id string, mesh bool) (api.RequestTrace, error)
+	// Events returns what the node logged lately or, for the whole mesh, what all
+	// did, and takes until ctx ends at most.
+	Events(ctx context.Context, mesh bool) api.Events
 	// Doctor looks for what is wrong in the whole mesh, and takes until ctx ends at
 	// most.
 	Doctor(ctx context.Context) api.Diagnosis
@@ -86,6 +90,7 @@ const (
 type Server struct {
 	node    Node
 	routes  Routes
+	live    *live
 	handler http.Handler
 	log     zerolog.Logger
 }
@@ -93,7 +98,7 @@ type Server struct {
 // New returns the server of a node and its routes. Without tokens whatever is
 // not loopback is refused, unless open says that anybody may ask.
 func New(node Node, routes Routes, tokens Tokens, open bool, metrics prometheus.Gatherer, log zerolog.Logger) *Server {
-	s := &Server{node: node, routes: routes, log: log}
+	s := &Server{node: node, routes: routes, live: newLive(node), log: log}
 	s.handler = harden(guard(tokens, open && len(tokens) == 0, log, audit(log, s.mux(metrics))))
 	return s
 }
@@ -104,8 +109,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.S
 // Serve answers what comes in on ln until ctx is done, and closes ln. It
 // returns when every request has been answered or given up.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
 	asked, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
+	wg.Go(func() { s.live.run(asked) })
 	server := &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: headerTimeout,
@@ -148,6 +156,8 @@ func (s *Server) mux(metrics prometheus.Gatherer) *http.ServeMux {
 	m.HandleFunc("GET /v1/limits", func(w http.ResponseWriter, r *http.Request) { answer(w, s.node.Limits(r.URL.Query().Get("key"))) })
 	m.HandleFunc("GET /v1/traffic", s.traffic)
 	m.HandleFunc("GET /v1/requests/{id}", s.request)
+	m.HandleFunc("GET /v1/events", s.events)
+	m.HandleFunc("GET /v1/live", s.stream)
 	m.HandleFunc("GET /v1/doctor", func(w http.ResponseWriter, r *http.Request) { answer(w, s.node.Doctor(r.Context())) })
 	m.HandleFunc("POST /v1/drain", func(w http.ResponseWriter, _ *http.Request) { s.node.Drain(); answer(w, s.node.Status().Node) })
 	m.HandleFunc("POST /v1/undrain", func(w http.ResponseWriter, _ *http.Request) { s.node.Undrain(); answer(w, s.node.Status().Node) })
@@ -191,6 +201,15 @@ func (s *Server) traffic(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, s.node.Traffic(r.Context(), mesh))
+}
+
+func (s *Server) events(w http.ResponseWriter, r *http.Request) {
+	mesh, err := wholeMesh(r.URL.Query())
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	answer(w, s.node.Events(r.Context(), mesh))
 }
 
 func (s *Server) request(w http.ResponseWriter, r *http.Request) {
