@@ -342,7 +342,11 @@ func (s *state) appendWhole(b []byte) []byte {
 }
 
 func (s *state) appendPart(b []byte, wanted func(crdt.Stamp) bool, base map[string]uint64, whole bool) []byte {
-	var body []byte
+	size := 0
+	for _, c := range s.history {
+		size += len(c.raw) + 3*len(c.writes)
+	}
+	body := make([]byte, 0, size+1024)
 	told := map[*entry]bool{} // by a changeset: most of a young table is
 	for _, c := range s.history {
 		if !wanted(c.stamp) {

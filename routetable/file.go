@@ -2,7 +2,6 @@ package routetable
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,7 +31,8 @@ type File struct {
 // ${NAME} and ${NAME:-default} are asked of env, which may be nil where none may
 // be read, as for files of strangers; $${ stands for ${.
 //
-// Decode checks forms only. See Validate for the rest.
+// Decode checks forms only. See Validate for the rest. Where a form is wrong, what
+// Validate finds elsewhere in the files is reported with it.
 func Decode(env func(name string) (value string, set bool), files ...Source) (*File, error) {
 	f := &File{Spec: new(Spec), objects: map[string][]*node{}}
 	var problems Problems
@@ -51,7 +51,24 @@ func Decode(env func(name string) (value string, set bool), files ...Source) (*F
 	decodeList(&d, "tenants", f.objects, &f.Spec.Tenants)
 	problems = append(problems, d.problems...)
 	problems = append(problems, f.duplicates()...)
+	if len(problems) > 0 {
+		problems = append(problems, f.besides(problems)...)
+	}
 	return f, inOrder(unique(problems), files).Err()
+}
+
+// besides finds the errors of single objects that do not follow from problems.
+func (f *File) besides(problems Problems) (more Problems) {
+	for _, p := range f.Validate().Errors() {
+		follows := slices.ContainsFunc(problems, func(o Problem) bool {
+			here := o.File == p.File && o.Line == p.Line && o.Column == p.Column
+			return here || strings.HasPrefix(o.Path, p.Path) || strings.HasPrefix(p.Path, o.Path) && o.Path != ""
+		})
+		if !p.reference && !follows {
+			more = append(more, p)
+		}
+	}
+	return more
 }
 
 // collect sorts the objects of one file's tree into their lists.
@@ -150,7 +167,7 @@ func (f *File) duplicates() Problems {
 				continue
 			}
 			if other := first[name.text]; other != nil {
-				problems = append(problems, name.problem(fmt.Sprintf("%s[%d].name", list, i), "%q is there already, at %s:%d:%d", name.text, other.file.name, other.line, other.column))
+				problems = append(problems, name.problem(item(list, i)+".name", "%q is there already, at %s%d:%d", name.text, other.file.prefix(), other.line, other.column))
 			} else {
 				first[name.text] = name
 			}

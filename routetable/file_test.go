@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -138,6 +139,7 @@ func TestDecodeReportsEveryMistakeAtItsPlace(t *testing.T) {
 		"f.yaml:7:32: routes[1].split: expected a list, got a mapping",
 		`f.yaml:8:1: unknown key "foo"`,
 		"f.yaml:9:9: limits: expected a list, got a value",
+		"f.yaml:11:3: tenants[0].identify (tenant/): expected how requests",
 		"f.yaml:11:9: environment variable NOPE is not set",
 		"f.yaml:12:4: tenants[1]: name is missing",
 	} {
@@ -145,8 +147,8 @@ func TestDecodeReportsEveryMistakeAtItsPlace(t *testing.T) {
 			t.Errorf("missing:\n%s", want)
 		}
 	}
-	if ps, ok := errors.AsType[routetable.Problems](err); !ok || len(ps) != 12 || t.Failed() {
-		t.Errorf("got %d problems, want 12:\n%s", len(ps), got)
+	if ps, ok := errors.AsType[routetable.Problems](err); !ok || len(ps) != 13 || t.Failed() {
+		t.Errorf("got %d problems, want 13:\n%s", len(ps), got)
 	}
 }
 
@@ -308,5 +310,41 @@ func TestYAMLWritesTheJSONOfAChange(t *testing.T) {
 	}
 	if _, err := routetable.YAML([]byte(`{"name"`)); err == nil {
 		t.Error("half an object was written")
+	}
+}
+
+func TestSyntaxIsExplainedAtItsPlace(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"routes:\n  - name: x\n   upstream: y\n":             "f.yaml:3:4: expected '-' indicator, while parsing a block collection from line 2 on\n  3 |    upstream: y",
+		"routes:\n\t- name: x\n":                            "f.yaml:2:1: a tab where spaces are expected",
+		"routes: [{name: \"unclosed}]\n":                    "f.yaml:1:17: found unexpected end of stream, while scanning a quoted scalar from line 1 on\n  1 | routes",
+		"{\"routes\": [{\"name\": \"x\" \"upstream\": 1}]}": "f.yaml:1:26: expected ',' or '}', while parsing a flow mapping from line 1 on",
+	} {
+		if _, err := routetable.Decode(nil, file(text)); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("got %v\nwant %s", err, want)
+		}
+	}
+}
+
+func TestAWrongFormHidesNoOtherMistake(t *testing.T) {
+	t.Parallel()
+	_, err := routetable.Decode(nil, file(`upstreams:
+  - {name: u, endpoints: [{url: "10.0.0.1:80", weigth: 5}]}
+routes:
+  - {name: r, hosts: ["api.*.com"], upstrem: u}
+  - {name: r, match: [{path_regex: "("}], upstream: v}
+`))
+	ps, _ := errors.AsType[routetable.Problems](err)
+	var got []string
+	for _, p := range ps {
+		got = append(got, fmt.Sprintf("%d %s", p.Line, p.Path))
+	}
+	want := []string{
+		"2 upstreams[0].endpoints[0].url", "2 upstreams[0].endpoints[0].weigth", "4 routes[0].hosts[0]",
+		"4 routes[0].upstrem", "5 routes[1].name", "5 routes[1].match[0].path_regex",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q\n%v", got, err)
 	}
 }

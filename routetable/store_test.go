@@ -401,41 +401,50 @@ func (h *history) settle() {
 	}
 }
 
+// A thousand histories: rapid plays a hundred in a check.
 func TestAnyHistoryEndsEqualEverywhereAndForgetsNothing(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
-		h := &history{t: t, acked: map[crdt.Stamp]bool{}}
-		for i := range rapid.IntRange(3, 7).Draw(t, "nodes") {
-			h.stores = append(h.stores, routetable.NewStore(fmt.Sprintf("n%d", i)))
+	checks := 10
+	if testing.Short() {
+		checks = 1
+	}
+	for range checks {
+		rapid.Check(t, anyHistory)
+	}
+}
+
+func anyHistory(t *rapid.T) {
+	h := &history{t: t, acked: map[crdt.Stamp]bool{}}
+	for i := range rapid.IntRange(3, 7).Draw(t, "nodes") {
+		h.stores = append(h.stores, routetable.NewStore(fmt.Sprintf("n%d", i)))
+	}
+	h.disk = make([][]byte, len(h.stores))
+	for range rapid.IntRange(1, 40).Draw(t, "steps") {
+		h.step()
+	}
+	h.settle()
+	first := h.stores[0]
+	live := lastWrites(first)
+	for _, s := range h.stores {
+		if !bytes.Equal(s.Digest(), first.Digest()) || s.Table().Digest() != first.Table().Digest() || !bytes.Equal(s.Snapshot(), first.Snapshot()) {
+			t.Fatalf("the copies differ: %v and %v", ruleNames(first), ruleNames(s))
 		}
-		h.disk = make([][]byte, len(h.stores))
-		for range rapid.IntRange(1, 40).Draw(t, "steps") {
-			h.step()
+		if held := s.Held(); len(held) > 0 {
+			t.Fatalf("held after all arrived: %v", held)
 		}
-		h.settle()
-		first := h.stores[0]
-		live := lastWrites(first)
-		for _, s := range h.stores {
-			if !bytes.Equal(s.Digest(), first.Digest()) || s.Table().Digest() != first.Table().Digest() || !bytes.Equal(s.Snapshot(), first.Snapshot()) {
-				t.Fatalf("the copies differ: %v and %v", ruleNames(first), ruleNames(s))
-			}
-			if held := s.Held(); len(held) > 0 {
-				t.Fatalf("held after all arrived: %v", held)
-			}
-			if got := ruleNames(s); !slices.Equal(got, live) {
-				t.Fatalf("got %v, the newest writes leave %v", got, live)
-			}
+		if got := ruleNames(s); !slices.Equal(got, live) {
+			t.Fatalf("got %v, the newest writes leave %v", got, live)
 		}
-		in := map[crdt.Stamp]bool{}
-		for _, r := range first.History() {
-			in[r.Stamp] = true
+	}
+	in := map[crdt.Stamp]bool{}
+	for _, r := range first.History() {
+		in[r.Stamp] = true
+	}
+	for stamp := range h.acked {
+		if !in[stamp] && len(first.History()) < 50 {
+			t.Fatalf("%s was acknowledged and is not in the history", stamp)
 		}
-		for stamp := range h.acked {
-			if !in[stamp] && len(first.History()) < 50 {
-				t.Fatalf("%s was acknowledged and is not in the history", stamp)
-			}
-		}
-	})
+	}
 }
 
 // lastWrites replays the history: for each route the newest write holds.

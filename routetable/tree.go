@@ -75,6 +75,14 @@ type source struct {
 	lines []string
 }
 
+// prefix begins a place in the file: its name, if it has one.
+func (s *source) prefix() string {
+	if s.name == "" {
+		return ""
+	}
+	return s.name + ":"
+}
+
 func (s *source) problem(line, column int, path, format string, args ...any) Problem {
 	p := Problem{File: s.name, Line: line, Column: column, Path: path, Message: fmt.Sprintf(format, args...)}
 	if line > 0 && line <= len(s.lines) {
@@ -161,10 +169,22 @@ func asYAML(data []byte) []byte {
 var surrogates = regexp.MustCompile(`(?i)(\\*)\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})`)
 
 func syntaxProblem(file *source, err error) Problem {
-	if at, ok := errors.AsType[*yaml.LoadError](err); ok {
-		return file.problem(max(1, at.Mark.Line), max(1, at.Mark.Column), "", "%s", at.Message)
+	e, ok := errors.AsType[*yaml.LoadError](err)
+	if !ok {
+		return file.problem(0, 0, "", "%v", err)
 	}
-	return file.problem(0, 0, "", "%v", err)
+	at, text := e.Mark, strings.Replace(e.Message, "did not find expected", "expected", 1)
+	if e.ContextMsg != "" {
+		text += fmt.Sprintf(", %s from line %d on", e.ContextMsg, e.ContextMark.Line)
+	}
+	p := file.problem(max(1, at.Line), max(1, at.Column), "", "%s", text)
+	if rest := p.Source; len(rest) >= p.Column && rest[p.Column-1] == '\t' {
+		p.Message = "a tab where spaces are expected: YAML is indented by spaces"
+	}
+	if p.Source == "" && e.ContextMsg != "" { // the end of the file
+		p = file.problem(e.ContextMark.Line, max(1, e.ContextMark.Column), "", "%s", text)
+	}
+	return p
 }
 
 func (g *grower) report(at *yaml.Node, format string, args ...any) {
