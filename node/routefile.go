@@ -149,8 +149,9 @@ func (f *routeFile) watch(ctx context.Context, mesh meshView) {
 	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	events := f.notifications(ctx, &wg)
+	events, look := f.notifications(ctx, &wg)
 	for {
+		look()       // before the file is read, so that no change slips between
 		_ = f.take() // its trouble is told there
 		select {
 		case <-ctx.Done():
@@ -211,18 +212,23 @@ func (f *routeFile) greetMesh(ctx context.Context, mesh meshView) bool {
 	return true
 }
 
-// notifications tells when something happened in the file's directory, or where
-// it links to. The channel is never closed; wg waits for who writes to it.
-func (f *routeFile) notifications(ctx context.Context, wg *sync.WaitGroup) <-chan struct{} {
+// notifications tells when something happened in a directory that the file's path
+// leads through. The channel is never closed; wg waits for who writes to it. look
+// finds out anew which directories those are.
+func (f *routeFile) notifications(ctx context.Context, wg *sync.WaitGroup) (events <-chan struct{}, look func()) {
 	out := make(chan struct{}, 1)
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
 		f.log.Warn().Err(err).Msg("route file is polled, not watched")
-		return out
+		return out, func() {}
 	}
-	for _, dir := range f.directories() {
-		if err := w.Add(dir); err != nil {
-			f.log.Warn().Err(err).Str("directory", dir).Msg("route file is polled, not watched")
+	watched := map[string]bool{}
+	look = func() {
+		for _, dir := range directories(f.path, mostLinks) {
+			if err := w.Add(dir); err != nil && !watched[dir] {
+				f.log.Warn().Err(err).Str("directory", dir).Msg("route file is polled, not watched")
+			}
+			watched[dir] = true
 		}
 	}
 	wg.Go(func() {
@@ -237,16 +243,26 @@ func (f *routeFile) notifications(ctx context.Context, wg *sync.WaitGroup) <-cha
 			}
 		}
 	})
-	return out
+	return out, look
 }
 
-// directories are those whose entries decide what the path leads to.
-func (f *routeFile) directories() []string {
-	dirs := []string{filepath.Dir(f.path)}
-	if real, err := filepath.EvalSymlinks(f.path); err == nil && filepath.Dir(real) != dirs[0] {
-		dirs = append(dirs, filepath.Dir(real))
+// mostLinks is how many symlinks a path is followed through.
+const mostLinks = 16
+
+// directories are those whose entries decide what path leads to: the file's own,
+// and each that holds a symlink on the way.
+func directories(path string, links int) []string {
+	for p := path; links > 0 && p != filepath.Dir(p); p = filepath.Dir(p) {
+		target, err := os.Readlink(p)
+		if err != nil {
+			continue
+		}
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(filepath.Dir(p), target)
+		}
+		return append(directories(target+path[len(p):], links-1), filepath.Dir(p))
 	}
-	return dirs
+	return []string{filepath.Dir(path)}
 }
 
 // readFileSoon has the file looked at now.
