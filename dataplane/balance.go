@@ -25,7 +25,7 @@ func (s *Server) forward(x *Exchange) bool {
 	x.deadline = within(x.Start, x.target.timeouts.Request)
 	if x.from == nil {
 		u.shared.traffic.own[x.priority].Add(1)
-		if !u.division.Load().hasRoom(x.priority) {
+		if !u.hasRoom(x.priority) {
 			return s.turnAway(x, "no_room", "No region has room for the request.")
 		}
 	} else {

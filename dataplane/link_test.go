@@ -245,6 +245,36 @@ func TestTunnelsAndStreamsCrossTheLink(t *testing.T) {
 	}
 }
 
+// The other gateway's table gives the request 30 s: what bounds it there is what
+// the link says.
+func TestADeadlineCrossesTheLink(t *testing.T) {
+	given := make(chan time.Time, 8)
+	rec := startRecorder(t, func(_ string, _ net.Conn, r *bufio.Reader) bool {
+		_, _ = r.ReadByte() // silent until the gateway gives up
+		given <- time.Now()
+		return false
+	})
+	spec := inUS(rec.addr)
+	us := startLinked(t, "us-1", "us", spec, nil)
+	hurried := inUS(rec.addr)
+	hurried.Routes[0].Timeouts = &routetable.Timeouts{Request: new(routetable.Duration(300 * time.Millisecond))}
+	eu := startLinked(t, "eu-1", "eu", hurried, nil)
+	eu.knows("eu-1", "eu", "us-1", "us", us.link, 1000)
+	began := time.Now()
+	resp, _, err := eu.dial(t).send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").answer("GET")
+	if err != nil || resp.StatusCode != 504 || resp.Header.Get("x-meshgw-error") != "upstream_timeout" {
+		t.Fatalf("%v: %d %v\n%s", err, resp.StatusCode, resp.Header, eu.log)
+	}
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("answered after %v", took)
+	}
+	select {
+	case <-given:
+	case <-time.After(3 * time.Second):
+		t.Error("the other gateway still waits for the endpoint")
+	}
+}
+
 func TestAnUpstreamsOwnErrorThroughAPeerIsFinal(t *testing.T) {
 	rec := startRecorder(t, always("HTTP/1.1 503 Service Unavailable\r\nx-meshgw-error: overloaded\r\nContent-Length: 2\r\n\r\nno"))
 	spec := inUS(rec.addr)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -158,17 +159,21 @@ func TestWithEverythingDownAnswersAreQuickAndComeBackSoon(t *testing.T) {
 		_, _ = a.get("/")
 		return errors.Join(out(one, a), out(two, a))
 	})
-	began := time.Now()
+	var took []time.Duration
 	for range 20 {
+		began := time.Now()
 		if got, err := a.get("/"); err != nil || got.status != 503 {
 			t.Errorf("%v: %+v", err, got)
 		}
+		took = append(took, time.Since(began))
 	}
-	if took := time.Since(began) / 20; took > 50*time.Millisecond {
-		t.Errorf("a refusal takes %v", took)
+	slices.Sort(took)
+	t.Logf("a refusal takes %v, at most %v", took[10], took[19])
+	if took[10] > 10*time.Millisecond {
+		t.Errorf("most refusals take over %v", took[10])
 	}
 	one.start()
-	eventually(t, 2*time.Second, "the first 200", func() error {
+	eventually(t, 2*time.Second, "the first 200", func() error { // 1 s on a machine of its own
 		got, err := a.get("/")
 		if err == nil && got.status != 200 {
 			err = fmt.Errorf("status %d", got.status)

@@ -176,8 +176,78 @@ func TestAFlappingRegionIsLeftSeldom(t *testing.T) {
 	}
 }
 
-// gossiped is how many bytes of gossip the nodes have sent.
-func gossiped(t *testing.T, nodes []*process) (sum float64) {
+func TestAnUpstreamThatOnlyRefusesIsAskedLittleMoreThanOnce(t *testing.T) {
+	t.Parallel()
+	for name, breaker := range map[string]string{"with breakers": "{}", "without": "{enabled: false}"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			var tries atomic.Int64
+			var all []*endpoint
+			for range 3 {
+				s := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+					tries.Add(1)
+					rw.WriteHeader(http.StatusServiceUnavailable)
+				}))
+				t.Cleanup(s.Close)
+				all = append(all, &endpoint{addr: strings.TrimPrefix(s.URL, "http://")})
+			}
+			a := w.start("a", "--region", "eu", "--access-log", "off", "--routes",
+				w.upstreamFile(map[string][]*endpoint{"eu": all}, "circuit_breaker: "+breaker, "retries: {attempts: 3}"))
+			l := startLoad(t, "GET", "/", 200, a)
+			time.Sleep(3 * time.Second)
+			asked, answered := len(l.stop()), count(l.results, func(r result) bool { return r.status == http.StatusServiceUnavailable })
+			t.Logf("%d requests, %d tries: %.2f a request", asked, tries.Load(), float64(tries.Load())/float64(asked))
+			if answered != asked {
+				t.Errorf("%d of %d were answered with 503", answered, asked)
+			}
+			// Ten more: so many may be sent again before there is a rate.
+			if most := 1.2*float64(asked) + 10; float64(tries.Load()) > most || tries.Load() == 0 {
+				t.Errorf("%d tries, want at most %.0f", tries.Load(), most)
+			}
+		})
+	}
+}
+
+func TestARegionWhoseGatewaysAndEndpointsAllDieIsServedByTheNext(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	us, ap := []*endpoint{startEndpoint(t, 0), startEndpoint(t, 0)}, []*endpoint{startEndpoint(t, 0), startEndpoint(t, 0)}
+	file := w.upstreamFile(map[string][]*endpoint{"us": us, "ap": ap}, "failover: {regions: [us, ap]}")
+	eu1 := w.start("eu-1", append(w.secured("eu-1"), "--region", "eu", "--access-log", "off", "--routes", file)...)
+	all := []*process{eu1}
+	for _, name := range []string{"us-1", "us-2", "ap-1", "ap-2"} {
+		all = append(all, w.start(name, append(w.secured(name), "--region", name[:2], "--access-log", "off", "--join", eu1.listen.Gossip)...))
+	}
+	allSee(t, 15*time.Second, all...)
+	serve(t, all...)
+	time.Sleep(2 * time.Second) // for each to tell its room
+	l := startLoad(t, "GET", "/", 100, eu1)
+	time.Sleep(time.Second)
+	if n := count(l.soFar(), func(r result) bool { return failed(r) || r.region != "us" }); n > 0 {
+		t.Errorf("%d requests failed or went past us while it was well", n)
+	}
+	dead := time.Now()
+	for _, p := range all[1:3] {
+		_ = p.cmd.Process.Kill()
+	}
+	for _, e := range us {
+		e.kill()
+	}
+	time.Sleep(4 * time.Second)
+	results := l.stop()
+	t.Logf("%d requests, %d failed, the last %v after", len(results), count(results, failed), lastFailure(results, dead).Round(time.Millisecond))
+	if n := count(results, failed); n > 5 {
+		t.Errorf("%d of %d requests failed, want at most 5", n, len(results))
+	}
+	if n := count(results, func(r result) bool { return r.at.Sub(dead) > 2*time.Second && (failed(r) || r.region != "ap") }); n > 0 {
+		t.Errorf("%d requests were not served by the next region after 2 s", n)
+	}
+}
+
+// sumOf adds up a metric of nodes over all series that have a label; empty for
+// all.
+func sumOf(t *testing.T, nodes []*process, metric, label string) (sum float64) {
 	t.Helper()
 	for _, p := range nodes {
 		resp, err := http.Get("http://" + p.listen.Admin + "/metrics")
@@ -190,7 +260,7 @@ func gossiped(t *testing.T, nodes []*process) (sum float64) {
 			t.Fatal(err)
 		}
 		for line := range strings.Lines(string(data)) {
-			if !strings.HasPrefix(line, "meshgw_gossip_bytes_total{") || !strings.Contains(line, `direction="out"`) {
+			if !strings.HasPrefix(line, metric+"{") || !strings.Contains(line, label) {
 				continue
 			}
 			n, err := strconv.ParseFloat(strings.TrimSpace(line[strings.LastIndexByte(line, ' '):]), 64)
@@ -201,6 +271,12 @@ func gossiped(t *testing.T, nodes []*process) (sum float64) {
 		}
 	}
 	return sum
+}
+
+// gossiped is how many bytes of gossip the nodes have sent.
+func gossiped(t *testing.T, nodes []*process) float64 {
+	t.Helper()
+	return sumOf(t, nodes, "meshgw_gossip_bytes_total", `direction="out"`)
 }
 
 func TestTenNodesCheckAHundredEndpointsTwiceEach(t *testing.T) {
