@@ -430,8 +430,9 @@ func (m *Mesh) reopen(ctx context.Context) (*sockets, error) {
 
 // A session is one life of Serf.
 type session struct {
-	agent *agent.Agent
-	ipc   *agent.AgentIPC // nil without RPC
+	agent     *agent.Agent
+	ipc       *agent.AgentIPC // nil without RPC
+	transport *transport
 }
 
 func (s *session) serf() *serf.Serf { return s.agent.Serf() }
@@ -483,9 +484,10 @@ func (m *Mesh) begin(socks *sockets) (*session, error) {
 		socks.close()
 		return nil, fmt.Errorf("start serf: %w", err)
 	}
-	s := &session{agent: a}
+	s := &session{agent: a, transport: tr}
 	if !wrapped.seen.Load() {
 		_ = a.Shutdown()
+		tr.wait()
 		socks.close()
 		return nil, errors.New("memberlist did not take our delegate: this build does not fit its version")
 	}
@@ -517,4 +519,5 @@ func (m *Mesh) end(s *session) {
 	if err := s.agent.Shutdown(); err != nil {
 		m.log.Error().Err(err).Msg("shut serf down")
 	}
+	s.transport.wait()
 }

@@ -114,7 +114,9 @@ func (t *transport) DialAddressTimeout(addr memberlist.Address, timeout time.Dur
 	return t.DialTimeout(addr.Addr, timeout)
 }
 
-// Shutdown implements memberlist.Transport.
+// Shutdown implements memberlist.Transport. It does not wait for what it ends, as
+// Serf holds a lock meanwhile that a stream which is being served may want: see
+// wait.
 func (t *transport) Shutdown() error {
 	t.closeOnce.Do(func() {
 		close(t.done)
@@ -126,9 +128,11 @@ func (t *transport) Shutdown() error {
 		}
 		t.mu.Unlock()
 	})
-	t.wg.Wait()
 	return nil
 }
+
+// wait returns when all that was started has ended, after Shutdown.
+func (t *transport) wait() { t.wg.Wait() }
 
 func (t *transport) receive() {
 	buf := make([]byte, 64<<10)
