@@ -283,6 +283,7 @@ func (m *Mesh) repair(ctx context.Context) {
 		pause = min(2*pause, m.pace.repairInterval)
 		for _, peer := range m.some(1) {
 			m.send(peer, m.hashes().encode())
+			m.speakNext(peer)
 		}
 	}
 }

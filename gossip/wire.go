@@ -60,7 +60,7 @@ func (f frame) encode() []byte {
 		}
 		b = protowire.AppendBytes(protowire.AppendTag(b, fieldData, protowire.BytesType), f.data)
 	}
-	return f.appendHashes(b)
+	return appendNext(f.appendHashes(b))
 }
 
 func (f frame) appendHashes(b []byte) []byte {

@@ -46,7 +46,7 @@ func encode(n Node) []byte {
 			}
 		}
 	}
-	return b
+	return appendNext(b)
 }
 
 func number(field any) uint64 {
@@ -77,6 +77,7 @@ func decode(id string, b []byte) (Node, error) {
 		}
 		b = value[size:]
 		if int(num) >= len(fields) {
+			n.setNext(num)
 			continue
 		}
 		if err := set(fields[num], typ, value[:size]); err != nil {

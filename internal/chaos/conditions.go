@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -28,11 +29,12 @@ func conditions() map[string]condition {
 		"whole":  {"whole NODE...", "each sees exactly these alive", (*world).whole},
 		"equal":  {"equal NODE...", "all serve the same table", (*world).equal},
 		"serves": {"serves PATH STATUS NODE...", "each answers so", (*world).serves},
-		"out":    {"out ENDPOINT... at NODE...", "none of the nodes uses them", (*world).isOut},
+		"out":    {"out ENDPOINT... at NODE...", "none of the nodes that are not frozen uses them", (*world).isOut},
 		"usable": {"usable ENDPOINT... at NODE...", "all of the nodes do", (*world).isUsable},
 		"metric": {"metric NODE NAME{LABELS} OP N", "the sum of what begins so; OP is <=, >= or ==", (*world).metric},
 		"log":    {"log NODE TEXT", "a line of its log has it", (*world).logged},
 		"ended":  {"ended NODE CODE", "the process, with that exit code", (*world).hasEnded},
+		"knows":  {"knows NODE OTHER TEXT", "what it tells of the other has it", (*world).knows},
 		"load":   {"load NAME FIGURE OP N", "sent, failed, p50, p99, slowest, by:ENDPOINT, answer:STATUS, since the last count", (*world).loadIs},
 	}
 }
@@ -159,6 +161,9 @@ func (w *world) endpointsAre(usable bool, words []string) error {
 	urls := map[string]string{}
 	err := w.each(words[:at], func(m *machine) error { urls["http://"+m.http()] = m.name; return nil })
 	return errors.Join(err, w.each(words[at+1:], func(m *machine) error {
+		if m.frozen {
+			return nil
+		}
 		s, err := w.status(m)
 		if err != nil {
 			return err
@@ -219,6 +224,26 @@ func (w *world) sample(m *machine, prefix string) (sum float64, err error) {
 
 func (w *world) logged(words []string) error {
 	return w.each(words[:1], func(m *machine) error { return m.told(strings.Join(words[1:], " ")) })
+}
+
+func (w *world) knows(words []string) error {
+	if len(words) < 3 {
+		return errors.New("want NODE OTHER TEXT")
+	}
+	return w.each(words[:1], func(m *machine) error {
+		ctx, cancel := context.WithTimeout(w.ctx, 2*time.Second)
+		defer cancel()
+		mesh, err := m.admin.Mesh(ctx)
+		if err != nil {
+			return err
+		}
+		for _, other := range mesh.Members {
+			if other.Node.Name == words[1] && strings.Contains(fmt.Sprintf("%+v", other), strings.Join(words[2:], " ")) {
+				return nil
+			}
+		}
+		return fmt.Errorf("%s does not", m.name)
+	})
 }
 
 func (w *world) hasEnded(words []string) error {

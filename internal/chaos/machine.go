@@ -27,6 +27,8 @@ type machine struct {
 	admin           *api.Client // nil for an endpoint
 	log             string      // file
 
+	frozen bool
+
 	cmd   *exec.Cmd
 	ended chan struct{}
 	err   error // of the process; valid when ended is closed

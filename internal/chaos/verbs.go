@@ -36,33 +36,34 @@ func inOrder[T any](table map[string]T) []T {
 
 func verbs() map[string]verb {
 	return map[string]verb{
-		"node":         {1, "node NAME... [region=R] [disk=SIZE] [build=TAG] [name=N] [--FLAG...]", "nodes, up once they serve", (*world).node},
-		"launch":       {1, "launch NAME [as node]", "a node, not waited for", (*world).launchNode},
-		"endpoint":     {1, "endpoint NAME... [hold=50ms]", "HTTP servers that say their name", (*world).endpoint},
-		"apply":        {2, "apply NODE FILE... [--FLAG...]", "routes of files below, by meshgw routes apply", (*world).apply},
-		"meshgw":       {2, "meshgw NODE ARGS...", "a command against a node", (*world).meshgw},
-		"edits":        {1, "edits N at=NODE to=NODES [p99=2s]", "edits one after the other, measured until all serve each", (*world).edits},
-		"load":         {1, "load NAME to=NODES rate=N [method=GET] [path=/]", "requests, as behind a load balancer", (*world).load},
-		"count":        {1, "count LOAD", "what became of it since the last count", (*world).count},
-		"end":          {1, "end LOAD", "ends it", (*world).endLoad},
-		"slow-clients": {1, "slow-clients NODE count=N", "clients that send a byte a second, or read none", (*world).slowClients},
-		"sleep":        {1, "sleep D", "", (*world).sleep},
-		"kill":         {1, "kill NAME...", "kill -9, all at once", (*world).kill},
-		"stop":         {1, "stop NODE...", "as an operator does; the exit code has to be 0", (*world).stop},
-		"start":        {1, "start NAME... [within=1s]", "again, until each answers", (*world).start},
-		"freeze":       {1, "freeze NAME...", "SIGSTOP", (*world).freeze},
-		"thaw":         {1, "thaw NAME...", "SIGCONT", (*world).thaw},
-		"cut":          {3, "cut NAMES -> NAMES, or <->", "what the first send to the second", (*world).cut},
-		"lose":         {2, "lose PERCENT NAME... [of=udp]", "of what arrives there", (*world).lose},
-		"delay":        {1, "delay NAME... by=80ms", "all that they send", (*world).delay},
-		"heal":         {0, "heal", "ends cuts, losses and delays", (*world).heal},
-		"clock":        {2, "clock NODE OFFSET", "has its wall clock wrong by that", (*world).clock},
-		"fill":         {1, "fill NODE", "its disk, which has to have a size", (*world).fill},
-		"empty":        {1, "empty NODE", "what fill wrote", (*world).empty},
-		"fds":          {2, "fds NODE N", "file descriptors that it may open", (*world).fds},
-		"within":       {2, "within D CONDITION", "waits for it, that long at most", (*world).within},
-		"always":       {2, "always D CONDITION", "it has to hold all that time", (*world).always},
-		"require":      {1, "require CONDITION", "it has to hold now", (*world).require},
+		"node":           {1, "node NAME... [region=R] [disk=SIZE] [build=TAG] [name=N] [--FLAG...]", "nodes, up once they serve", (*world).node},
+		"launch":         {1, "launch NAME [as node]", "a node, not waited for", (*world).launchNode},
+		"endpoint":       {1, "endpoint NAME... [hold=50ms]", "HTTP servers that say their name", (*world).endpoint},
+		"apply":          {2, "apply NODE FILE... [--FLAG...]", "routes of files below, by meshgw routes apply", (*world).apply},
+		"meshgw":         {2, "meshgw NODE ARGS...", "a command against a node", (*world).meshgw},
+		"edits":          {1, "edits N at=NODE to=NODES [p99=2s]", "edits one after the other, measured until all serve each", (*world).edits},
+		"load":           {1, "load NAME to=NODES rate=N [method=GET] [path=/]", "requests, as behind a load balancer", (*world).load},
+		"count":          {1, "count LOAD", "what became of it since the last count", (*world).count},
+		"end":            {1, "end LOAD", "ends it", (*world).endLoad},
+		"slow-clients":   {1, "slow-clients NODE count=N", "clients that send a byte a second, or read none", (*world).slowClients},
+		"sleep":          {1, "sleep D", "", (*world).sleep},
+		"kill":           {1, "kill NAME...", "kill -9, all at once", (*world).kill},
+		"stop":           {1, "stop NODE...", "as an operator does; the exit code has to be 0", (*world).stop},
+		"start":          {1, "start NAME... [within=1s] [build=TAG]", "again, until each answers", (*world).start},
+		"freeze":         {1, "freeze NAME...", "SIGSTOP", (*world).freeze},
+		"thaw":           {0, "thaw", "SIGCONT, to all that are frozen", (*world).thaw},
+		"freeze-checker": {1, "freeze-checker ENDPOINT", "SIGSTOP, to a node that checks it", (*world).freezeChecker},
+		"cut":            {3, "cut NAMES -> NAMES, or <->", "what the first send to the second", (*world).cut},
+		"lose":           {2, "lose PERCENT NAME... [of=udp]", "of what arrives there", (*world).lose},
+		"delay":          {1, "delay NAME... by=80ms", "all that they send", (*world).delay},
+		"heal":           {0, "heal", "ends cuts, losses and delays", (*world).heal},
+		"clock":          {2, "clock NODE OFFSET", "has its wall clock wrong by that", (*world).clock},
+		"fill":           {1, "fill NODE", "its disk, which has to have a size", (*world).fill},
+		"empty":          {1, "empty NODE", "what fill wrote", (*world).empty},
+		"fds":            {2, "fds NODE N", "file descriptors that it may open", (*world).fds},
+		"within":         {2, "within D CONDITION", "waits for it, that long at most", (*world).within},
+		"always":         {2, "always D CONDITION", "it has to hold all that time", (*world).always},
+		"require":        {1, "require CONDITION", "it has to hold now", (*world).require},
 	}
 }
 
@@ -113,6 +114,15 @@ func (w *world) start(words []string) (err error) {
 	a, limit := parseArgs(words), 10*time.Second
 	if text := a.options["within"]; text != "" {
 		if limit, err = time.ParseDuration(text); err != nil {
+			return err
+		}
+	}
+	if tag := a.options["build"]; tag != "" {
+		build, err := w.binary(tag)
+		if err != nil {
+			return err
+		}
+		if err := w.each(a.names, func(m *machine) error { m.command[0] = build; return nil }); err != nil {
 			return err
 		}
 	}
@@ -283,11 +293,51 @@ func (w *world) stop(words []string) error {
 }
 
 func (w *world) freeze(words []string) error {
-	return w.each(words, func(m *machine) error { return m.signal(syscall.SIGSTOP) })
+	return w.each(words, func(m *machine) error {
+		m.frozen = true
+		return m.signal(syscall.SIGSTOP)
+	})
 }
 
-func (w *world) thaw(words []string) error {
-	return w.each(words, func(m *machine) error { return m.signal(syscall.SIGCONT) })
+// freezeChecker freezes one of the nodes that check an endpoint.
+func (w *world) freezeChecker(words []string) error {
+	of, err := w.find(words[0])
+	if err != nil {
+		return err
+	}
+	for _, m := range w.order {
+		if m.admin == nil {
+			continue
+		}
+		s, err := w.status(m)
+		if err != nil {
+			return err
+		}
+		for _, u := range s.Upstreams {
+			for _, e := range u.Endpoints {
+				for _, v := range e.Verdicts {
+					if e.URL == "http://"+of[0].http() && v.Check == "up" && w.machines[v.Node] != nil {
+						w.measured("%s checks it", v.Node)
+						return w.freeze([]string{v.Node})
+					}
+				}
+			}
+		}
+	}
+	return errors.New("nobody checks it")
+}
+
+func (w *world) thaw([]string) error {
+	for _, m := range w.order {
+		if m.frozen {
+			m.frozen = false
+			w.measured("%s", m.name)
+			if err := m.signal(syscall.SIGCONT); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (w *world) clock(words []string) error {
