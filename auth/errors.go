@@ -20,7 +20,7 @@ var (
 
 	errNobody = errors.New("nobody in it")
 	errLine   = errors.New("want NAME:HASH")
-	errHash   = errors.New("want a bcrypt hash, as htpasswd -B makes it")
-	errCost   = errors.New("cost of the bcrypt hash")
+	errHash   = errors.New("want a bcrypt hash, as htpasswd -B makes it, or an argon2id one in PHC form")
+	errCost   = errors.New("cost of the hash")
 	errTwice  = errors.New("name is there already")
 )

@@ -16,7 +16,7 @@ const (
 	// MaxPasswords is how many bytes of a password file are read.
 	MaxPasswords = 4 << 20
 
-	maxPassword = 72 // bytes; bcrypt does not look at more
+	maxPassword = 72 // bytes; bcrypt does not look at more, and who logs in by hand writes less
 	maxName     = 255
 	maxCost     = 14 // about a second of a CPU
 	seenLogins  = 4096
@@ -24,19 +24,22 @@ const (
 
 // Passwords is the content of a password file. It never changes.
 type Passwords struct {
-	hashes  map[string][]byte
-	decoy   []byte // compared with when there is no such name, so that it takes as long
+	hashes  map[string]passwordHash
+	decoy   passwordHash // compared with when there is no such name, so that it takes as long
 	content []byte
 }
 
-// ParsePasswords reads lines of a name, a colon and a bcrypt hash, as htpasswd
-// -B writes them. Empty lines and those that begin with # are passed over. Other
+// passwordHash is what a password is compared with, slowly.
+type passwordHash interface{ matches(password []byte) bool }
+
+// ParsePasswords reads lines of a name, a colon and a hash: bcrypt, as htpasswd
+// -B writes it, or argon2id in PHC form. Empty lines and those that begin with # are passed over. Other
 // hashes are refused; the error names the line and shows nothing of it.
 func ParsePasswords(data []byte) (*Passwords, error) {
 	if len(data) > MaxPasswords {
 		return nil, fmt.Errorf("password file: more than %d bytes", MaxPasswords)
 	}
-	p := &Passwords{hashes: map[string][]byte{}, content: bytes.Clone(data)}
+	p := &Passwords{hashes: map[string]passwordHash{}, content: bytes.Clone(data)}
 	lines := bufio.NewScanner(bytes.NewReader(data))
 	for n := 1; lines.Scan(); n++ {
 		line := strings.TrimSpace(lines.Text())
@@ -61,18 +64,35 @@ func (p *Passwords) add(line string) error {
 	if !ok || name == "" || len(name) > maxName {
 		return errLine
 	}
-	cost, err := bcrypt.Cost([]byte(hash))
-	switch {
-	case err != nil:
-		return errHash
-	case cost > maxCost:
-		return fmt.Errorf("%w: %d, more than %d", errCost, cost, maxCost)
-	case p.hashes[name] != nil:
+	if p.hashes[name] != nil {
 		return errTwice
 	}
-	p.hashes[name] = []byte(hash)
-	p.decoy = p.hashes[name]
+	h, err := parseHash(hash)
+	if err != nil {
+		return err
+	}
+	p.hashes[name], p.decoy = h, h
 	return nil
+}
+
+func parseHash(text string) (passwordHash, error) {
+	if strings.HasPrefix(text, argonPrefix) {
+		return parseArgon(text)
+	}
+	cost, err := bcrypt.Cost([]byte(text))
+	switch {
+	case err != nil:
+		return nil, errHash
+	case cost > maxCost:
+		return nil, fmt.Errorf("%w: %d, more than %d", errCost, cost, maxCost)
+	}
+	return bcryptHash(text), nil
+}
+
+type bcryptHash string
+
+func (h bcryptHash) matches(password []byte) bool {
+	return bcrypt.CompareHashAndPassword([]byte(h), password) == nil
 }
 
 // Verdict is what is known of a login.
@@ -128,7 +148,7 @@ func (u *Users) Recall(l Login) Verdict {
 	return NotSeen
 }
 
-// Check reports whether a login is right. It is slow, on purpose of bcrypt: the
+// Check reports whether a login is right. It is slow, on purpose of the hash: the
 // caller bounds how many run at once.
 func (u *Users) Check(l Login) bool {
 	n := u.now.Load()
@@ -139,7 +159,7 @@ func (u *Users) Check(l Login) bool {
 	if !known {
 		hash = n.decoy
 	}
-	right := bcrypt.CompareHashAndPassword(hash, l.Password) == nil && known
+	right := hash.matches(l.Password) && known
 	if right {
 		n.good.put(n.sum(l), &struct{}{})
 	} else {

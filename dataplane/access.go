@@ -3,10 +3,13 @@ package dataplane
 import "github.com/prometheus/client_golang/prometheus"
 
 // mayAsk refuses clients by their address alone, before anything is looked at:
-// those banned for a while.
+// those banned for a while, and whom the table keeps out.
 func (s *Server) mayAsk(x *Exchange) bool {
 	if s.cfg.Banned != nil && s.cfg.Banned(x.Client) {
 		return x.denied(s.metrics.denied.ban)
+	}
+	if !s.plan.Load().table.Access().Admits(x.Client) {
+		return x.denied(s.metrics.denied.access)
 	}
 	return true
 }
@@ -18,12 +21,12 @@ func (x *Exchange) denied(by prometheus.Counter) bool {
 }
 
 // denials counts requests refused for their client's address, by what says so.
-type denials struct{ ban, route prometheus.Counter }
+type denials struct{ ban, access, route prometheus.Counter }
 
 func newDenials(reg prometheus.Registerer) denials {
 	all := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "meshgw_denied_total", Help: "Requests refused for their client's address: by a ban, or by allow and deny of their route.",
+		Name: "meshgw_denied_total", Help: "Requests refused for their client's address: by a ban, by access of the table, or by allow and deny of their route.",
 	}, []string{"by"})
 	reg.MustRegister(all)
-	return denials{ban: all.WithLabelValues("ban"), route: all.WithLabelValues("route")}
+	return denials{ban: all.WithLabelValues("ban"), access: all.WithLabelValues("access"), route: all.WithLabelValues("route")}
 }

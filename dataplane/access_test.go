@@ -52,6 +52,42 @@ func TestABannedClientGets403WhateverItAsks(t *testing.T) {
 	}
 }
 
+func TestAccessOfTheTableComesBeforeItsRoutes(t *testing.T) {
+	spec := &routetable.Spec{
+		Routes: []routetable.Route{{Name: "r", Match: []routetable.Match{{PathPrefix: "/known"}}, Respond: &routetable.Respond{Status: 200}}},
+		Access: []routetable.Access{
+			{Name: "office", Allow: &routetable.CIDRs{CIDRs: []string{"10.0.0.0/8"}}},
+			{Name: "partners", Allow: &routetable.CIDRs{CIDRs: []string{"2001:db8::/32"}}, Deny: &routetable.CIDRs{CIDRs: []string{"10.66.0.0/16"}}},
+		},
+	}
+	g := startGateway(t, dataplane.Config{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}}, spec)
+	status := func(path, client string) int {
+		t.Helper()
+		a, _, err := g.dial(t).send("GET " + path + " HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: " + client + "\r\n\r\n").answer("GET")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.StatusCode
+	}
+	for client, want := range map[string]int{"10.1.2.3": 200, "2001:db8::7": 200, "10.66.0.1": 403, "192.0.2.1": 403, "::ffff:10.1.2.3": 200} {
+		if got := status("/known", client); got != want {
+			t.Errorf("%s: %d, want %d", client, got, want)
+		}
+	}
+	if got := status("/unknown", "192.0.2.1"); got != 403 {
+		t.Errorf("a stranger learns what is not there: %d, want 403", got)
+	}
+	if got := g.denials(t, "access"); got != 3 {
+		t.Errorf("meshgw_denied_total = %v, want 3", got)
+	}
+	spec.Access = spec.Access[1:]
+	spec.Access[0].Allow = nil
+	g.publish(t, spec)
+	if got := status("/known", "192.0.2.1"); got != 200 {
+		t.Errorf("with deny alone: %d, want 200", got)
+	}
+}
+
 // denials is what meshgw_denied_total says.
 func (g *gateway) denials(t *testing.T, by string) float64 {
 	t.Helper()

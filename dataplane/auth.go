@@ -244,8 +244,8 @@ const (
 )
 
 // checks is how many logins are checked at once: half of the CPUs, so that who
-// guesses passwords cannot take them all.
-func checks() int { return max(1, runtime.GOMAXPROCS(0)/2) }
+// guesses passwords cannot take them all, and no more than half a GiB of argon2id.
+func checks() int { return min(max(1, runtime.GOMAXPROCS(0)/2), 8) }
 
 func (w *loginAuth) admit(s *Server, x *Exchange) *refusal {
 	if x.scratch.login == nil {

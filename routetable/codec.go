@@ -529,10 +529,10 @@ func readDigest(data []byte) (digest, error) {
 // Spec.objects; kinds of a newer version come last.
 func (s *state) contentDigest() string {
 	rank := func(kind string) int {
-		if i := slices.Index([]string{kindUpstream, kindRoute, kindLimit, kindTenant}, kind); i >= 0 {
+		if i := slices.Index([]string{kindUpstream, kindRoute, kindLimit, kindTenant, kindAccess}, kind); i >= 0 {
 			return i
 		}
-		return 4
+		return 5
 	}
 	live := slices.DeleteFunc(slices.Clone(s.order), (*entry).deleted)
 	slices.SortStableFunc(live, func(a, b *entry) int { return cmp.Compare(rank(a.kind), rank(b.kind)) })

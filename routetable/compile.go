@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"net/netip"
 	"net/url"
 	"regexp"
@@ -80,6 +81,7 @@ func compile(o sorted, stamp func(kind, name string) crdt.Stamp) *Table {
 		c.tenants = append(c.tenants, r)
 	}
 	c.tenantBy = indexTenants(c.tenants)
+	c.access = accessRule(o.access)
 	for _, route := range o.routes {
 		r := c.rule(route)
 		r.Index = len(c.rules)
@@ -363,6 +365,8 @@ func prefixes(c *CIDRs) []netip.Prefix {
 	return out
 }
 
+var errMapped = errors.New("a network of IPv4 in the form of IPv6")
+
 // parsePrefix reads a network, or an address as the network of itself.
 func parsePrefix(text string) (netip.Prefix, error) {
 	if a, err := netip.ParseAddr(text); err == nil {
@@ -370,6 +374,9 @@ func parsePrefix(text string) (netip.Prefix, error) {
 		return netip.PrefixFrom(a, a.BitLen()), nil
 	}
 	p, err := netip.ParsePrefix(text)
+	if p.Addr().Is4In6() {
+		return netip.Prefix{}, errMapped // it would hold nobody: clients of IPv4 are known as such
+	}
 	return p.Masked(), err
 }
 

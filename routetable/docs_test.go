@@ -72,7 +72,7 @@ func keyTables(comments map[string]string) string {
 	seen := map[reflect.Type]bool{}
 	queue := []reflect.Type{
 		reflect.TypeFor[routetable.Upstream](), reflect.TypeFor[routetable.Route](),
-		reflect.TypeFor[routetable.Limit](), reflect.TypeFor[routetable.Tenant](),
+		reflect.TypeFor[routetable.Limit](), reflect.TypeFor[routetable.Tenant](), reflect.TypeFor[routetable.Access](),
 	}
 	for len(queue) > 0 {
 		typ := queue[0]

@@ -157,6 +157,7 @@ func (s *state) check(e Edit) (warnings Problems, err error) {
 	merged := Spec{
 		Upstreams: slices.Clone(e.Spec.Upstreams), Routes: slices.Clone(e.Spec.Routes),
 		Limits: slices.Clone(e.Spec.Limits), Tenants: slices.Clone(e.Spec.Tenants),
+		Access: slices.Clone(e.Spec.Access),
 	}
 	given := e.Spec.keys()
 	for _, entry := range s.order {

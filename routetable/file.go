@@ -17,14 +17,14 @@ type Source struct {
 // it.
 type File struct {
 	Spec    *Spec
-	objects map[string][]*node // by list: upstreams, routes, limits, tenants
+	objects map[string][]*node // by list: upstreams, routes, limits, tenants, access
 }
 
 // Decode reads route files as one. It is strict: an unknown key, a value of the
 // wrong form, a duplicate key or an object that is there twice are errors, and
 // all of them are reported at once, as Problems with file, line and column.
 //
-// A top-level block "defaults" gives, per kind (upstream, route, limit, tenant),
+// A top-level block "defaults" gives, per kind (upstream, route, limit, tenant, access),
 // what holds for those objects of the same file that do not say otherwise;
 // mappings in it are merged key by key, lists and values replaced.
 //
@@ -49,6 +49,7 @@ func Decode(env func(name string) (value string, set bool), files ...Source) (*F
 	decodeList(&d, "routes", f.objects, &f.Spec.Routes)
 	decodeList(&d, "limits", f.objects, &f.Spec.Limits)
 	decodeList(&d, "tenants", f.objects, &f.Spec.Tenants)
+	decodeList(&d, "access", f.objects, &f.Spec.Access)
 	problems = append(problems, d.problems...)
 	problems = append(problems, f.duplicates()...)
 	if len(problems) > 0 {
@@ -75,9 +76,9 @@ func (f *File) besides(problems Problems) (more Problems) {
 func (f *File) collect(root *node) Problems {
 	var d decoder
 	if root.shape != mapping {
-		return Problems{root.problem("", "expected a mapping with upstreams, routes, limits and tenants, got %s", root.shape)}
+		return Problems{root.problem("", "expected a mapping with upstreams, routes, limits, tenants and access, got %s", root.shape)}
 	}
-	lists := map[string]string{"upstreams": kindUpstream, "routes": kindRoute, "limits": kindLimit, "tenants": kindTenant}
+	lists := map[string]string{"upstreams": kindUpstream, "routes": kindRoute, "limits": kindLimit, "tenants": kindTenant, "access": kindAccess}
 	defaults := d.defaults(root.get("defaults"))
 	for i, k := range root.keys {
 		value, kind := root.items[i], lists[k.text]
@@ -85,7 +86,7 @@ func (f *File) collect(root *node) Problems {
 		case k.text == "defaults":
 		case kind == "":
 			d.report(k, nil, "unknown key %q%s", k.text, didYouMean(k.text, map[string]struct{}{
-				"upstreams": {}, "routes": {}, "limits": {}, "tenants": {}, "defaults": {},
+				"upstreams": {}, "routes": {}, "limits": {}, "tenants": {}, "access": {}, "defaults": {},
 			}))
 		case value.shape == nothing:
 		case value.shape != list:
@@ -120,8 +121,10 @@ func (d *decoder) defaults(block *node) map[string]*node {
 			decodeDefaults(d, part, at, new(Limit))
 		case kindTenant:
 			decodeDefaults(d, part, at, new(Tenant))
+		case kindAccess:
+			decodeDefaults(d, part, at, new(Access))
 		default:
-			d.report(k, at, "unknown key %q: expected upstream, route, limit or tenant", k.text)
+			d.report(k, at, "unknown key %q: expected upstream, route, limit, tenant or access", k.text)
 			continue
 		}
 		if part.shape == mapping {
@@ -159,7 +162,7 @@ func overlay(n, under *node) *node {
 // duplicates finds objects that are there twice and names both places.
 func (f *File) duplicates() Problems {
 	var problems Problems
-	for _, list := range []string{"upstreams", "routes", "limits", "tenants"} {
+	for _, list := range []string{"upstreams", "routes", "limits", "tenants", "access"} {
 		first := map[string]*node{}
 		for i, object := range f.objects[list] {
 			name := object.get("name")

@@ -12,9 +12,10 @@ const (
 	kindRoute    = "route"
 	kindLimit    = "limit"
 	kindTenant   = "tenant"
+	kindAccess   = "access"
 )
 
-// anObject is an Upstream, Route, Limit or Tenant.
+// anObject is an Upstream, Route, Limit, Tenant or Access.
 type anObject interface {
 	kind() string
 	name() string
@@ -30,11 +31,13 @@ func (*Upstream) kind() string { return kindUpstream }
 func (*Route) kind() string    { return kindRoute }
 func (*Limit) kind() string    { return kindLimit }
 func (*Tenant) kind() string   { return kindTenant }
+func (*Access) kind() string   { return kindAccess }
 
 func (u *Upstream) name() string { return u.Name }
 func (r *Route) name() string    { return r.Name }
 func (l *Limit) name() string    { return l.Name }
 func (t *Tenant) name() string   { return t.Name }
+func (a *Access) name() string   { return a.Name }
 
 // sorted is objects by kind, each kind by name, each name once.
 type sorted struct {
@@ -42,6 +45,7 @@ type sorted struct {
 	routes    []*Route
 	limits    []*Limit
 	tenants   []*Tenant
+	access    []*Access
 }
 
 // sorted returns the objects of s that bad does not hold, by kind/name.
@@ -49,6 +53,7 @@ func (s *Spec) sorted(bad map[string]bool) sorted {
 	return sorted{
 		upstreams: byName[Upstream](s.Upstreams, bad), routes: byName[Route](s.Routes, bad),
 		limits: byName[Limit](s.Limits, bad), tenants: byName[Tenant](s.Tenants, bad),
+		access: byName[Access](s.Access, bad),
 	}
 }
 
@@ -56,7 +61,8 @@ func (s *Spec) sorted(bad map[string]bool) sorted {
 func (s *Spec) objects() iter.Seq[anObject] {
 	all := s.sorted(nil)
 	return func(yield func(anObject) bool) {
-		_ = each(all.upstreams, yield) && each(all.routes, yield) && each(all.limits, yield) && each(all.tenants, yield)
+		_ = each(all.upstreams, yield) && each(all.routes, yield) && each(all.limits, yield) && each(all.tenants, yield) &&
+			each(all.access, yield)
 	}
 }
 

@@ -10,6 +10,7 @@ type Spec struct {
 	Routes    []Route    `json:"routes,omitempty"`
 	Limits    []Limit    `json:"limits,omitempty"`
 	Tenants   []Tenant   `json:"tenants,omitempty"`
+	Access    []Access   `json:"access,omitempty"`
 }
 
 // Upstream is a named service and where it is.
@@ -275,4 +276,13 @@ type TenantLimits struct {
 	Rate        *Rate  `json:"rate,omitempty"`
 	Burst       *int64 `json:"burst,omitempty"`
 	Concurrency int    `json:"concurrency,omitempty"`
+}
+
+// Access admits clients to the whole mesh by address, before any route is looked
+// at. Of several, what one denies is denied, and where any allows, a client must
+// be allowed by one of them.
+type Access struct {
+	Name  string `json:"name"`
+	Allow *CIDRs `json:"allow,omitempty"`
+	Deny  *CIDRs `json:"deny,omitempty"` // looked at first
 }

@@ -93,6 +93,8 @@ func decodeObject(kind string, data []byte) (anObject, error) {
 		o = new(Limit)
 	case kindTenant:
 		o = new(Tenant)
+	case kindAccess:
+		o = new(Access)
 	default:
 		return nil, errUnknownKind
 	}
@@ -359,6 +361,8 @@ func (s *state) sound() (all sorted) {
 			all.limits = append(all.limits, o)
 		case *Tenant:
 			all.tenants = append(all.tenants, o)
+		case *Access:
+			all.access = append(all.access, o)
 		}
 	}
 	return all
@@ -385,6 +389,8 @@ func (s *Spec) add(o anObject) {
 		s.Limits = append(s.Limits, *o)
 	case *Tenant:
 		s.Tenants = append(s.Tenants, *o)
+	case *Access:
+		s.Access = append(s.Access, *o)
 	}
 }
 

@@ -13,6 +13,7 @@ type Table struct {
 	services []*Service
 	limits   []*LimitRule
 	tenants  []*TenantRule
+	access   AccessRule
 
 	serviceByName map[string]*Service
 	tenantBy      tenantIndex
@@ -32,6 +33,9 @@ func (t *Table) Limits() []*LimitRule { return t.limits }
 // Tenants returns all tenants, sorted by name; TenantRule.Index is the place in
 // it.
 func (t *Table) Tenants() []*TenantRule { return t.tenants }
+
+// Access returns who may ask at all.
+func (t *Table) Access() *AccessRule { return &t.access }
 
 // Service returns the service of that name, or nil.
 func (t *Table) Service(name string) *Service { return t.serviceByName[name] }

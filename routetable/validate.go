@@ -26,6 +26,7 @@ func Validate(spec *Spec) Problems {
 	validateAll[Route](&v, "routes", spec.Routes, v.route)
 	validateAll[Limit](&v, "limits", spec.Limits, v.limit)
 	validateAll[Tenant](&v, "tenants", spec.Tenants, v.tenant)
+	validateAll[Access](&v, "access", spec.Access, v.access)
 	v.references(spec)
 	v.identities(spec.Tenants)
 	v.shadows(spec.Routes)
@@ -45,6 +46,8 @@ func validateObject(o anObject) Problems {
 		v.limit(o)
 	case *Tenant:
 		v.tenant(o)
+	case *Access:
+		v.access(o)
 	}
 	return v.problems
 }
