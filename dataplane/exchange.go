@@ -101,6 +101,7 @@ type scratch struct {
 	subject   []byte // whom a limit counts
 	policy    []byte // values of RateLimit-Policy and RateLimit
 	remaining []byte
+	older     [3][]byte // values of the X-RateLimit fields
 	login     []byte
 	from      link
 }

@@ -207,19 +207,41 @@ func (s *Server) appendLimits(x *Exchange, fields []Field) []Field {
 	if x.decision.Limit == nil {
 		return fields
 	}
-	policy := x.scratch.policy[:0]
+	policy, older := x.scratch.policy[:0], false
 	for l := range x.limits {
 		if len(policy) > 0 {
 			policy = append(policy, ", "...)
 		}
 		policy = append(policy, l.policy...)
+		older = older || l.older
 	}
 	x.scratch.policy = policy
 	x.scratch.remaining = x.decision.AppendRateLimit(x.scratch.remaining[:0])
-	return append(fields,
+	fields = append(fields,
 		Field{Name: s.names.policy, Value: policy},
 		Field{Name: s.names.remaining, Value: x.scratch.remaining},
 	)
+	if older {
+		fields = s.appendOlderLimits(x, fields)
+	}
+	return fields
+}
+
+// appendOlderLimits tells of the same limit as RateLimit does, in the fields that
+// came before it and that no document defines: the reset is in seconds from now,
+// as most have it.
+func (s *Server) appendOlderLimits(x *Exchange, fields []Field) []Field {
+	most, _ := x.decision.Limit.Quota()
+	values := [3]int64{most, max(0, x.decision.Remaining), x.decision.ResetSeconds()}
+	told := len(values)
+	if x.decision.Limit.Slots > 0 {
+		told-- // nobody knows when requests end
+	}
+	for i, value := range values[:told] {
+		x.scratch.older[i] = strconv.AppendInt(x.scratch.older[i][:0], value, 10)
+		fields = append(fields, Field{Name: s.names.older[i], Value: x.scratch.older[i]})
+	}
+	return fields
 }
 
 // retryAfter is the value of Retry-After for a request that was refused.

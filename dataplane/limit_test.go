@@ -124,6 +124,20 @@ func (g *gateway) fetch(tb testing.TB, fields ...string) answer {
 	return a
 }
 
+func TestOlderFieldsAreSentWhereTheyAreAskedFor(t *testing.T) {
+	rec, limiter := startRecorder(t, nil), newLone()
+	for asked, want := range map[bool][]string{true: {"2 1 1800", "2 0 3600", "2 0 3600"}, false: {"  ", "  ", "  "}} {
+		name := fmt.Sprint("asked-", asked)
+		g := startGateway(t, dataplane.Config{Limiter: limiter}, limitedSpec(rec.addr, routetable.Limit{Name: name, Rate: hourly(2), XHeaders: asked}))
+		for i, want := range want {
+			h := g.fetch(t).Header
+			if got := h.Get("X-RateLimit-Limit") + " " + h.Get("X-RateLimit-Remaining") + " " + h.Get("X-RateLimit-Reset"); got != want {
+				t.Errorf("%s, request %d: %q, want %q", name, i, got, want)
+			}
+		}
+	}
+}
+
 func TestALimitRefusesAndSaysWhenToComeBack(t *testing.T) {
 	rec, limiter := startRecorder(t, nil), newLone()
 	g := startGateway(t, dataplane.Config{Limiter: limiter}, limitedSpec(rec.addr, routetable.Limit{Name: "l", Rate: hourly(2)}))

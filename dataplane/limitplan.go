@@ -15,6 +15,7 @@ type liveLimit struct {
 	quotas []*quota.Limit // one for the rate, one for the slots, or either
 	key    []routetable.KeyPart
 	policy []byte // its members of RateLimit-Policy
+	older  bool   // clients are told in X-RateLimit fields too
 	counts *limitCounts
 }
 
@@ -95,7 +96,7 @@ func hold(r *routetable.LimitRule) time.Duration {
 // newLimit makes a limit of r's amounts and base's other settings, or returns
 // what old has of it.
 func newLimit(old *liveLimit, key []routetable.KeyPart, base quota.Limit, r *routetable.LimitRule) *liveLimit {
-	l := &liveLimit{name: base.Name, key: key, counts: &limitCounts{}}
+	l := &liveLimit{name: base.Name, key: key, counts: &limitCounts{}, older: r.XHeaders}
 	if old != nil {
 		l.counts = old.counts
 	}

@@ -11,8 +11,9 @@ type names struct {
 	date, requestID []byte
 	node            []Field // x-meshgw-node and -region
 
-	policy, remaining []byte // of limits
-	via               Field  // x-meshgw-via
+	policy, remaining []byte    // of limits
+	older             [3][]byte // of limits: X-RateLimit-Limit, -Remaining and -Reset
+	via               Field     // x-meshgw-via
 
 	stamp atomic.Pointer[dateStamp]
 }
@@ -27,6 +28,7 @@ func (n *names) init(node, region string) {
 	n.date, n.requestID = []byte("date"), []byte("x-request-id")
 	n.via = Field{Name: []byte("x-meshgw-via"), Value: []byte(token(node))}
 	n.policy, n.remaining = []byte("ratelimit-policy"), []byte("ratelimit")
+	n.older = [3][]byte{[]byte("x-ratelimit-limit"), []byte("x-ratelimit-remaining"), []byte("x-ratelimit-reset")}
 	n.node = []Field{
 		{Name: []byte("x-meshgw-node"), Value: []byte(token(node))},
 		{Name: []byte("x-meshgw-region"), Value: []byte(token(region))},

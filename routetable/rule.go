@@ -113,6 +113,7 @@ type LimitRule struct {
 	Wait        time.Duration
 	Isolated    float64 // part usable of what missing nodes had, 0..1
 	OpenAlone   bool    // when_isolated: open
+	XHeaders    bool    // x_ratelimit_headers
 }
 
 // KeyPart is one part of what a limit counts by.

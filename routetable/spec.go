@@ -246,12 +246,13 @@ type Respond struct {
 type Limit struct {
 	Name         string   `json:"name"`
 	Rate         *Rate    `json:"rate,omitempty"`
-	Burst        *int64   `json:"burst,omitempty"`         // default one second's worth, at least 1; of N/h and N/d, N
-	Key          []string `json:"key,omitempty"`           // tenant, client_ip, header:NAME, route, none
-	Concurrency  int      `json:"concurrency,omitempty"`   // in flight at once
-	Scope        string   `json:"scope,omitempty"`         // mesh (default) or node
-	Wait         string   `json:"wait,omitempty"`          // auto (default), a duration up to 500ms, 0
-	WhenIsolated string   `json:"when_isolated,omitempty"` // 0..1 (default 0.5), or open
+	Burst        *int64   `json:"burst,omitempty"`               // default one second's worth, at least 1; of N/h and N/d, N
+	Key          []string `json:"key,omitempty"`                 // tenant, client_ip, header:NAME, route, none
+	Concurrency  int      `json:"concurrency,omitempty"`         // in flight at once
+	Scope        string   `json:"scope,omitempty"`               // mesh (default) or node
+	Wait         string   `json:"wait,omitempty"`                // auto (default), a duration up to 500ms, 0
+	WhenIsolated string   `json:"when_isolated,omitempty"`       // 0..1 (default 0.5), or open
+	XHeaders     bool     `json:"x_ratelimit_headers,omitempty"` // tell clients by X-RateLimit-Limit, -Remaining and -Reset too
 }
 
 // Tenant is a customer: how requests of it are known and what it is held to.
