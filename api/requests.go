@@ -39,6 +39,7 @@ type RequestSeen struct {
 	Status        int              `json:"status"` // 0 = no answer was begun
 	Error         string           `json:"error,omitempty"`
 	Detail        string           `json:"detail,omitempty"`
+	GRPCStatus    string           `json:"grpc_status,omitempty"` // of a gRPC call, such as UNAVAILABLE
 	BytesIn       int64            `json:"bytes_in"`
 	BytesOut      int64            `json:"bytes_out"`
 	DurationMS    float64          `json:"duration_ms"`

@@ -13,7 +13,7 @@ func (s *Server) admit(x *Exchange) bool {
 		return false
 	case contains(r.Deny, x.Client), len(r.Allow) > 0 && !contains(r.Allow, x.Client):
 		return x.denied(s.metrics.denied.route)
-	case r.MaxBody > 0 && x.Length > r.MaxBody:
+	case r.MaxBody > 0 && x.Length > r.MaxBody && !x.grpc:
 		return x.fail(tooLarge())
 	}
 	return s.authenticate(x)

@@ -55,7 +55,7 @@ func (s *Server) newAsker(address string) *asker {
 	port, secure := uint64(80), (*tls.Config)(nil)
 	if u.Scheme == "https" {
 		port = 443
-		if secure, err = upstreamTLS(routetable.UpstreamTLS{}, u.Hostname()); err != nil {
+		if secure, err = upstreamTLS(routetable.UpstreamTLS{}, u.Hostname(), routetable.HTTP1); err != nil {
 			a.pool.dial = func(context.Context) (net.Conn, error) { return nil, err }
 			return a
 		}

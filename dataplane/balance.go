@@ -22,7 +22,7 @@ func (s *Server) forward(x *Exchange) bool {
 		x.target = x.rule.choose()
 	}
 	u := x.target.upstream
-	x.deadline = within(x.Start, x.target.timeouts.Request)
+	x.deadline = x.endBy()
 	if x.from == nil {
 		u.shared.traffic.own[x.priority].Add(1)
 		if !u.hasRoom(x.priority) {
@@ -55,6 +55,23 @@ func (s *Server) forward(x *Exchange) bool {
 		}
 		e = next
 	}
+}
+
+// endBy is when the answer's head has to have come. A call of gRPC says itself
+// how long it may take; one that does not may be a stream that never ends.
+func (x *Exchange) endBy() time.Time {
+	if x.grpc {
+		return x.until
+	}
+	return within(x.Start, x.target.timeouts.Request)
+}
+
+// headBy is when it has to have come of a try.
+func (x *Exchange) headBy(begun time.Time) time.Time {
+	if x.grpc {
+		return earlier(within(begun, x.target.timeouts.Idle), x.until)
+	}
+	return earlier(within(begun, x.target.timeouts.Response), x.deadline)
 }
 
 // failure is a try that brought no answer, or none worth keeping.
@@ -256,7 +273,11 @@ func (s *Server) drop(x *Exchange) {
 	if x.conn != nil {
 		_ = x.conn.Close()
 	}
+	if x.call != nil {
+		x.call.end()
+	}
 	x.stopUpload()
+	x.call = nil
 	if x.conn != nil {
 		x.conn.end()
 		x.conn = nil

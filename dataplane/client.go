@@ -3,8 +3,11 @@ package dataplane
 import (
 	"bytes"
 	"errors"
+	"io"
+	"maps"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -152,11 +155,11 @@ func (c *upstreamConn) Close() error {
 // takes too long can end them.
 type connRegistry struct {
 	mu     sync.Mutex // guards the rest
-	open   map[*upstreamConn]struct{}
+	open   map[io.Closer]struct{}
 	closed bool
 }
 
-func (r *connRegistry) add(c *upstreamConn) bool {
+func (r *connRegistry) add(c io.Closer) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.closed {
@@ -165,7 +168,7 @@ func (r *connRegistry) add(c *upstreamConn) bool {
 	return !r.closed
 }
 
-func (r *connRegistry) remove(c *upstreamConn) {
+func (r *connRegistry) remove(c io.Closer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.open, c)
@@ -174,10 +177,11 @@ func (r *connRegistry) remove(c *upstreamConn) {
 // abort closes all connections, and those that are opened from now on.
 func (r *connRegistry) abort() {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.closed = true
-	for c := range r.open {
-		_ = c.Conn.Close()
+	open := slices.Collect(maps.Keys(r.open))
+	r.mu.Unlock()
+	for _, c := range open {
+		_ = c.Close() // takes itself out
 	}
 }
 

@@ -27,7 +27,7 @@ func pair(t *testing.T) (*upstreamConn, *net.TCPConn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	uc, err := newUpstreamConn(c, time.Time{}, &connRegistry{open: map[*upstreamConn]struct{}{}})
+	uc, err := newUpstreamConn(c, time.Time{}, &connRegistry{open: map[io.Closer]struct{}{}})
 	if err != nil {
 		t.Fatal(err)
 	}

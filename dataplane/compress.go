@@ -57,11 +57,12 @@ func newEncoder(encoding string) (encoder, error) {
 
 // compressor compresses the body of one answer at a time.
 type compressor struct {
-	enc   encoder
-	home  *sync.Pool
-	from  *answer
-	out   []byte // compressed, and not handed out
-	ended bool
+	enc     encoder
+	home    *sync.Pool
+	from    stream
+	flushes bool   // what has come is not held back for what follows
+	out     []byte // compressed, and not handed out
+	ended   bool
 }
 
 // Write takes what the encoder has made.
@@ -92,7 +93,7 @@ func (c *compressor) next() ([]byte, error) {
 			err = c.enc.Close()
 		case err == nil:
 			_, err = c.enc.Write(piece)
-			if err == nil && c.from.length < 0 && !c.from.ready() {
+			if err == nil && c.flushes && !c.from.ready() {
 				err = c.enc.Flush()
 			}
 		}
@@ -134,8 +135,8 @@ func (s *Server) compress(x *Exchange, r *reply) {
 		return
 	}
 	x.encoding = c
-	if from, ok := r.stream.(*answer); ok {
-		c.from = from
+	if r.stream != nil {
+		c.from, c.flushes = r.stream, r.length < 0
 		r.stream, r.length = c, chunked
 	} else {
 		body, err := c.whole(r.body)

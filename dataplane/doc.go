@@ -7,7 +7,8 @@
 // the one that speaks HTTP/2 on net/http, to which connections are handed that
 // open with it, and client.go speaks HTTP/1.1 to endpoints over pooled
 // connections of its own, since a gateway has to know what was written, read
-// early answers and cut off what was cut off.
+// early answers and cut off what was cut off. To endpoints that speak HTTP/2
+// h2call.go speaks it, again over net/http's framing.
 //
 // Nothing that two parsers could read differently is sent on, in either
 // direction: it is refused with 400, 501 or 505 to clients, with 502 for

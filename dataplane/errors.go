@@ -94,6 +94,26 @@ func (c Code) Status() int {
 	return 502
 }
 
+// grpc returns the gRPC status that goes with c, as gRPC maps those of HTTP where
+// it has no word of its own for the cause.
+func (c Code) grpc() grpcStatus {
+	switch c {
+	case NoRoute:
+		return grpcUnimplemented
+	case Denied:
+		return grpcPermissionDenied
+	case Unauthenticated:
+		return grpcUnauthenticated
+	case TooLarge, QuotaExceeded, ConcurrencyExceeded:
+		return grpcResourceExhausted
+	case UpstreamTimeout:
+		return grpcDeadlineExceeded
+	case Overloaded, NoHealthyUpstream, CircuitOpen, PendingFull, ConnectFailure, UpstreamReset:
+		return grpcUnavailable
+	}
+	return grpcInternal
+}
+
 // retryAfter reports whether a client does well to come again soon.
 func (c Code) retryAfter() bool { return c.Status() == 503 || c.Status() == 429 }
 

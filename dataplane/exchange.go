@@ -38,6 +38,8 @@ type Exchange struct {
 	Peer        netip.Addr
 	Start       time.Time
 	presence    *presence // the client's
+	grpc        bool      // a call of gRPC
+	until       time.Time // the call has to have ended; zero = it has no deadline
 
 	// Set by the steps.
 	Client    netip.Addr // the peer, or who trusted proxies say stands behind it
@@ -56,7 +58,9 @@ type Exchange struct {
 	deadline  time.Time // for the answer's header; zero = none
 	attempts  int
 	conn      *upstreamConn
+	call      *call // instead, with an endpoint that speaks HTTP/2
 	upload    *upload
+	messages  messages  // of a call of gRPC
 	copy      *mirrored // what a mirror will get; nil = nothing, or under way
 	answer    answer
 	reply     reply
@@ -67,6 +71,7 @@ type Exchange struct {
 	asks      [quota.MaxAsks]quota.Ask
 	held      []quota.Ask // to give back in the end
 	status    int
+	called    grpcStatus    // how a call of gRPC ended
 	in, out   int64         // bytes of body
 	upstream  time.Duration // of the last try, to its header
 

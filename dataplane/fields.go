@@ -28,6 +28,7 @@ const (
 	fieldDate
 	fieldExpect
 	fieldForwarded
+	fieldGRPCTimeout
 	fieldHost
 	fieldMaxForwards
 	fieldRequestID
@@ -83,6 +84,8 @@ func identify(name []byte) fieldID {
 		return fieldExpect
 	case "forwarded":
 		return fieldForwarded
+	case "grpc-timeout":
+		return fieldGRPCTimeout
 	case "host":
 		return fieldHost
 	case "max-forwards":

@@ -17,8 +17,11 @@ import (
 // that the endpoint closed while it was idle is no failure of the endpoint's:
 // where nothing came back and the request may be repeated, a new one is opened.
 func (s *Server) try(x *Exchange, e *endpoint, begun time.Time) (*failure, failover.Kind) {
+	if e.h2 != nil {
+		return s.tryHTTP2(x, e, begun)
+	}
 	x.conn = e.pool.get(begun, x.idempotent())
-	deadline := earlier(within(begun, x.target.timeouts.Response), x.deadline)
+	deadline := x.headBy(begun)
 	s.buildHead(x, e)
 	for {
 		if x.conn == nil {
@@ -143,10 +146,10 @@ func (s *Server) failed(x *Exchange, err error) (*failure, failover.Kind) {
 			refusal: refusal{code: UpstreamReset, detail: "The upstream switched to a protocol that was not asked for."},
 			sent:    true,
 		}, failover.Reset
-	case network || errors.Is(err, syscall.EPIPE) || isEOF(err):
+	case network || errors.Is(err, syscall.EPIPE) || isEOF(err) || x.call != nil && !errors.Is(err, errAnswerSyntax):
 		return &failure{
 			refusal: refusal{code: UpstreamReset, detail: "The upstream broke the connection before it answered."},
-			reason:  routetable.RetryReset, sent: true,
+			reason:  routetable.RetryReset, sent: !unprocessed(err),
 		}, failover.Reset
 	}
 	s.log.Warn().Err(err).Str("endpoint", x.endpoint.address.URL).Msg("answer refused")
@@ -159,6 +162,7 @@ func isEOF(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
+// kindOf is what an answer's status says of the endpoint.
 func kindOf(status int) failover.Kind {
 	switch status {
 	case 502, 503, 504:

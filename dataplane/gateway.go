@@ -39,7 +39,7 @@ func (s *Server) gateways(now time.Time, u *upstream, mesh *Mesh, region string)
 		}
 	}
 	g := u.shared.gates[region]
-	if weights := failover.GatewayWeights(offers); g == nil || !slices.Equal(g.names, names) || !slices.Equal(g.weights, weights) || g.moved(mesh) {
+	if weights := failover.GatewayWeights(offers); g == nil || !slices.Equal(g.names, names) || !slices.Equal(g.weights, weights) || g.moved(mesh, u) {
 		g = s.newGates(now, u, g, mesh, region, names, weights)
 		u.shared.gates[region] = g
 	}
@@ -53,14 +53,19 @@ func (s *Server) gateways(now time.Time, u *upstream, mesh *Mesh, region string)
 	return g.balancer, g.byState, access, room
 }
 
-// moved reports whether a gateway is reached elsewhere now.
-func (g *gates) moved(mesh *Mesh) bool {
+// moved reports whether a gateway is reached otherwise now.
+func (g *gates) moved(mesh *Mesh, u *upstream) bool {
 	for _, e := range g.byState {
-		if mesh.Links[e.gateway] != e.address.HostPort {
+		if !e.reaches(mesh, u) {
 			return true
 		}
 	}
 	return false
+}
+
+// reaches reports whether e is how its gateway is reached for u.
+func (e *endpoint) reaches(mesh *Mesh, u *upstream) bool {
+	return e.address.HostPort == mesh.Links[e.gateway] && e.protocol == u.Protocol
 }
 
 // newGates makes gates over those of old that stay.
@@ -75,7 +80,7 @@ func (s *Server) newGates(now time.Time, u *upstream, old *gates, mesh *Mesh, re
 	var candidates []failover.Candidate
 	for i, name := range names {
 		e := before[name]
-		if e == nil || e.address.HostPort != mesh.Links[name] {
+		if e == nil || !e.reaches(mesh, u) {
 			e = s.newGateway(now, u, name, mesh.Links[name], region)
 		} else {
 			delete(before, name)
@@ -85,7 +90,7 @@ func (s *Server) newGates(now time.Time, u *upstream, old *gates, mesh *Mesh, re
 		candidates = append(candidates, failover.Candidate{Endpoint: e.state, Weight: weights[i]})
 	}
 	for _, gone := range before {
-		gone.pool.retire()
+		gone.retire()
 	}
 	g.balancer = failover.NewBalancer(failover.LeastRequest, candidates)
 	return g
@@ -96,7 +101,7 @@ func (s *Server) newGateway(now time.Time, u *upstream, name, addr, region strin
 	e := &endpoint{
 		state: failover.NewEndpoint(now, url, region), gateway: name,
 		address: routetable.Address{URL: url, HostPort: addr, Region: region, Weight: 1},
-		connect: new(atomic.Int64), watched: &watched{},
+		connect: new(atomic.Int64), watched: &watched{}, protocol: u.Protocol,
 	}
 	e.connect.Store(int64(u.Timeouts.Connect))
 	e.pool = &pool{pending: &u.shared.pending, queued: &e.state.Queued}
@@ -108,12 +113,16 @@ func (s *Server) newGateway(now time.Time, u *upstream, name, addr, region strin
 		if err != nil || secure == nil {
 			return c, err
 		}
+		secure.NextProtos = alpn(e.protocol)
 		t := tls.Client(c, secure)
 		if err := t.HandshakeContext(ctx); err != nil {
 			_ = c.Close()
 			return nil, err
 		}
 		return t, nil
+	}
+	if e.protocol != routetable.HTTP1 {
+		e.h2 = s.newH2Conns(e.pool.dial)
 	}
 	return e
 }
@@ -136,6 +145,6 @@ func (u *upstream) allGates() (endpoints []*endpoint, balancers []*failover.Bala
 func (u *upstream) retireGates() {
 	gateways, _ := u.allGates()
 	for _, e := range gateways {
-		e.pool.retire()
+		e.retire()
 	}
 }

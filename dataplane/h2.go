@@ -44,8 +44,14 @@ type h2 struct {
 func newH2(s *Server) *h2 {
 	f := &h2{server: s}
 	f.body.h2 = f
-	f.reading.bite = func() { _ = f.control.SetReadDeadline(longAgo()) }
-	f.writing.bite = func() { _ = f.control.SetWriteDeadline(longAgo()) }
+	f.reading.bite = func(time.Time) (again time.Time) {
+		_ = f.control.SetReadDeadline(longAgo())
+		return again
+	}
+	f.writing.bite = func(time.Time) (again time.Time) {
+		_ = f.control.SetWriteDeadline(longAgo())
+		return again
+	}
 	return f
 }
 

@@ -42,6 +42,9 @@ func (f *h2) takeSmall() *refusal {
 // Read reads from the streamed body of the request, not too slowly.
 func (b *h2Body) Read(p []byte) (int, error) {
 	f := b.h2
+	if f.x.grpc { // it may be a stream that is silent for long; PING finds out who is gone
+		return f.r.Body.Read(p)
+	}
 	now := time.Now()
 	if took := now.Sub(f.began); took > bodyIdle && float64(f.read) < bodyRate*took.Seconds() {
 		return 0, os.ErrDeadlineExceeded

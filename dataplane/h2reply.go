@@ -77,6 +77,9 @@ func (f *h2) stream(r *reply) error {
 		case errors.Is(err, io.EOF):
 			f.writeTrailers(r.stream.trailing())
 			return nil
+		case err != nil && f.x.outOfTime(err):
+			f.writeTrailers([]Field{{Name: []byte("grpc-status"), Value: []byte("4")}})
+			return nil
 		case err != nil && f.presence.hasLeft():
 			return errClientLeft // the endpoint was cut off for that
 		case err != nil:
@@ -104,6 +107,9 @@ func (f *h2) flush() error {
 }
 
 func (f *h2) writeTrailers(trailers []Field) {
+	if status := readGRPCStatus(trailers); f.x.grpc && status != grpcUnknown {
+		f.x.called = status
+	}
 	h := f.w.Header()
 	for i := range trailers {
 		if trailers[i].mayTrail() {

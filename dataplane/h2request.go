@@ -38,7 +38,11 @@ func (f *h2) checkFields() *refusal {
 			fields = append(fields, Field{Name: n, Value: bytes.Trim(view(value), " \t"), id: identify(n)})
 		}
 	}
+	for name := range f.r.Trailer { // net/http has taken the field apart
+		fields = append(fields, Field{Name: view("Trailer"), Value: view(name), id: fieldTrailer})
+	}
 	x.Fields, x.scratch.fields = fields, fields
+	x.takeGRPC()
 	switch {
 	case len(fields) > maxFields:
 		return &refusal{code: TooLarge, status: 431, detail: "The request has more than 100 header fields."}

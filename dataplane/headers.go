@@ -50,6 +50,11 @@ func (s *Server) appendClientFields(b []byte, x *Exchange) []byte {
 		f := &x.Fields[i]
 		switch f.id {
 		case otherField, fieldContentType, fieldDate, fieldVia:
+		case fieldGRPCTimeout:
+			if !x.until.IsZero() {
+				b = x.appendTimeout(b)
+				continue
+			}
 		case fieldXForwardedFor, fieldXForwardedHost, fieldXForwardedProto, fieldXForwardedOther:
 			if x.from == nil {
 				continue

@@ -207,7 +207,7 @@ func (s *Server) matchLinked(x *Exchange) bool {
 // ownRefusal returns what a gateway's answer means if it is the gateway's own
 // and nothing was done for the request; NoError otherwise.
 func (x *Exchange) ownRefusal() Code {
-	if x.endpoint.gateway == "" || x.answer.status != 503 {
+	if x.endpoint.gateway == "" || x.answer.status != 503 && !x.grpc {
 		return NoError
 	}
 	for i := range x.answer.fields {

@@ -62,7 +62,7 @@ func (s *Server) Serve(ctx context.Context, lns ...Listener) error {
 	s.upstreams.abort() // what is left are copies to mirrors, which nobody waits for
 	for _, u := range s.plan.Load().upstreams {
 		for _, e := range u.endpoints {
-			e.pool.retire()
+			e.retire()
 		}
 		u.retireGates()
 	}

@@ -129,6 +129,9 @@ func (s *Server) deliver(m *mirrored) (outcome failover.Outcome, how string) {
 		return failover.Outcome{Kind: failover.Canceled}, "dropped"
 	}
 	defer pool.release()
+	if m.endpoint.h2 != nil {
+		return m.deliverHTTP2(begun, deadline)
+	}
 	c := pool.get(begun, false)
 	if c == nil {
 		var err error

@@ -40,7 +40,7 @@ func (a AccessLog) wants(failed bool, took time.Duration) bool {
 // observe tells of a request that has ended: it counts it and writes its line.
 func (s *Server) observe(x *Exchange, now time.Time, err error) {
 	took := now.Sub(x.Start)
-	failed := err != nil || x.refused != nil || x.status >= 500
+	failed := err != nil || x.refused != nil || x.faulty()
 	if s.cfg.AccessLog.wants(failed, took) {
 		s.writeLine(x, err, took)
 	}
@@ -62,7 +62,7 @@ func (s *Server) observe(x *Exchange, now time.Time, err error) {
 		series, traffic = x.rule.own, x.rule.traffic
 	}
 	_, cut := isCut(err)
-	traffic.Add(took, cut || x.status >= 500)
+	traffic.Add(took, cut || x.faulty())
 	if x.target != nil {
 		region := s.cfg.Region
 		if x.endpoint != nil {
@@ -74,12 +74,18 @@ func (s *Server) observe(x *Exchange, now time.Time, err error) {
 		}
 	}
 	series.count(x.status)
+	if x.grpc {
+		s.metrics.calls.WithLabelValues(series.labels[0], series.labels[1], x.called.String()).Inc()
+	}
 	durations := series.durations()
 	durations.request.Observe(took.Seconds())
 	if x.upstream > 0 {
 		durations.upstream.Observe(x.upstream.Seconds())
 	}
 }
+
+// faulty reports whether the answer was an error of who served.
+func (x *Exchange) faulty() bool { return x.status >= 500 || x.called.faulty() }
 
 func (s *Server) writeLine(x *Exchange, err error, took time.Duration) {
 	line := s.log.Info().
@@ -103,6 +109,9 @@ func (s *Server) writeLine(x *Exchange, err error, took time.Duration) {
 	line.Bytes("method", x.Method).Bytes("host", x.Host).Bytes("path", x.Path).Int("status", x.status)
 	if text := errorOf(x, err); text != "" {
 		line.Str("error", text)
+	}
+	if x.called != grpcUnknown {
+		line.Str("grpc_status", x.called.String())
 	}
 	line.Str("protocol", x.Protocol).Int("attempts", x.attempts).
 		Float64("duration_ms", milliseconds(took)).Float64("upstream_ms", milliseconds(x.upstream)).
@@ -137,7 +146,7 @@ func (s *Server) record(x *Exchange, err error, took time.Duration) {
 		Start: x.Start, RequestID: x.RequestID, TraceID: x.trace.id[:], Protocol: x.Protocol, Listener: x.Listener,
 		Method: x.Method, Host: x.Host, Path: x.Path, Client: x.Client,
 		Version: s.plan.Load().table.Version(), Priority: x.priority.String(), Attempts: x.scratch.attempts,
-		Status: x.status, Error: errorOf(x, err), In: x.in, Out: x.out, Took: took,
+		Status: x.status, GRPCStatus: x.called.String(), Error: errorOf(x, err), In: x.in, Out: x.out, Took: took,
 		ParentID: x.trace.parent, Secure: x.Secure,
 	}
 	switch {
@@ -193,6 +202,7 @@ type metrics struct {
 	failovers        *prometheus.CounterVec
 	forwarded        *prometheus.CounterVec
 	shed             *prometheus.CounterVec
+	calls            *prometheus.CounterVec
 	h2Errors         *prometheus.CounterVec
 	denied           denials
 	unrouted         *series
@@ -223,12 +233,15 @@ func newMetrics(s *Server, reg prometheus.Registerer) *metrics {
 	m.shed = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "meshgw_shed_total", Help: "Requests refused for want of room.",
 	}, []string{"priority", "reason"})
+	m.calls = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "meshgw_grpc_calls_total", Help: "Calls of gRPC, by how they ended; without a status those that were cut short or answered in plain HTTP.",
+	}, []string{"route", "upstream", "grpc_status"})
 	m.h2Errors = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "meshgw_http2_errors_total", Help: "What clients did against HTTP/2, or too often.",
 	}, []string{"error"})
 	m.denied = newDenials(reg)
 	m.unrouted = m.series("", "", s.cfg.Region)
-	reg.MustRegister(m.h2Errors, m.requests, m.duration, m.upstreamDuration, m.retries, m.failovers, m.forwarded, m.shed,
+	reg.MustRegister(m.calls, m.h2Errors, m.requests, m.duration, m.upstreamDuration, m.retries, m.failovers, m.forwarded, m.shed,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "meshgw_inflight_requests", Help: "Requests in flight.",
 		}, func() float64 { return float64(s.inflight.Load()) }),

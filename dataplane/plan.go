@@ -80,15 +80,17 @@ type upstreamState struct {
 // endpoint is an address of an upstream and what belongs to it from table to
 // table: counters, breaker, connections.
 type endpoint struct {
-	state   *failover.Endpoint
-	pool    *pool
-	address routetable.Address
-	tls     routetable.UpstreamTLS // as dialled
-	connect *atomic.Int64          // time to connect, ns
-	watched *watched
-	near    bool   // in this node's region
-	gateway string // the node, where it is a way to another region; else empty
-	broken  string // why it cannot be dialled; else empty
+	state    *failover.Endpoint
+	pool     *pool
+	h2       *h2Conns // instead of the pool's connections, where HTTP/2 is spoken; else nil
+	address  routetable.Address
+	tls      routetable.UpstreamTLS // as dialled
+	protocol routetable.Protocol
+	connect  *atomic.Int64 // time to connect, ns
+	watched  *watched
+	near     bool   // in this node's region
+	gateway  string // the node, where it is a way to another region; else empty
+	broken   string // why it cannot be dialled; else empty
 }
 
 // Publish makes t the table of all requests that begin from now on. Endpoints
@@ -121,7 +123,7 @@ func (s *Server) Publish(t *routetable.Table) {
 	for _, u := range old.upstreams {
 		for _, e := range u.endpoints {
 			if !kept[e.pool] {
-				e.pool.retire()
+				e.retire()
 			}
 		}
 		if t.Service(u.Name) == nil {
@@ -203,7 +205,7 @@ func (s *Server) upstream(service *routetable.Service, old *plan) *upstream {
 	far := map[string][]failover.Candidate{}
 	for _, address := range service.Endpoints {
 		e := before[address.URL]
-		if e == nil || e.tls != service.TLS || e.address.Region != address.Region {
+		if e == nil || e.tls != service.TLS || e.protocol != service.Protocol || e.address.Region != address.Region {
 			e = s.newEndpoint(u, address)
 		} else if e.address != address {
 			e = e.at(address)
@@ -265,18 +267,19 @@ func policy(p routetable.BalancePolicy) failover.Policy {
 
 func (s *Server) newEndpoint(u *upstream, address routetable.Address) *endpoint {
 	e := &endpoint{
-		state:   failover.NewEndpoint(time.Now(), address.URL, cmp.Or(address.Region, s.cfg.Region)),
-		address: address,
-		tls:     u.TLS,
-		connect: new(atomic.Int64),
-		watched: &watched{},
-		near:    address.Region == "" || address.Region == s.cfg.Region,
+		state:    failover.NewEndpoint(time.Now(), address.URL, cmp.Or(address.Region, s.cfg.Region)),
+		address:  address,
+		tls:      u.TLS,
+		protocol: u.Protocol,
+		connect:  new(atomic.Int64),
+		watched:  &watched{},
+		near:     address.Region == "" || address.Region == s.cfg.Region,
 	}
 	names := &resolver{host: address.Host, port: uint16(address.Port), look: s.cfg.Resolve, spawn: s.spawn}
 	var secure *tls.Config
 	if address.TLS {
 		var err error
-		if secure, err = upstreamTLS(u.TLS, address.Host); err != nil {
+		if secure, err = upstreamTLS(u.TLS, address.Host, u.Protocol); err != nil {
 			e.broken = err.Error()
 			s.log.Error().Err(err).Str("upstream", u.Name).Str("endpoint", address.URL).Msg("endpoint left out")
 		}
@@ -287,7 +290,26 @@ func (s *Server) newEndpoint(u *upstream, address routetable.Address) *endpoint 
 		defer cancel()
 		return s.dial(ctx, names, secure)
 	}
+	if u.Protocol != routetable.HTTP1 {
+		e.h2 = s.newH2Conns(e.pool.dial)
+	}
 	return e
+}
+
+// retire closes the connections that are idle and keeps none.
+func (e *endpoint) retire() {
+	e.pool.retire()
+	if e.h2 != nil {
+		e.h2.retire()
+	}
+}
+
+// sweep closes those that were idle too long.
+func (e *endpoint) sweep(now time.Time) {
+	e.pool.sweep(now)
+	if e.h2 != nil {
+		e.h2.sweep(now)
+	}
 }
 
 func withTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {

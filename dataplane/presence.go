@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"errors"
+	"io"
 	"sync"
 	"time"
 )
@@ -24,9 +25,9 @@ type presence struct {
 
 	mu     sync.Mutex // guards the rest
 	since  time.Time  // waiting from then; zero = not waiting
-	conn   *upstreamConn
-	upload *upload   // not at its end: it will see for itself
-	ended  time.Time // when the client's side was found to have ended
+	conn   io.Closer  // what leads to the endpoint
+	upload *upload    // not at its end: it will see for itself
+	ended  time.Time  // when the client's side was found to have ended
 	gone   bool
 }
 
@@ -37,8 +38,8 @@ func (p *presence) await(now time.Time) {
 	p.since, p.conn, p.upload = now, nil, nil
 }
 
-// over says which connection is waited on: it is closed should the client leave.
-func (p *presence) over(c *upstreamConn) {
+// over says over what the answer comes: it is closed should the client leave.
+func (p *presence) over(c io.Closer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.conn = c

@@ -83,15 +83,31 @@ func (s *Server) relay(x *Exchange) {
 	if x.isHead() || a.status == 304 {
 		r.length = s.announced(a)
 	}
-	if body, ok := a.whole(); ok {
+	if body, ok := x.wholeBody(); ok {
 		r.body = body
 		x.out = int64(len(body))
 	} else {
-		r.stream = a
+		r.stream = x.bodyStream()
 	}
 	r.close = s.draining.Load() || x.uploading()
 	s.compress(x, r)
 	x.Front.Send(x, r)
+}
+
+// wholeBody returns the body of the endpoint's answer if all of it has come.
+func (x *Exchange) wholeBody() ([]byte, bool) {
+	if x.call != nil {
+		return nil, x.call.done
+	}
+	return x.answer.whole()
+}
+
+// bodyStream returns the body of the endpoint's answer as it comes.
+func (x *Exchange) bodyStream() stream {
+	if x.call != nil {
+		return x.call
+	}
+	return &x.answer
 }
 
 // announced returns the length that an answer without a body tells of the body
@@ -109,6 +125,11 @@ func (s *Server) refuse(x *Exchange) {
 	r := x.refused
 	x.status = r.statusCode()
 	fields := own(nil, "content-type", []byte("application/problem+json"))
+	x.scratch.problem = r.appendProblem(x.scratch.problem[:0], x.RequestID)
+	if x.grpc && x.status != statusClientLeft {
+		fields = x.refuseCall(r)
+		x.status, x.scratch.problem = 200, x.scratch.problem[:0]
+	}
 	fields = own(fields, "x-meshgw-error", []byte(r.code.String()))
 	if r.code.retryAfter() {
 		fields = own(fields, "retry-after", x.retryAfter())
@@ -117,7 +138,6 @@ func (s *Server) refuse(x *Exchange) {
 	if r.status == 405 {
 		fields = own(fields, "allow", []byte(allowedMethods))
 	}
-	x.scratch.problem = r.appendProblem(x.scratch.problem[:0], x.RequestID)
 	out := s.replyFields(x, nil)
 	s.sendOwn(x, append(fields, out...), x.scratch.problem, r.close)
 }
@@ -146,7 +166,7 @@ func (s *Server) sendOwn(x *Exchange, fields []Field, body []byte, last bool) {
 // that stopped it. The front calls it once.
 func (s *Server) finish(x *Exchange, err error) {
 	now := time.Now()
-	if x.conn != nil {
+	if x.conn != nil || x.call != nil {
 		s.giveBack(x, now, err)
 	} else {
 		x.stopUpload()
@@ -163,8 +183,10 @@ func (s *Server) finish(x *Exchange, err error) {
 // giveBack returns the connection and the slot, and tells the endpoint's state
 // how it went.
 func (s *Server) giveBack(x *Exchange, now time.Time, err error) {
-	clean := err == nil && x.answer.reusable() && !x.uploading()
-	x.scratch.trailers, x.scratch.trailText = x.answer.trailers[:0], x.answer.text[:0]
+	clean := err == nil && x.conn != nil && x.answer.reusable() && !x.uploading()
+	if x.conn != nil {
+		x.scratch.trailers, x.scratch.trailText = x.answer.trailers[:0], x.answer.text[:0]
+	}
 	if clean && now.Before(x.conn.expires) {
 		c := x.conn
 		x.conn = nil
@@ -174,7 +196,10 @@ func (s *Server) giveBack(x *Exchange, now time.Time, err error) {
 		s.drop(x)
 	}
 	outcome := x.outcome
-	outcome.Kind = failover.OK // the answer was counted when it came
+	outcome.Kind = failover.OK                                                                    // the answer was counted when it came
+	if x.called == grpcUnavailable && x.outcome.Kind == failover.OK && x.endpoint.gateway == "" { // its trailers say so
+		outcome.Kind = failover.Unavailable
+	}
 	if cut, ok := isCut(err); ok {
 		outcome.Kind = cut
 	} else if err != nil {

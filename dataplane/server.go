@@ -3,6 +3,7 @@ package dataplane
 import (
 	"context"
 	"crypto/tls"
+	"io"
 	"net"
 	"net/netip"
 	"sync"
@@ -36,7 +37,8 @@ type Config struct {
 	Banned func(netip.Addr) bool
 
 	// Link returns how a link to another gateway is secured, by the gateway's
-	// name; the settings nil for a plain one. nil = there are no links.
+	// name: settings that are the caller's to change, nil for a plain one. nil =
+	// there are no links.
 	Link func(node string) *tls.Config
 
 	// Traffic counts the requests of clients. nil = one that nobody reads.
@@ -141,7 +143,7 @@ func New(cfg Config, log zerolog.Logger, reg prometheus.Registerer) *Server {
 	s.fronts.New = func() any { return newH1(s) }
 	s.h2fronts.New = func() any { return newH2(s) }
 	s.feed = newFeed()
-	s.upstreams.open = map[*upstreamConn]struct{}{}
+	s.upstreams.open = map[io.Closer]struct{}{}
 	s.clients.init(cfg.MaxConns, cfg.MaxConnsPerIP)
 	s.mesh.Store(alone(cfg))
 	empty, _ := routetable.Compile(&routetable.Spec{}) // nothing in it to be wrong

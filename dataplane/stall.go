@@ -45,7 +45,14 @@ func (x *Exchange) mayLeave() bool {
 // kind is what the answer says of the endpoint. A gateway is well as long as it
 // answers, unless it finds no way to an endpoint itself.
 func (x *Exchange) kind() failover.Kind {
-	if x.endpoint.gateway == "" {
+	if x.grpc {
+		x.called = readGRPCStatus(x.answer.fields)
+	}
+	switch {
+	case x.endpoint.gateway != "":
+	case x.called == grpcUnavailable:
+		return failover.Unavailable
+	default:
 		return kindOf(x.answer.status)
 	}
 	switch x.ownRefusal() {

@@ -12,11 +12,11 @@ import (
 )
 
 // upstreamTLS makes the settings for https endpoints of a service.
-func upstreamTLS(spec routetable.UpstreamTLS, host string) (*tls.Config, error) {
+func upstreamTLS(spec routetable.UpstreamTLS, host string, protocol routetable.Protocol) (*tls.Config, error) {
 	cfg := &tls.Config{
 		MinVersion:         tls.VersionTLS12,
 		ServerName:         host,
-		NextProtos:         []string{"http/1.1"},
+		NextProtos:         alpn(protocol),
 		ClientSessionCache: tls.NewLRUClientSessionCache(0),
 	}
 	if spec.ServerName != "" {
@@ -40,6 +40,14 @@ func upstreamTLS(spec routetable.UpstreamTLS, host string) (*tls.Config, error) 
 		cfg.Certificates = []tls.Certificate{pair}
 	}
 	return cfg, nil
+}
+
+// alpn is what is asked for of an endpoint.
+func alpn(protocol routetable.Protocol) []string {
+	if protocol == routetable.HTTP1 {
+		return []string{"http/1.1"}
+	}
+	return []string{"h2"}
 }
 
 // CertificateFile names a certificate chain and its key, both PEM.

@@ -77,7 +77,7 @@ func (s *Server) watchUpstream(now time.Time, u *upstream, sweep, judge bool) {
 			continue
 		}
 		if sweep {
-			e.pool.sweep(now)
+			e.sweep(now)
 		}
 		s.heed(now, u, e)
 		need := d.need(e.state.Region())
@@ -100,7 +100,7 @@ func (s *Server) watchGates(now time.Time, u *upstream, d *division, sweep bool)
 	}
 	for _, e := range gateways {
 		if sweep {
-			e.pool.sweep(now)
+			e.sweep(now)
 		}
 		need := failover.NeedNone
 		if d.split.Dark {
@@ -205,6 +205,9 @@ func (s *Server) tryOut(u *upstream, e *endpoint) {
 func (s *Server) probe(e *endpoint, method, target string, timeout time.Duration) (status int, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
+	if e.h2 != nil {
+		return e.probeHTTP2(ctx, method, target)
+	}
 	raw, err := e.pool.dial(ctx)
 	if err != nil {
 		return 0, err

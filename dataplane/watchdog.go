@@ -8,7 +8,7 @@ import (
 // watchdog bites when something takes too long. The zero value with bite set is
 // ready, and is used again and again.
 type watchdog struct {
-	bite func()
+	bite func(now time.Time) (again time.Time) // again: watch on until then; zero = done
 
 	mu    sync.Mutex // guards the rest
 	by    time.Time  // zero = nothing is watched
@@ -42,9 +42,11 @@ func (w *watchdog) rest() {
 func (w *watchdog) wake() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.by.IsZero() || time.Now().Before(w.by) {
+	now := time.Now()
+	if w.by.IsZero() || now.Before(w.by) {
 		return // it was about something that has ended
 	}
-	w.by = time.Time{}
-	w.bite()
+	if w.by = w.bite(now); !w.by.IsZero() {
+		w.timer.Reset(w.by.Sub(now))
+	}
 }

@@ -64,7 +64,7 @@ func (m *meshTLS) load() error {
 	m.loaded.Store(&meshCertificates{
 		own: pair.Leaf, roots: trusted,
 		server: &tls.Config{
-			MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"}, Time: m.now,
+			MinVersion: tls.VersionTLS13, NextProtos: []string{"h2", "http/1.1"}, Time: m.now,
 			Certificates: certificates, ClientCAs: roots, ClientAuth: tls.RequireAndVerifyClientCert,
 		},
 		client: &tls.Config{

@@ -73,7 +73,7 @@ func (n *Node) seenOf(r *telemetry.Record) api.RequestSeen {
 		Protocol: r.Protocol, Listener: r.Listener, Method: string(r.Method), Host: string(r.Host), Path: string(r.Path),
 		Via: string(r.FromNode), ViaRegion: string(r.FromRegion), Route: string(r.Route), RoutesVersion: r.Version,
 		Tenant: r.Tenant, Priority: r.Priority, Limit: r.Limit, Upstream: r.Upstream, Attempts: []api.RequestAttempt{},
-		Status: r.Status, Error: r.Error, Detail: r.Detail, BytesIn: r.In, BytesOut: r.Out, DurationMS: inMilliseconds(r.Took),
+		Status: r.Status, Error: r.Error, Detail: r.Detail, GRPCStatus: r.GRPCStatus, BytesIn: r.In, BytesOut: r.Out, DurationMS: inMilliseconds(r.Took),
 	}
 	for _, a := range r.Attempts {
 		s.Attempts = append(s.Attempts, api.RequestAttempt{

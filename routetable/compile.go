@@ -135,9 +135,11 @@ func contentDigest(spec *Spec, bad map[string]bool) string {
 }
 
 func service(u *Upstream) *Service {
+	protocol, _ := upstreamProtocol(u.Protocol)
 	s := &Service{
 		Name: u.Name, Spec: u,
 		Endpoints: make([]Address, 0, len(u.Endpoints)),
+		Protocol:  protocol,
 		Failover:  true, Breaker: true,
 		ConsecutiveFailures: defaultFailures,
 		OpenFor:             defaultOpenFor,

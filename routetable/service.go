@@ -13,6 +13,8 @@ type Service struct {
 
 	Endpoints []Address // in the order written
 
+	Protocol Protocol // spoken to the endpoints
+
 	Balance BalancePolicy
 	Hash    Hash // for ConsistentHash
 
@@ -55,6 +57,16 @@ type ServiceTimeouts struct {
 	Request  time.Duration // all tries, to the response header
 	Idle     time.Duration // between bytes of a stream
 }
+
+// Protocol is what endpoints are spoken to in.
+type Protocol uint8
+
+// The protocols of a route file.
+const (
+	HTTP1 Protocol = iota // HTTP/1.1
+	H2C                   // HTTP/2 in clear, with prior knowledge
+	H2                    // HTTP/2 over TLS
+)
 
 // BalancePolicy is how a Service's endpoint is chosen.
 type BalancePolicy uint8

@@ -16,7 +16,7 @@ type Spec struct {
 // Upstream is a named service and where it is.
 type Upstream struct {
 	Name           string          `json:"name"`
-	Protocol       string          `json:"protocol,omitempty"` // http1 (default); h2c and h2 are reserved
+	Protocol       string          `json:"protocol,omitempty"` // http1 (default), h2c (HTTP/2 in clear) or h2 (over TLS)
 	Endpoints      []Endpoint      `json:"endpoints,omitempty"`
 	Balance        *Balance        `json:"balance,omitempty"`
 	Failover       *Failover       `json:"failover,omitempty"`

@@ -8,12 +8,8 @@ import (
 )
 
 func (v *validator) upstream(u *Upstream) {
-	switch u.Protocol {
-	case "", "http1":
-	case "h2c", "h2":
-		v.errorf("protocol", "%s is reserved, this version speaks http1 to upstreams", u.Protocol)
-	default:
-		v.errorf("protocol", "expected http1, got %q", u.Protocol)
+	if _, known := upstreamProtocol(u.Protocol); !known {
+		v.errorf("protocol", "expected http1, h2c or h2, got %q", u.Protocol)
 	}
 	v.endpoints(u)
 	v.balance(u.Balance)
@@ -46,8 +42,14 @@ func (v *validator) endpoints(u *Upstream) {
 	seen, weight := map[place]bool{}, 0
 	for i, e := range u.Endpoints {
 		field := func(name string) string { return fmt.Sprintf("endpoints[%d].%s", i, name) }
-		if _, err := parseAddress(e.URL); err != nil || len(e.URL) > maxText {
+		a, err := parseAddress(e.URL)
+		switch protocol, _ := upstreamProtocol(u.Protocol); {
+		case err != nil || len(e.URL) > maxText:
 			v.errorf(field("url"), "%v, got %q", errAddress, e.URL)
+		case protocol == H2C && a.TLS:
+			v.errorf(field("url"), "h2c is HTTP/2 in clear, for http:// only; h2 is for https://, got %q", e.URL)
+		case protocol == H2 && !a.TLS:
+			v.errorf(field("url"), "h2 is HTTP/2 over TLS, for https:// only; h2c is for http://, got %q", e.URL)
 		}
 		if e.Region != "" && !isName(e.Region) {
 			v.errorf(field("region"), "expected the name of a region, got %q", e.Region)

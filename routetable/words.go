@@ -20,6 +20,18 @@ const (
 	maxLimitWait  = 500 * time.Millisecond
 )
 
+func upstreamProtocol(word string) (Protocol, bool) {
+	switch word {
+	case "", "http1":
+		return HTTP1, true
+	case "h2c":
+		return H2C, true
+	case "h2":
+		return H2, true
+	}
+	return HTTP1, false
+}
+
 func balancePolicy(word string) (BalancePolicy, bool) {
 	switch word {
 	case "", "least_request":

@@ -15,7 +15,7 @@ type Record struct {
 	Start     time.Time
 	RequestID []byte
 	TraceID   []byte
-	Protocol  string // HTTP/1.1
+	Protocol  string // HTTP/1.1, HTTP/2
 	Listener  string
 	Method    []byte
 	Host      []byte
@@ -32,11 +32,12 @@ type Record struct {
 	Upstream   string
 	Attempts   []Attempt
 
-	Status  int           // 0 = no answer was begun
-	Error   string        // of the gateway's own, as in x-meshgw-error, or client_gone
-	Detail  string        // that error in a sentence
-	In, Out int64         // bytes of body
-	Took    time.Duration // from the first byte of the request to the last of the answer
+	Status     int           // 0 = no answer was begun
+	Error      string        // of the gateway's own, as in x-meshgw-error, or client_gone
+	Detail     string        // that error in a sentence
+	GRPCStatus string        // how a call of gRPC ended, such as UNAVAILABLE; empty = it is none, or that is not known
+	In, Out    int64         // bytes of body
+	Took       time.Duration // from the first byte of the request to the last of the answer
 
 	// For spans, and not kept in a Ring.
 	ParentID []byte // the caller's span, in hex; empty = none
@@ -77,7 +78,7 @@ func (r *Record) append(b []byte) []byte {
 	for _, part := range [...][]byte{r.RequestID, r.TraceID, r.Method, r.Host, r.Path[:min(len(r.Path), maxPath)], r.FromNode, r.FromRegion, r.Route} {
 		b = append(binary.AppendUvarint(b, uint64(len(part))), part...)
 	}
-	for _, part := range [...]string{r.Protocol, r.Listener, r.Tenant, r.Priority, r.Limit, r.Upstream, r.Error, r.Detail} {
+	for _, part := range [...]string{r.Protocol, r.Listener, r.Tenant, r.Priority, r.Limit, r.Upstream, r.Error, r.Detail, r.GRPCStatus} {
 		b = append(binary.AppendUvarint(b, uint64(len(part))), part...)
 	}
 	client := r.Client.As16()
@@ -153,7 +154,7 @@ func decode(b []byte) (Record, error) {
 	for _, part := range [...]*[]byte{&r.RequestID, &r.TraceID, &r.Method, &r.Host, &r.Path, &r.FromNode, &r.FromRegion, &r.Route} {
 		*part = from.bytes()
 	}
-	for _, part := range [...]*string{&r.Protocol, &r.Listener, &r.Tenant, &r.Priority, &r.Limit, &r.Upstream, &r.Error, &r.Detail} {
+	for _, part := range [...]*string{&r.Protocol, &r.Listener, &r.Tenant, &r.Priority, &r.Limit, &r.Upstream, &r.Error, &r.Detail, &r.GRPCStatus} {
 		*part = from.text()
 	}
 	if address := from.take(16); address != nil {

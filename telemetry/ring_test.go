@@ -32,6 +32,7 @@ func TestWhatIsAddedIsFound(t *testing.T) {
 		bytes := func(name string) []byte { return append([]byte(nil), text.Draw(t, name)...) }
 		r := record(rapid.StringN(1, 40, 128).Draw(t, "id"))
 		r.Host, r.Path, r.FromNode, r.Route = bytes("host"), bytes("path"), bytes("from"), bytes("route")
+		r.GRPCStatus = text.Draw(t, "grpc")
 		r.Tenant, r.Error, r.Detail, r.Limit = text.Draw(t, "tenant"), text.Draw(t, "error"), text.Draw(t, "detail"), text.Draw(t, "limit")
 		r.Status, r.Took = rapid.Int().Draw(t, "status"), time.Duration(rapid.Int64().Draw(t, "took"))
 		r.Attempts = r.Attempts[:rapid.IntRange(0, 2).Draw(t, "attempts")]

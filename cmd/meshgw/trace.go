@@ -103,6 +103,9 @@ func ended(s api.RequestSeen) string {
 	if s.Status != 0 {
 		text = fmt.Sprintf("answered %d, %d bytes", s.Status, s.BytesOut)
 	}
+	if s.GRPCStatus != "" {
+		text += ", gRPC " + s.GRPCStatus
+	}
 	if s.Error != "" {
 		text += ", " + s.Error
 	}

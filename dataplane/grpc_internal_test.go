@@ -1,0 +1,87 @@
+package dataplane
+
+import (
+	"bytes"
+	"encoding/binary"
+	"testing"
+	"time"
+)
+
+func TestGRPCTimeouts(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"1H": time.Hour, "20M": 20 * time.Minute, "3S": 3 * time.Second, "99999999m": maxDeadline, "5u": 5 * time.Microsecond,
+		"7n": 7, "99999999H": maxDeadline, "0S": 0,
+	} {
+		if got, ok := parseGRPCTimeout([]byte(text)); !ok || got != want {
+			t.Errorf("%s: %v, %v", text, got, ok)
+		}
+	}
+	for _, text := range []string{"", "S", "1", "1s", "-1S", "+1S", "1.5S", "123456789S", "1 S"} {
+		if got, ok := parseGRPCTimeout([]byte(text)); ok {
+			t.Errorf("%q was taken for %v", text, got)
+		}
+	}
+}
+
+// What is written is read again, cut off below by less than one part in a
+// million.
+func FuzzGRPCTimeout(f *testing.F) {
+	for _, d := range []time.Duration{-1, 0, 1, 99_999_999, 100_000_000, time.Second, time.Hour, maxDeadline} {
+		f.Add(int64(d))
+	}
+	f.Fuzz(func(t *testing.T, n int64) {
+		d := min(time.Duration(n), maxDeadline)
+		text := appendGRPCTimeout(nil, d)
+		got, ok := parseGRPCTimeout(text)
+		if want := max(d, 1); !ok || got > want || want-got > want/1_000_000 {
+			t.Fatalf("%v became %s, read as %v", d, text, got)
+		}
+	})
+}
+
+func TestGRPCStatusOfFields(t *testing.T) {
+	for text, want := range map[string]string{"0": "OK", "14": "UNAVAILABLE", "16": "UNAUTHENTICATED", "17": "UNKNOWN", "x": "UNKNOWN", "-1": "UNKNOWN"} {
+		fields := []Field{{Name: []byte("Grpc-Status"), Value: []byte(text)}}
+		if got := readGRPCStatus(fields).String(); got != want {
+			t.Errorf("%q: %s, want %s", text, got, want)
+		}
+	}
+	if got := readGRPCStatus(nil).String(); got != "" {
+		t.Errorf("without the field: %q", got)
+	}
+}
+
+func TestEveryCodeHasAGRPCStatus(t *testing.T) {
+	for code := NoRoute; code <= ForwardLoop; code++ {
+		if code.grpc() == grpcUnknown || code.grpc() == grpcOK {
+			t.Errorf("%s has none", code)
+		}
+	}
+}
+
+// However a body is cut into pieces, the same longest message is found.
+func FuzzMessages(f *testing.F) {
+	f.Add([]byte("\x00\x00\x00\x00\x02ab\x00\x00\x00\x00\x00"), 3)
+	f.Add([]byte("\x01\xff\xff\xff\xff"), 1)
+	f.Fuzz(func(t *testing.T, body []byte, size int) {
+		want := int64(0)
+		for rest := body; len(rest) >= 5; {
+			n := int64(binary.BigEndian.Uint32(rest[1:]))
+			want = max(want, n)
+			rest = rest[5+min(n, int64(len(rest)-5)):]
+		}
+		var whole, cut messages
+		if got := whole.longest(body); got != want {
+			t.Fatalf("whole: %d, want %d", got, want)
+		}
+		got := int64(0)
+		for r := bytes.NewReader(body); r.Len() > 0; {
+			piece := make([]byte, min(max(1, size), r.Len()))
+			r.Read(piece)
+			got = max(got, cut.longest(piece))
+		}
+		if got != want {
+			t.Fatalf("in pieces: %d, want %d", got, want)
+		}
+	})
+}

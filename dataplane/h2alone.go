@@ -1,0 +1,74 @@
+package dataplane
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/meshgw/meshgw/failover"
+)
+
+// probeHTTP2 is probe over HTTP/2.
+func (e *endpoint) probeHTTP2(ctx context.Context, method, target string) (status int, err error) {
+	c, err := e.h2.dial(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer e.h2.close(c) // was used for this alone
+	req := &http.Request{
+		Method: method, URL: &url.URL{Scheme: e.scheme(), Host: e.address.HostPort, Opaque: target},
+		Header: http.Header{"User-Agent": {"meshgw-check"}},
+	}
+	resp, err := c.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		return 0, err
+	}
+	return resp.StatusCode, resp.Body.Close()
+}
+
+// deliverHTTP2 is deliver over HTTP/2.
+func (m *mirrored) deliverHTTP2(begun, deadline time.Time) (outcome failover.Outcome, how string) {
+	ctx, cancel := context.WithDeadline(context.Background(), deadline)
+	defer cancel()
+	c, err := m.endpoint.h2.reserve(ctx)
+	if err != nil {
+		return failover.Outcome{Kind: failover.ConnectFailed}, "failed"
+	}
+	req, err := m.request()
+	if err != nil {
+		c.Release()
+		return failover.Outcome{Kind: failover.Canceled}, "failed"
+	}
+	resp, err := c.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		return failover.Outcome{Kind: failover.Reset, Latency: time.Since(begun)}, "failed"
+	}
+	outcome = failover.Outcome{Kind: kindOf(resp.StatusCode), Latency: time.Since(begun), Answered: true}
+	m.endpoint.state.Answer(time.Now(), outcome)
+	_, _ = io.CopyN(io.Discard, resp.Body, mirrorAnswer)
+	_ = resp.Body.Close()
+	return outcome, "sent"
+}
+
+// request makes net/http's request of the copy.
+func (m *mirrored) request() (*http.Request, error) {
+	req, err := requestOf(m.head, m.endpoint)
+	if err != nil {
+		return nil, err
+	}
+	_, small, _ := bytes.Cut(m.head, []byte("\r\n\r\n"))
+	if body := append(bytes.Clone(small), m.body...); len(body) > 0 {
+		req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	}
+	return req, nil
+}
+
+func (e *endpoint) scheme() string {
+	if e.address.TLS {
+		return "https"
+	}
+	return "http"
+}

@@ -1,0 +1,279 @@
+package dataplane
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/meshgw/meshgw/failover"
+	"github.com/meshgw/meshgw/routetable"
+)
+
+// call is an exchange with an endpoint over HTTP/2, and the body of its answer.
+// What ends it early is the cause of its context's end.
+type call struct {
+	ctx    context.Context //nolint:containedctx // of this one request
+	cancel context.CancelCauseFunc
+	guard  watchdog
+	leaves bool // for another endpoint, if this one is found to stall
+	resp   *http.Response
+	upload *callBody     // nil = the request has none that is streamed
+	until  time.Time     // for all of the call; zero = no bound
+	idle   time.Duration // between bytes of the body; 0 = no bound
+	length int64         // of the body, -1 = unknown
+	pieces *sync.Pool    // of *[]byte of answerBuffer
+	buf    *[]byte
+	begun  bool // a piece came
+	done   bool // the body has ended
+	trail  []Field
+}
+
+// tryHTTP2 is try for endpoints that speak HTTP/2.
+func (s *Server) tryHTTP2(x *Exchange, e *endpoint, begun time.Time) (*failure, failover.Kind) {
+	s.buildHead(x, e)
+	c := s.newCall(x)
+	x.presence.over(c)
+	c.awaitHead(x, e, begun)
+	conn, err := e.h2.reserve(c.ctx)
+	if err != nil {
+		return s.notReached(x, c.cause(err))
+	}
+	req, err := c.request(x, e)
+	if err == nil {
+		c.resp, err = conn.RoundTrip(req) //nolint:bodyclose // end does
+	} else {
+		conn.Release()
+	}
+	if err == nil {
+		err = c.answered(x)
+	}
+	if err != nil {
+		return s.failed(x, c.cause(err))
+	}
+	return nil, x.kind()
+}
+
+func (s *Server) newCall(x *Exchange) *call {
+	c := &call{until: x.until, idle: x.target.timeouts.Idle, pieces: &s.answers}
+	c.ctx, c.cancel = context.WithCancelCause(context.Background())
+	x.call = c
+	if x.Body != nil {
+		c.upload = s.newCallBody(x, c)
+	}
+	return c
+}
+
+// awaitHead bounds the time until the head has come. While a body is sent its
+// pace decides. A request that may be sent again does not wait at an endpoint
+// that was found to stall.
+func (c *call) awaitHead(x *Exchange, e *endpoint, begun time.Time) {
+	deadline := x.headBy(begun)
+	if x.Body != nil {
+		deadline = x.until
+	}
+	next := deadline
+	if c.leaves = x.mayLeave(); c.leaves {
+		next = earlier(deadline, begun.Add(stallLook))
+	}
+	c.guard.bite = func(now time.Time) (again time.Time) {
+		switch {
+		case c.leaves && e.state.Stalled():
+			c.cancel(errStalled)
+		case c.leaves && (deadline.IsZero() || now.Before(deadline)):
+			again = earlier(deadline, now.Add(stallLook))
+		default:
+			c.cancel(os.ErrDeadlineExceeded)
+		}
+		return again
+	}
+	c.guard.watch(next)
+}
+
+// notReached is what no connection to an endpoint means.
+func (s *Server) notReached(x *Exchange, err error) (*failure, failover.Kind) {
+	if x.presence.hasLeft() {
+		return &failure{refusal: clientLeft()}, failover.Canceled
+	}
+	s.log.Debug().Err(err).Str("endpoint", x.endpoint.address.URL).Msg("connect failed")
+	return &failure{
+		refusal: refusal{code: ConnectFailure, detail: "The upstream could not be reached."},
+		reason:  routetable.RetryConnectFailure,
+	}, failover.ConnectFailed
+}
+
+// cause is why the call has failed with err.
+func (c *call) cause(err error) error {
+	if why := context.Cause(c.ctx); why != nil {
+		return why
+	}
+	return err
+}
+
+// request makes net/http's request of the head that every endpoint would see,
+// and of the body.
+func (c *call) request(x *Exchange, e *endpoint) (*http.Request, error) {
+	req, err := requestOf(x.scratch.head[:len(x.scratch.head)-len(x.Buffered)], e)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case c.upload != nil:
+		c.upload.announce(req)
+		c.upload.start()
+		req.Body, req.ContentLength = c.upload, x.Length
+	case len(x.Buffered) > 0: // a copy, for net/http may hold it longer than the exchange lasts
+		req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(bytes.Clone(x.Buffered))), int64(len(x.Buffered))
+	}
+	return req.WithContext(c.ctx), nil
+}
+
+// requestOf reads a head that buildHead has made.
+func requestOf(head []byte, e *endpoint) (*http.Request, error) {
+	line, rest, _ := bytes.Cut(head, []byte("\r\n"))
+	method, target, _ := bytes.Cut(bytes.TrimSuffix(line, []byte(" HTTP/1.1")), []byte{' '})
+	req := &http.Request{
+		Method: string(method), URL: &url.URL{Scheme: e.scheme(), Host: e.address.HostPort, Opaque: string(target)},
+		Header: http.Header{"User-Agent": nil}, // none of net/http's
+	}
+	for {
+		line, after, ok := bytes.Cut(rest, []byte("\r\n"))
+		if !ok || len(line) == 0 {
+			return req, nil
+		}
+		rest = after
+		f, err := parseField(line)
+		if err != nil {
+			return nil, err
+		}
+		switch f.id {
+		case fieldHost:
+			req.Host = string(f.Value)
+		case fieldConnection, fieldUpgrade, fieldTransferEncoding, fieldContentLength, fieldTrailer: // of HTTP/1.1, or net/http's to say
+		default:
+			addField(req.Header, "", &f)
+		}
+	}
+}
+
+// answered takes in the head of the answer.
+func (c *call) answered(x *Exchange) error {
+	if c.upload != nil {
+		c.upload.headCame()
+	}
+	c.guard.rest()
+	c.leaves = false // from now on a body is waited for
+	if c.resp.StatusCode < 200 || c.resp.StatusCode > 599 {
+		return errAnswerSyntax
+	}
+	fields := x.scratch.upstream[:0]
+	for name, values := range c.resp.Header {
+		n := view(name)
+		for _, value := range values {
+			fields = append(fields, Field{Name: n, Value: view(value), id: identify(n)})
+		}
+	}
+	x.scratch.upstream = fields
+	x.answer = answer{status: c.resp.StatusCode, fields: fields, length: c.resp.ContentLength}
+	if x.isHead() || !hasBody(x.answer.status) {
+		x.answer.length = 0
+	}
+	c.length = x.answer.length
+	c.done = c.length == 0 && len(c.resp.Trailer) == 0
+	return nil
+}
+
+// next implements stream.
+func (c *call) next() ([]byte, error) {
+	if c.done {
+		return nil, io.EOF
+	}
+	if c.buf == nil {
+		c.buf = c.pieces.Get().(*[]byte) // the pool holds nothing else
+	}
+	c.begun = true
+	now := time.Now()
+	c.guard.watch(earlier(within(now, c.idle), c.until))
+	n, err := c.resp.Body.Read(*c.buf)
+	c.guard.rest()
+	switch {
+	case n > 0:
+		return (*c.buf)[:n], nil
+	case errors.Is(err, io.EOF):
+		c.done = true
+		return nil, io.EOF
+	case err == nil:
+		return nil, io.ErrNoProgress
+	}
+	return nil, c.cause(err)
+}
+
+// ready implements stream. Of a body whose length is known, the first piece is
+// sure to come.
+func (c *call) ready() bool { return c.done || c.length >= 0 && !c.begun }
+
+// trailing implements stream.
+func (c *call) trailing() []Field {
+	for name, values := range c.resp.Trailer {
+		n := view(textproto.CanonicalMIMEHeaderKey(name))
+		for _, value := range values {
+			c.trail = append(c.trail, Field{Name: n, Value: view(value), id: identify(n)})
+		}
+	}
+	return c.trail
+}
+
+// Close ends the call for a client that has left.
+func (c *call) Close() error {
+	c.cancel(errClientLeft)
+	return nil
+}
+
+var errCallEnded = errors.New("no more is wanted")
+
+// end lets go of the call, whatever its state.
+func (c *call) end() {
+	c.guard.rest()
+	c.cancel(errCallEnded)
+	if c.resp != nil {
+		_ = c.resp.Body.Close()
+	}
+	if c.buf != nil {
+		c.pieces.Put(c.buf)
+		c.buf = nil
+	}
+}
+
+// streamReset is the shape of net/http's error for a stream that the endpoint
+// reset, by which errors.As finds it.
+type streamReset struct {
+	StreamID uint32
+	Code     uint32
+	Cause    error
+}
+
+// Error implements error.
+func (e streamReset) Error() string { return "stream reset" }
+
+// refusedStream is the code that says that nothing was done for a request (RFC
+// 9113, section 8.7).
+const refusedStream = 7
+
+// unprocessed reports whether err says that nothing was done for the request.
+// For what a GOAWAY leaves out net/http has no type.
+func unprocessed(err error) bool {
+	if reset, ok := errors.AsType[streamReset](err); ok {
+		return reset.Code == refusedStream
+	}
+	switch err.Error() {
+	case "http2: Transport received Server's graceful shutdown GOAWAY", "http2: client conn not usable":
+		return true
+	}
+	return false
+}
