@@ -2,7 +2,6 @@ package dataplane
 
 import (
 	"errors"
-	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"sync/atomic"
@@ -15,36 +14,14 @@ import (
 	"github.com/meshgw/meshgw/telemetry"
 )
 
-// AccessLog says which requests get a line in the log. The zero value logs all.
-type AccessLog struct {
-	Off        bool    // none
-	ErrorsOnly bool    // those with a status of 500 and above, an error of the gateway's, or cut short
-	Ratio      float64 // of the others, besides errors and slow ones; 0 = all of them
-}
-
-// slow is from when a request is logged whatever the ratio.
-const slow = time.Second
-
-func (a AccessLog) wants(failed bool, took time.Duration) bool {
-	switch {
-	case a.Off:
-		return false
-	case failed:
-		return true
-	case a.ErrorsOnly:
-		return false
-	}
-	return a.Ratio == 0 || took >= slow || rand.Float64() < a.Ratio
-}
-
 // observe tells of a request that has ended: it counts it and writes its line.
 func (s *Server) observe(x *Exchange, now time.Time, err error) {
 	took := now.Sub(x.Start)
-	failed := err != nil || x.refused != nil || x.faulty()
-	if s.cfg.AccessLog.wants(failed, took) {
+	failed, slow := err != nil || x.refused != nil || x.faulty(), took >= s.cfg.AccessLog.Slow
+	if s.cfg.AccessLog.wants(failed, slow) {
 		s.writeLine(x, err, took)
 	}
-	traced := s.cfg.Traced != nil && (x.trace.sampled || err != nil || x.status >= 500)
+	traced := s.cfg.Traced != nil && (x.trace.sampled || err != nil || x.faulty())
 	if traced || s.cfg.Requests != nil {
 		s.record(x, err, took)
 	}
@@ -52,7 +29,7 @@ func (s *Server) observe(x *Exchange, now time.Time, err error) {
 		s.cfg.Traced(&x.scratch.record)
 	}
 	if s.cfg.Requests != nil {
-		x.scratch.recorded = s.cfg.Requests.Add(&x.scratch.record, failed || took >= slow, x.scratch.recorded)
+		x.scratch.recorded = s.cfg.Requests.Add(&x.scratch.record, failed || slow, x.scratch.recorded)
 	}
 	if x.Link {
 		return // counted where it came in
@@ -86,38 +63,6 @@ func (s *Server) observe(x *Exchange, now time.Time, err error) {
 
 // faulty reports whether the answer was an error of who served.
 func (x *Exchange) faulty() bool { return x.status >= 500 || x.called.faulty() }
-
-func (s *Server) writeLine(x *Exchange, err error, took time.Duration) {
-	line := s.log.Info().
-		Bytes("request_id", x.RequestID).Bytes("trace_id", x.trace.id[:]).
-		Str("node", s.cfg.Node).Str("region", s.cfg.Region)
-	switch {
-	case x.from != nil:
-		line.Bytes("route", x.from.route).Bytes("via", x.from.node)
-	case x.rule != nil:
-		line.Str("route", x.rule.Name)
-	}
-	if x.target != nil {
-		line.Str("upstream", x.target.upstream.Name)
-	}
-	if x.tenant != nil {
-		line.Str("tenant", x.tenant.Name)
-	}
-	if x.endpoint != nil {
-		line.Str("endpoint", x.endpoint.address.URL).Str("served_region", x.endpoint.state.Region())
-	}
-	line.Bytes("method", x.Method).Bytes("host", x.Host).Bytes("path", x.Path).Int("status", x.status)
-	if text := errorOf(x, err); text != "" {
-		line.Str("error", text)
-	}
-	if x.called != grpcUnknown {
-		line.Str("grpc_status", x.called.String())
-	}
-	line.Str("protocol", x.Protocol).Int("attempts", x.attempts).
-		Float64("duration_ms", milliseconds(took)).Float64("upstream_ms", milliseconds(x.upstream)).
-		Int64("bytes_in", x.in).Int64("bytes_out", x.out).Bytes("client_ip", x.Client.AppendTo(x.scratch.small[:0])).
-		Msg("request")
-}
 
 // errorOf is what went wrong as users see it; empty for nothing.
 func errorOf(x *Exchange, err error) string {
@@ -169,8 +114,6 @@ func (s *Server) record(x *Exchange, err error, took time.Duration) {
 		r.Detail = x.refused.detail
 	}
 }
-
-func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // cutError says that an endpoint's answer broke off after its head was sent on.
 type cutError struct {

@@ -80,6 +80,7 @@ type Config struct {
 type Server struct {
 	cfg     Config
 	log     zerolog.Logger
+	lines   zerolog.Logger // of requests
 	metrics *metrics
 	plan    atomic.Pointer[plan]
 	mesh    atomic.Pointer[Mesh]
@@ -130,6 +131,12 @@ func New(cfg Config, log zerolog.Logger, reg prometheus.Registerer) *Server {
 		cfg.Resolve = lookup
 	}
 	s := &Server{cfg: cfg, log: log, checking: make(chan struct{}, checks()), via: []byte("meshgw-" + token(cfg.Node))}
+	if s.cfg.AccessLog.Slow == 0 {
+		s.cfg.AccessLog.Slow = time.Second
+	}
+	if s.lines = log; cfg.AccessLog.Log != nil {
+		s.lines = *cfg.AccessLog.Log
+	}
 	if cfg.Traced != nil {
 		s.sampledBelow = sampledBelow(cfg.TraceRatio)
 	}

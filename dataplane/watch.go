@@ -239,22 +239,32 @@ func (s *Server) probe(e *endpoint, method, target string, timeout time.Duration
 	return 0, errAnswerSyntax
 }
 
-// tell logs when an endpoint goes out of use and comes back.
+// tell logs when an endpoint goes out of use and comes back. That a breaker lets
+// a probe through is neither.
 func (s *Server) tell(now time.Time, u *upstream, e *endpoint) {
 	state := e.state.State(now)
+	if state.Status == failover.HalfOpen {
+		return
+	}
 	e.watched.mu.Lock()
 	last := e.watched.last
 	e.watched.last = state.Status
 	e.watched.mu.Unlock()
-	if state.Status == last || state.Status == failover.HalfOpen {
+	if state.Status == last {
 		return
 	}
-	level := zerolog.InfoLevel
+	level, event := zerolog.InfoLevel, "endpoint changed state"
 	if state.Status != failover.Closed {
 		level = zerolog.WarnLevel
 	}
+	switch failover.Open {
+	case state.Status:
+		event = "breaker opened"
+	case last:
+		event = "breaker closed"
+	}
 	s.log.WithLevel(level).Str("upstream", u.Name).Str("endpoint", e.address.URL).Str("state", state.Status.String()).
-		Str("was", last.String()).Str("reason", state.Reason).Msg("endpoint changed state")
+		Str("was", last.String()).Str("reason", state.Reason).Msg(event)
 }
 
 // Verdicts returns what this node has to say of the endpoints: what its checks

@@ -100,7 +100,7 @@ func (c *credentials) source(name string, fresh *credential) *credential {
 		return fresh
 	}
 	if u, err := url.Parse(fresh.place); err == nil && u.Scheme == "http" && !loopback(net.JoinHostPort(u.Hostname(), "80")) {
-		c.log.Warn().Str("source", fresh.place).Msg("keys are fetched in clear: who can change the answer can sign tokens")
+		c.log.Warn().Str("source", fresh.shown()).Msg("keys are fetched in clear: who can change the answer can sign tokens")
 	}
 	if data, err := c.dir.read(fresh.copyName()); err == nil && data != nil {
 		if err := c.take(fresh, data); err != nil {
@@ -164,7 +164,7 @@ func (c *credentials) lacks(rule *routetable.Rule) []string {
 		if s == nil || s.ready() {
 			continue
 		}
-		all = append(all, fmt.Sprintf("auth admits nobody by %s: %v", s.place, cmp.Or(s.trouble(), errNotRead)))
+		all = append(all, fmt.Sprintf("auth admits nobody by %s: %v", s.shown(), cmp.Or(s.trouble(), errNotRead)))
 	}
 	return all
 }
@@ -199,6 +199,15 @@ func (s *credential) trouble() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err
+}
+
+// shown is the place as it may be told: the query of a URL may hold a secret.
+func (s *credential) shown() string {
+	place, _, asked := strings.Cut(s.place, "?")
+	if asked && s.isURL() {
+		return place + "?..."
+	}
+	return s.place
 }
 
 func (s *credential) isURL() bool { return s.keys != nil && strings.Contains(s.place, "://") }
@@ -301,9 +310,9 @@ func readBounded(path string) ([]byte, error) {
 func (c *credentials) note(s *credential, err error) {
 	switch {
 	case err != nil && (s.err == nil || s.err.Error() != err.Error()):
-		c.log.Error().Err(err).Str("source", s.place).Bool("old_ones_hold", s.ready()).Msg("credentials not read")
+		c.log.Error().Err(err).Str("source", s.shown()).Bool("old_ones_hold", s.ready()).Msg("credentials not read")
 	case err == nil && s.err != nil:
-		c.log.Info().Str("source", s.place).Msg("credentials read again")
+		c.log.Info().Str("source", s.shown()).Msg("credentials read again")
 	}
 	s.err = err
 }
@@ -356,7 +365,7 @@ func (c *credentials) copyDown(s *credential, data []byte) {
 		return
 	}
 	if err := c.dir.write(s.copyName(), data); err != nil {
-		c.log.Warn().Err(err).Str("source", s.place).Msg("keys not kept for the next start")
+		c.log.Warn().Err(err).Str("source", s.shown()).Msg("keys not kept for the next start")
 	}
 }
 

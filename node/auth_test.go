@@ -88,7 +88,7 @@ func jwtFrom(source string) routetable.Auth {
 func TestAnIssuerThatIsDownStopsNobodyKnown(t *testing.T) {
 	path := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		const address = "https://issuer.test/keys"
+		const address = "https://issuer.test/keys?key=s3cret"
 		old, next := newSigner("1"), newSigner("2")
 		var answer atomic.Pointer[signer] // nil = down
 		var fetches atomic.Int32
@@ -111,7 +111,7 @@ func TestAnIssuerThatIsDownStopsNobodyKnown(t *testing.T) {
 		if err := verifies(keys, old); !errors.Is(err, auth.ErrNoKeys) {
 			t.Fatalf("before anything was had: %v", err)
 		}
-		if why := c.lacks(rule); len(why) != 1 || !strings.Contains(why[0], "down") {
+		if why := c.lacks(rule); len(why) != 1 || !strings.Contains(why[0], "issuer.test/keys?...: ") || !strings.Contains(why[0], "down") {
 			t.Fatalf("lacks %q", why)
 		}
 		if n := fetches.Load(); n < 4 || n > 10 {

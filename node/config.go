@@ -92,9 +92,10 @@ type LogConfig struct {
 // AccessLog says of which requests a line is written. The zero AccessLog logs
 // all of them.
 type AccessLog struct {
-	Off        bool    // none
-	ErrorsOnly bool    // those that failed
-	Ratio      float64 // share of the others, besides those that failed or were slow; 0 = all of them
+	Off        bool          // none
+	ErrorsOnly bool          // those that failed
+	Ratio      float64       // share of the others, besides those that failed or were slow; 0 = all of them
+	Slow       time.Duration // from when a request is slow; it is remembered for longer, too
 }
 
 // RequestsConfig bounds what a node remembers of requests, for who asks by their

@@ -116,7 +116,8 @@ func serveSettings() []Setting {
 		{Flag: "log-format", Key: "log.format", Value: "json|console", Absent: "console on a terminal, else json", Help: "how log lines are written", set: choice(func(d *draft) *string { return &d.Log.Format }, "json", "console")},
 		{Flag: "requests", Key: "requests.records", Value: "N", Default: "100000", Help: "requests remembered for meshgw trace", set: number(func(d *draft) *int { return &d.Requests.Records }, 16, 1<<24)},
 		{Flag: "requests-bytes", Key: "requests.bytes", Value: "N", Default: "67108864", Help: "memory for them, at most", set: number(func(d *draft) *int { return &d.Requests.Bytes }, 1<<20, 1<<34)},
-		{Flag: "access-log", Key: "log.access", Value: "all|errors|off|RATIO", Default: "all", Help: "requests logged; a ratio keeps errors besides", set: accessLog},
+		{Flag: "access-log", Key: "log.access", Value: "all|errors|off|RATIO", Default: "all", Help: "requests logged; a ratio keeps errors and slow ones besides", set: accessLog},
+		{Flag: "access-log-slow", Key: "log.slow", Value: "D", Default: "1s", Help: "requests that take this long are slow: logged whatever the ratio, and remembered longer", set: duration(func(d *draft) *time.Duration { return &d.Log.Access.Slow })},
 		{Flag: "allow-chaos", Key: "allow_chaos", Help: "obey the admin API's /v1/chaos, which breaks this node for a test", set: onOff(func(d *draft) *bool { return &d.AllowChaos })},
 		{Flag: "otlp", Key: "tracing.otlp", Value: "URL", Absent: "off", Help: "OpenTelemetry collector that gets traces: http://HOST:4318, grpc://HOST:4317, or https, grpcs", set: collectorURL},
 		{Flag: "trace-ratio", Key: "tracing.ratio", Value: "F", Default: "0.01", Help: "share of the traces begun here that are sampled, 0 to 1; requests that fail are traced besides", set: share(func(d *draft) *float64 { return &d.Tracing.Ratio })},
@@ -290,19 +291,20 @@ func collectorURL(d *draft, values []string) error {
 }
 
 func accessLog(d *draft, values []string) error {
+	slow := d.Log.Access.Slow
 	switch v := values[0]; v {
 	case "all":
-		d.Log.Access = AccessLog{}
+		d.Log.Access = AccessLog{Slow: slow}
 	case "errors":
-		d.Log.Access = AccessLog{ErrorsOnly: true}
+		d.Log.Access = AccessLog{Slow: slow, ErrorsOnly: true}
 	case "off":
-		d.Log.Access = AccessLog{Off: true}
+		d.Log.Access = AccessLog{Slow: slow, Off: true}
 	default:
 		ratio, err := strconv.ParseFloat(v, 64)
 		if err != nil || !(ratio >= 0 && ratio <= 1) { // so that NaN is out
 			return fmt.Errorf("%q: want all, errors, off or a ratio from 0 to 1", v)
 		}
-		d.Log.Access = AccessLog{ErrorsOnly: ratio == 0, Ratio: ratio}
+		d.Log.Access = AccessLog{Slow: slow, ErrorsOnly: ratio == 0, Ratio: ratio}
 	}
 	return nil
 }

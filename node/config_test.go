@@ -64,7 +64,7 @@ func TestLoadReadsEveryKeyOfTheFile(t *testing.T) {
 		Drain:          DrainConfig{AcceptFor: time.Second, FinishIn: time.Minute},
 		Tracing:        TracingConfig{OTLP: "https://otel.example.com:4318", Ratio: 0.5},
 		Requests:       RequestsConfig{Records: 5000, Bytes: 8 << 20},
-		Log:            LogConfig{Level: zerolog.WarnLevel, Format: "json", Access: AccessLog{Ratio: 0.01}},
+		Log:            LogConfig{Level: zerolog.WarnLevel, Format: "json", Access: AccessLog{Ratio: 0.01, Slow: 250 * time.Millisecond}},
 		DataDir:        "/var/lib/meshgw",
 		RoutesFile:     "/etc/meshgw/routes.yaml",
 		ReadyFile:      "/run/meshgw/ready.json",
@@ -96,7 +96,7 @@ func TestEverySettingCanBeGivenByFlagAndEnvironment(t *testing.T) {
 	values := map[string]string{
 		"weight": "5", "http": ":1", "https": ":1", "admin": "127.0.0.1:1", "mesh": "127.0.0.1:1", "shed-cpu": "0.5", "bind": "127.0.0.1:1", "advertise": "10.0.0.1:1",
 		"rpc": "127.0.0.1:1", "keyring": "testdata/keyring.json", "profile": "local", "insecure": "true", "trusted-proxies": "10.0.0.0/8",
-		"max-inflight": "9", "drain": "1s", "drain-finish": "2s", "requests": "99", "requests-bytes": "2000000", "log-level": "debug", "log-format": "console", "access-log": "off", "allow-chaos": "true", "otlp": "http://h:4318", "trace-ratio": "0.2",
+		"max-inflight": "9", "drain": "1s", "drain-finish": "2s", "requests": "99", "requests-bytes": "2000000", "log-level": "debug", "log-format": "console", "access-log": "off", "access-log-slow": "2s", "allow-chaos": "true", "otlp": "http://h:4318", "trace-ratio": "0.2",
 	}
 	flags, environ := map[string][]string{}, []string{}
 	for _, s := range Settings() {

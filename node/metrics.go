@@ -37,6 +37,7 @@ func (c *collector) descriptions() map[string]*prometheus.Desc {
 		"gossip_refused_total":   gauge("gossip_refused_total", "Input of others that was not believed.", "what", "reason"),
 		"trace_exported_total":   gauge("trace_exported_total", "Spans that the collector took."),
 		"trace_dropped_total":    gauge("trace_dropped_total", "Requests that were not traced since too many waited, and spans that the collector did not take.", "reason"),
+		"log_dropped_total":      gauge("log_dropped_total", "Lines that were not written since too much waited for the disk.", "kind"),
 	}
 }
 
@@ -65,6 +66,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	set(prometheus.GaugeValue, "cpu_usage_ratio", n.load.Load().CPU)
 	n.collectGossip(set)
 	n.collectSpans(set)
+	events, requests := n.logs.Dropped()
+	set(prometheus.CounterValue, "log_dropped_total", float64(events), "event")
+	set(prometheus.CounterValue, "log_dropped_total", float64(requests), "request")
 }
 
 type setter func(kind prometheus.ValueType, name string, value float64, labels ...string)

@@ -21,6 +21,7 @@ import (
 	"github.com/meshgw/meshgw/api"
 	"github.com/meshgw/meshgw/dataplane"
 	"github.com/meshgw/meshgw/gossip"
+	"github.com/meshgw/meshgw/logs"
 	"github.com/meshgw/meshgw/roster"
 	"github.com/meshgw/meshgw/telemetry"
 	"github.com/meshgw/meshgw/tracing"
@@ -40,7 +41,8 @@ type Node struct {
 	cfg     Config
 	world   World
 	build   string
-	log     zerolog.Logger
+	logs    *logs.Log
+	log     zerolog.Logger // of events
 	started time.Time
 
 	dir         *dataDir
@@ -78,12 +80,18 @@ type Node struct {
 
 // New returns the node that cfg describes, of the given build. It opens nothing
 // yet: Run does, and fails with what is in the way.
-func New(cfg Config, build string, log zerolog.Logger) *Node {
-	n := &Node{cfg: cfg, build: build, peersMoved: make(chan struct{}, 1), log: log.With().Str("node", cfg.Node.Name).Str("region", cfg.Node.Region).Logger()}
+func New(cfg Config, build string, log *logs.Log) *Node {
+	n := &Node{cfg: cfg, build: build, peersMoved: make(chan struct{}, 1), logs: log}
+	n.log = n.named(log.Events)
 	n.phase.Store(new(roster.Starting))
 	n.load.Store(&roster.Load{})
 	n.weight.Store(int64(cfg.Node.Weight))
 	return n
+}
+
+// named makes lines tell which node they are of.
+func (n *Node) named(log zerolog.Logger) zerolog.Logger {
+	return log.With().Str("node", n.cfg.Node.Name).Str("region", n.cfg.Node.Region).Logger()
 }
 
 // Run serves until ctx ends, then drains and leaves the mesh; it returns nil
@@ -198,12 +206,13 @@ func (n *Node) planeConfig() dataplane.Config {
 	if n.spans != nil {
 		traced = n.spans.Add
 	}
+	access, lines := n.cfg.Log.Access, n.named(n.logs.Requests)
 	return dataplane.Config{
 		Link: link, Traced: traced, TraceRatio: n.cfg.Tracing.Ratio,
 		Node: n.cfg.Node.Name, Region: n.cfg.Node.Region,
 		TrustedProxies: n.cfg.TrustedProxies,
 		MaxInflight:    n.cfg.MaxInflight,
-		AccessLog:      dataplane.AccessLog(n.cfg.Log.Access),
+		AccessLog:      dataplane.AccessLog{Off: access.Off, ErrorsOnly: access.ErrorsOnly, Ratio: access.Ratio, Slow: access.Slow, Log: &lines},
 		Control:        n.isControl,
 		Banned:         n.bans.contains,
 		DrainFinish:    n.cfg.Drain.FinishIn,

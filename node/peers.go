@@ -99,7 +99,7 @@ func (n *Node) warnIsolated(ctx context.Context) {
 				since = now
 			}
 			said = now
-			n.log.Warn().Time("since", since).Msg("isolated: less than half of the mesh is in sight; serving on")
+			n.log.Warn().Time("since", since).Str("reason", "less than half of the mesh is in sight; serving on").Msg("isolated")
 		case !isolated && !since.IsZero():
 			n.log.Info().Time("since", since).Msg("no longer isolated")
 			since, said = time.Time{}, time.Time{}

@@ -84,7 +84,7 @@ func (r *routes) serve() {
 	}
 	r.published()
 	r.log.Info().Uint64("routes_version", table.Version()).Str("by", table.Stamp().Node).Str("digest", table.Digest()).
-		Int("routes", len(table.Rules())).Msg("table in service")
+		Int("routes", len(table.Rules())).Msg("version applied")
 }
 
 const (
@@ -211,7 +211,7 @@ func (r *routes) noteConflicts() {
 		}
 		r.conflictsSeen.Add(1)
 		r.log.Warn().Str("object", c.Kind+"/"+c.Name).Stringer("winner", c.Winner).Stringer("loser", c.Loser).
-			Msg("conflict: two edits replaced the same one; the loser is kept in the history")
+			Str("reason", "two edits replaced the same one; the loser is kept in the history").Msg("conflict")
 	}
 	r.known = now
 }

@@ -465,5 +465,5 @@ func (v *validator) jwt(at string, j *JWT) {
 
 func isWebURL(text string) bool {
 	u, err := url.Parse(text)
-	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && validHost(u.Hostname()) && u.Fragment == ""
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && validHost(u.Hostname()) && u.Fragment == "" && u.User == nil // the table is shown to all who may read
 }

@@ -91,6 +91,7 @@ func TestValidateFindsEachMistake(t *testing.T) {
 		{answer("auth: [{}]"), "expected one of jwt"},
 		{answer("auth: [{jwt: {jwks: f, algorithms: [none]}}]"), "expected one of RS256"},
 		{answer("auth: [{forward: {url: /x}}]"), "expected an http:// or https:// URL"},
+		{answer("auth: [{forward: {url: \"http://me:secret@h/x\"}}]"), "expected an http:// or https:// URL"},
 		{answer("cors: {origins: ['*'], credentials: true}"), "browsers refuse *"},
 		{answer("cors: {origins: [a.io]}"), "expected \"*\" or an origin"},
 		{answer("compress: {encodings: [br]}"), "expected zstd or gzip"},

@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
+	"github.com/meshgw/meshgw/logs"
 	"github.com/meshgw/meshgw/node"
 )
 
@@ -40,7 +41,7 @@ MESHGW_DATA_DIR) over --config FILE. Each flag names its key in the file.`,
 		if err != nil {
 			return err
 		}
-		return runNode(cmd.Context(), cfg, newLogger(cfg.Log, cmd.ErrOrStderr()))
+		return runLogged(cmd.Context(), cfg, cmd.ErrOrStderr())
 	}
 	return cmd
 }
@@ -81,9 +82,24 @@ func (f settingFlag) Type() string {
 	return f.setting.Value
 }
 
-func runNode(ctx context.Context, cfg node.Config, log zerolog.Logger) error {
+// runLogged runs a node, and its log for as long.
+func runLogged(ctx context.Context, cfg node.Config, stderr io.Writer) error {
+	log := openLog(cfg.Log, stderr)
+	logging, stop := context.WithCancel(context.WithoutCancel(ctx))
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		log.Run(logging)
+	}()
+	err := runNode(ctx, cfg, log)
+	stop()
+	<-written
+	return err
+}
+
+func runNode(ctx context.Context, cfg node.Config, log *logs.Log) error {
 	for _, warning := range cfg.Warnings() {
-		log.Warn().Msg(warning)
+		log.Events.Warn().Msg(warning)
 	}
 	n := node.New(cfg, thisBuild().Version, log)
 	hangup := make(chan os.Signal, 1)
@@ -104,9 +120,13 @@ func runNode(ctx context.Context, cfg node.Config, log zerolog.Logger) error {
 	}
 }
 
-func newLogger(cfg node.LogConfig, w io.Writer) zerolog.Logger {
-	if cfg.Format == "console" || cfg.Format == "" && isTerminal(w) {
-		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly + ".000", NoColor: !isTerminal(w)}
+func openLog(cfg node.LogConfig, w io.Writer) *logs.Log {
+	terminal := isTerminal(w)
+	open := logs.Config{Level: cfg.Level}
+	if cfg.Format == "console" || cfg.Format == "" && terminal {
+		open.Console = func(out io.Writer) io.Writer {
+			return zerolog.ConsoleWriter{Out: out, TimeFormat: time.TimeOnly + ".000", NoColor: !terminal}
+		}
 	}
-	return zerolog.New(w).Level(cfg.Level).With().Timestamp().Logger()
+	return logs.Open(w, open)
 }

@@ -130,6 +130,12 @@ func (l *logBuffer) String() string {
 // launch starts an agent on free ports of loopback and does not wait for it.
 func (w *world) launch(name string, args ...string) *process {
 	w.t.Helper()
+	return w.launchWith(name, func(*process) {}, args...)
+}
+
+// launchWith is launch with a last word on how the process is started.
+func (w *world) launchWith(name string, change func(*process), args ...string) *process {
+	w.t.Helper()
 	ready := filepath.Join(w.dir, name+".ready")
 	_ = os.Remove(ready)
 	p := &process{w: w, name: name, ended: make(chan struct{})}
@@ -141,6 +147,7 @@ func (w *world) launch(name string, args ...string) *process {
 	p.cmd = exec.Command(filepath.Join(bin, "meshgw"), all...)
 	p.cmd.Stderr, p.cmd.Stdout, p.cmd.Dir = &p.log, &p.log, w.cwd
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	change(p)
 	if err := p.cmd.Start(); err != nil {
 		w.t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/meshgw/meshgw/api"
 	"github.com/meshgw/meshgw/internal/meshtest"
+	"github.com/meshgw/meshgw/logs"
 	"github.com/meshgw/meshgw/node"
 	"github.com/meshgw/meshgw/routetable"
 )
@@ -70,7 +71,7 @@ func (m *machine) start() {
 	b := &boot{machine: m, host: w.net.Host(m.ip), ended: make(chan struct{})}
 	b.host.Slow(m.slow)
 	m.boot = b
-	b.node = node.New(m.config(), "sim", w.story.logOf(m.name)).In(node.World{
+	b.node = node.New(m.config(), "sim", logs.Plain(w.story.logOf(m.name))).In(node.World{
 		Gossip: b.host, Listen: b.host.ListenStream,
 		Now: func() time.Time { return time.Now().Add(time.Duration(m.clock.Load())) },
 	})

@@ -1,0 +1,68 @@
+package logs
+
+import (
+	"context"
+	"io"
+	"sync"
+
+	"github.com/rs/zerolog"
+)
+
+// What may wait to be written, in bytes: of requests as much as comes while a
+// disk is busy for a tenth of a second, 100,000 requests/s given.
+const (
+	eventRoom   = 1 << 20
+	requestRoom = 8 << 20
+)
+
+// Log is where a node writes to.
+type Log struct {
+	Events   zerolog.Logger // of the mesh, the table, endpoints, the node
+	Requests zerolog.Logger // one line each
+
+	writers []*writer // of events and of requests; none where lines are written at once
+}
+
+// Config says how lines are written.
+type Config struct {
+	Level zerolog.Level
+
+	// Console, if given, makes lines for people of those for programs.
+	Console func(out io.Writer) io.Writer
+}
+
+// Open returns a Log that writes to out, while Run runs. It sets what the process
+// calls the fields that every line has, and how it writes times.
+func Open(out io.Writer, cfg Config) *Log {
+	zerolog.MessageFieldName = "msg"
+	zerolog.TimeFieldFormat = "2006-01-02T15:04:05.000Z07:00"
+	l := &Log{writers: []*writer{newWriter(out, eventRoom), newWriter(out, requestRoom)}}
+	logger := func(w io.Writer) zerolog.Logger {
+		if cfg.Console != nil {
+			w = cfg.Console(w)
+		}
+		return zerolog.New(w).Level(cfg.Level).With().Timestamp().Logger()
+	}
+	l.Events, l.Requests = logger(l.writers[0]), logger(l.writers[1])
+	return l
+}
+
+// Plain returns a Log that writes all lines by log, at once.
+func Plain(log zerolog.Logger) *Log { return &Log{Events: log, Requests: log} }
+
+// Run writes until ctx ends, and then what is left.
+func (l *Log) Run(ctx context.Context) {
+	var all sync.WaitGroup
+	for _, w := range l.writers {
+		all.Go(func() { w.run(ctx) })
+	}
+	all.Wait()
+}
+
+// Dropped counts the lines that found no room.
+func (l *Log) Dropped() (events, requests uint64) {
+	if len(l.writers) == 0 {
+		return 0, 0
+	}
+	return l.writers[0].dropped.Load(), l.writers[1].dropped.Load()
+}
