@@ -316,7 +316,7 @@ func TestYAMLWritesTheJSONOfAChange(t *testing.T) {
 func TestSyntaxIsExplainedAtItsPlace(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"routes:\n  - name: x\n   upstream: y\n":             "f.yaml:3:4: expected '-' indicator, while parsing a block collection from line 2 on\n  3 |    upstream: y",
+		"routes:\n  - name: x\n   upstream: y\n":            "f.yaml:3:4: expected '-' indicator, while parsing a block collection from line 2 on\n  3 |    upstream: y",
 		"routes:\n\t- name: x\n":                            "f.yaml:2:1: a tab where spaces are expected",
 		"routes: [{name: \"unclosed}]\n":                    "f.yaml:1:17: found unexpected end of stream, while scanning a quoted scalar from line 1 on\n  1 | routes",
 		"{\"routes\": [{\"name\": \"x\" \"upstream\": 1}]}": "f.yaml:1:26: expected ',' or '}', while parsing a flow mapping from line 1 on",
