@@ -1,17 +1,16 @@
 package node
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"strings"
 
-	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
-	"github.com/goccy/go-yaml/token"
+	"go.yaml.in/yaml/v4"
 )
 
 // maxConfigFile is far above any real one, and keeps a wrong path harmless.
@@ -40,22 +39,22 @@ func (d *draft) file(path string) {
 // document puts what data, the content of the file at path, says.
 func (d *draft) document(path string, data []byte) {
 	f := settingsFile{draft: d, path: path}
-	doc, err := parser.ParseBytes(data, 0)
-	if se, ok := errors.AsType[*yaml.SyntaxError](err); ok {
-		f.mistake(se.Token, errors.New(se.Message))
-		return
-	} else if err != nil {
-		d.mistake(path, err)
-		return
-	}
-	for i, part := range doc.Docs {
-		if i > 0 && part.Body != nil {
-			f.mistake(part.Body.GetToken(), errors.New("want one document"))
+	loader, err := yaml.NewLoader(bytes.NewReader(data))
+	for i := 0; err == nil; i++ {
+		var doc yaml.Node
+		if err = loader.Load(&doc); err != nil || len(doc.Content) == 0 {
+			continue
+		}
+		if i > 0 {
+			f.mistake(doc.Content[0], errors.New("want one document"))
 			return
 		}
-		if part.Body != nil && part.Body.Type() != ast.CommentType {
-			f.node("", part.Body)
-		}
+		f.node("", doc.Content[0])
+	}
+	if se, ok := errors.AsType[*yaml.LoadError](err); ok {
+		f.mistake(&yaml.Node{Line: max(1, se.Mark.Line), Column: max(1, se.Mark.Column)}, errors.New(strings.TrimPrefix(se.ContextMsg+": "+se.Message, ": ")))
+	} else if !errors.Is(err, io.EOF) {
+		d.mistake(path, err)
 	}
 }
 
@@ -65,39 +64,39 @@ type settingsFile struct {
 	path string
 }
 
-func (f *settingsFile) place(t *token.Token) string {
-	if t == nil || t.Position == nil {
-		return f.path
-	}
-	return f.path + ":" + strconv.Itoa(t.Position.Line) + ":" + strconv.Itoa(t.Position.Column)
+func (f *settingsFile) place(n *yaml.Node) string {
+	return f.path + ":" + strconv.Itoa(n.Line) + ":" + strconv.Itoa(n.Column)
 }
 
-func (f *settingsFile) mistake(t *token.Token, err error) { f.draft.mistake(f.place(t), err) }
+func (f *settingsFile) mistake(n *yaml.Node, err error) { f.draft.mistake(f.place(n), err) }
 
 // node puts the value n of key, which is known to be a key or a section.
-func (f *settingsFile) node(key string, n ast.Node) {
-	switch n := n.(type) {
-	case *ast.NullNode: // as good as not written
-	case *ast.MappingNode:
-		for _, entry := range n.Values {
-			f.entry(key, entry)
+func (f *settingsFile) node(key string, n *yaml.Node) {
+	switch value, plain := scalar(n); {
+	case n.Kind == yaml.ScalarNode && n.Tag == "!!null": // as good as not written
+	case n.Kind == yaml.MappingNode:
+		for i := 0; i < len(n.Content); i += 2 {
+			f.entry(key, n.Content, i)
 		}
-	case *ast.MappingValueNode:
-		f.entry(key, n)
-	case *ast.SequenceNode:
+	case n.Kind == yaml.SequenceNode:
 		f.sequence(key, n)
+	case plain:
+		f.value(key, n, []string{value})
 	default:
-		if value, ok := scalar(n); ok {
-			f.value(key, n.GetToken(), []string{value})
-		} else {
-			f.mistake(n.GetToken(), fmt.Errorf("%s: want a plain value", cmp.Or(key, "settings")))
-		}
+		f.mistake(n, fmt.Errorf("%s: want a plain value", cmp.Or(key, "settings")))
 	}
 }
 
-func (f *settingsFile) entry(section string, entry *ast.MappingValueNode) {
-	at := entry.Key.GetToken()
+// entry puts the i-th of a section's keys and values, which take turns in pairs.
+func (f *settingsFile) entry(section string, pairs []*yaml.Node, i int) {
+	at, value := pairs[i], pairs[i+1]
 	key := at.Value
+	for j := 0; j < i; j += 2 {
+		if pairs[j].Value == key {
+			f.mistake(at, fmt.Errorf("key %s is there already, in line %d", key, pairs[j].Line))
+			return
+		}
+	}
 	if section != "" {
 		key = section + "." + key
 	}
@@ -105,13 +104,13 @@ func (f *settingsFile) entry(section string, entry *ast.MappingValueNode) {
 		f.mistake(at, fmt.Errorf("unknown key %s", key))
 		return
 	}
-	f.node(key, entry.Value)
+	f.node(key, value)
 }
 
-func (f *settingsFile) sequence(key string, n *ast.SequenceNode) {
+func (f *settingsFile) sequence(key string, n *yaml.Node) {
 	if key == certificateList {
-		f.Listen.Certificates = make([]Certificate, len(n.Values))
-		for i, v := range n.Values {
+		f.Listen.Certificates = make([]Certificate, len(n.Content))
+		for i, v := range n.Content {
 			f.node(certificateList+"["+strconv.Itoa(i)+"]", v)
 		}
 		return
@@ -120,25 +119,25 @@ func (f *settingsFile) sequence(key string, n *ast.SequenceNode) {
 		f.more(n)
 		return
 	}
-	values := make([]string, 0, len(n.Values))
-	for _, v := range n.Values {
+	values := make([]string, 0, len(n.Content))
+	for _, v := range n.Content {
 		value, ok := scalar(v)
 		if !ok {
-			f.mistake(v.GetToken(), fmt.Errorf("%s: want a plain value", key))
+			f.mistake(v, fmt.Errorf("%s: want a plain value", key))
 			return
 		}
 		values = append(values, value)
 	}
 	if _, s := lookUp(key); !s.Many {
-		f.mistake(n.GetToken(), fmt.Errorf("%s: want one value, not a list", cmp.Or(key, "settings")))
+		f.mistake(n, fmt.Errorf("%s: want one value, not a list", cmp.Or(key, "settings")))
 		return
 	}
 	if len(values) > 0 {
-		f.value(key, n.Values[0].GetToken(), values)
+		f.value(key, n.Content[0], values)
 	}
 }
 
-func (f *settingsFile) value(key string, at *token.Token, values []string) {
+func (f *settingsFile) value(key string, at *yaml.Node, values []string) {
 	what, s := lookUp(key)
 	if what != settingKey {
 		f.mistake(at, fmt.Errorf("%s: want keys and values below it", cmp.Or(key, "settings")))
@@ -158,16 +157,9 @@ func (f *settingsFile) value(key string, at *token.Token, values []string) {
 }
 
 // scalar returns the text of a plain value: settings know their own types.
-func scalar(n ast.Node) (string, bool) {
-	switch n := n.(type) {
-	case *ast.StringNode:
-		return n.Value, true
-	case *ast.LiteralNode:
-		return n.Value.Value, true
-	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode:
-		return n.GetToken().Value, true
-	}
-	return "", false
+func scalar(n *yaml.Node) (string, bool) {
+	plain := n.Kind == yaml.ScalarNode && n.Style&yaml.TaggedStyle == 0 && n.Anchor == "" && n.Tag != "!!null"
+	return n.Value, plain
 }
 
 type keyKind int

@@ -4,9 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
-	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/ast"
+	"go.yaml.in/yaml/v4"
 )
 
 // moreKey is the key of the listeners besides http and https.
@@ -26,19 +26,25 @@ type MoreTLS struct {
 }
 
 // more puts the list of further listeners.
-func (f *settingsFile) more(list *ast.SequenceNode) {
-	for _, item := range list.Values {
+func (f *settingsFile) more(list *yaml.Node) {
+	for _, item := range list.Content {
 		var l MoreListener
-		err := yaml.NodeToValue(item, &l, yaml.Strict())
-		if located, ok := errors.AsType[yaml.Error](err); ok {
-			f.mistake(located.GetToken(), errors.New(located.GetMessage()))
+		err := item.Load(&l, yaml.WithKnownFields())
+		if all, ok := errors.AsType[*yaml.LoadErrors](err); ok {
+			for _, e := range all.Errors {
+				what := e.Message
+				if field, _, unknown := strings.Cut(what, " not found in type "); unknown {
+					what = fmt.Sprintf("unknown field %q", strings.TrimPrefix(field, "field "))
+				}
+				f.mistake(&yaml.Node{Line: e.Mark.Line, Column: e.Mark.Column}, errors.New(what))
+			}
 			continue
 		}
 		if err == nil {
 			err = l.check(f.Listen.More)
 		}
 		if err != nil {
-			f.mistake(item.GetToken(), fmt.Errorf("%s: %w", moreKey, err))
+			f.mistake(item, fmt.Errorf("%s: %w", moreKey, err))
 			continue
 		}
 		f.Listen.More = append(f.Listen.More, l)

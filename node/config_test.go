@@ -184,7 +184,7 @@ drain: {accept_for: 5}
 
 func TestLoadRefusesFilesThatAreNoSettings(t *testing.T) {
 	for name, test := range map[string]struct{ file, want string }{
-		"syntax":         {"node: {name: a\n", ":1:7: "},
+		"syntax":         {"node: {name: a\n", ":2:1: while parsing a flow mapping: "},
 		"same key twice": {"node: {name: a}\nnode: {name: b}\n", ":2:1: "},
 		"two documents":  {"node: {name: a}\n---\nnode: {name: b}\n", "want one document"},
 		"a list":         {"- a\n- b\n", "want one value, not a list"},
