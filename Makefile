@@ -63,8 +63,25 @@ sim: ## whole meshes in virtual time with faults, SEEDS of them (default 1000; m
 	MESHGW_SEEDS=$(SEEDS) go test -run 'Seeds$$$$' -timeout 60m ./internal/sim
 
 .PHONY: bench
-bench: ## the benchmarks that stand beside the code
+bench: build ## meshgw beside nginx, HAProxy and, where installed, Caddy and Traefik (Debian; 10 minutes)
+	scripts/install-tools.sh taskset:util-linux wrk:wrk nginx:nginx-light haproxy:haproxy
+	go run ./scripts/bench $(BENCH)
+
+.PHONY: bench-go
+bench-go: ## the benchmarks that stand beside the code
 	go test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: bench-gossip
+bench-gossip: ## meshes of 10 to 200 nodes: join, spread of news, cost of an idle node (minutes)
+	go test -run '^$$' -bench Mesh -benchtime 1x -timeout 30m ./gossip
+
+.PHONY: bench-limits
+bench-limits: ## what a limit costs, alone and as part of a request
+	go test -run '^$$' -bench 'Take|Key|Limited' -benchmem ./quota ./dataplane
+
+.PHONY: bench-routes
+bench-routes: ## match, compile, read and merge, up to 10,000 routes
+	go test -run '^$$' -bench 'Match|Compile|Merge|Decode|Pull' -benchmem ./routetable
 
 .PHONY: quota-sim
 quota-sim: ## what docs/limits.md promises, by the gateway's own code in simulated meshes (minutes)

@@ -24,12 +24,18 @@ import (
 //
 //	go test -run '^$' -bench Mesh -benchtime 1x ./gossip
 func BenchmarkMesh(b *testing.B) {
-	for _, count := range []int{10, 50, 100} {
+	for _, count := range []int{10, 50, 100, 200} {
 		b.Run(fmt.Sprintf("nodes=%d", count), func(b *testing.B) { benchMesh(b, count) })
 	}
 }
 
-const rounds = 20
+// rounds is how often news of a size is spread: 20 times, of a megabyte four times.
+func rounds(size int) int {
+	if size >= 1<<20 {
+		return 4
+	}
+	return 20
+}
 
 func benchMesh(b *testing.B, count int) {
 	b.Helper()
@@ -84,9 +90,9 @@ func benchMesh(b *testing.B, count int) {
 	b.ReportMetric(float64(bytesAfter-bytes)/idle.Seconds()/float64(count), "B/s/node-idle")
 	b.ReportMetric(100*(cpuAfter-cpu).Seconds()/idle.Seconds()/float64(count), "%core/node-idle")
 
-	for _, size := range []int{200, 100 << 10} {
+	for _, size := range []int{200, 100 << 10, 1 << 20} {
 		var took []time.Duration
-		for round := range rounds {
+		for round := range rounds(size) {
 			took = append(took, spread(b, meshes, states, round, size)...)
 		}
 		slices.Sort(took)

@@ -1,9 +1,11 @@
 #!/bin/sh
-# Installs what the tests of `make check` need besides Go, from Debian's packages.
+# Installs what the tests of `make check` need besides Go, or the pairs of command
+# and package that are named, from Debian's packages.
 # Says so and fails where it cannot: nothing is skipped in silence.
 set -eu
 missing=
-for pair in ip:iproute2 nft:nftables slowhttptest:slowhttptest; do
+[ $# -gt 0 ] || set -- ip:iproute2 nft:nftables slowhttptest:slowhttptest
+for pair; do
 	command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
 done
 [ -z "$missing" ] && exit 0
