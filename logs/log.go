@@ -29,6 +29,10 @@ type Config struct {
 
 	// Console, if given, makes lines for people of those for programs.
 	Console func(out io.Writer) io.Writer
+
+	// Also, if given, takes the events besides, as JSON, from info on whatever
+	// the level.
+	Also io.Writer
 }
 
 // Open returns a Log that writes to out, while Run runs. It sets what the process
@@ -37,13 +41,20 @@ func Open(out io.Writer, cfg Config) *Log {
 	zerolog.MessageFieldName = "msg"
 	zerolog.TimeFieldFormat = "2006-01-02T15:04:05.000Z07:00"
 	l := &Log{writers: []*writer{newWriter(out, eventRoom), newWriter(out, requestRoom)}}
-	logger := func(w io.Writer) zerolog.Logger {
+	form := func(w io.Writer) io.Writer {
 		if cfg.Console != nil {
-			w = cfg.Console(w)
+			return cfg.Console(w)
 		}
-		return zerolog.New(w).Level(cfg.Level).With().Timestamp().Logger()
+		return w
 	}
-	l.Events, l.Requests = logger(l.writers[0]), logger(l.writers[1])
+	logger := func(w io.Writer, level zerolog.Level) zerolog.Logger {
+		return zerolog.New(w).Level(level).With().Timestamp().Logger()
+	}
+	l.Events, l.Requests = logger(form(l.writers[0]), cfg.Level), logger(form(l.writers[1]), cfg.Level)
+	if cfg.Also != nil {
+		told := &zerolog.FilteredLevelWriter{Writer: zerolog.LevelWriterAdapter{Writer: form(l.writers[0])}, Level: cfg.Level}
+		l.Events = logger(zerolog.MultiLevelWriter(told, cfg.Also), min(cfg.Level, zerolog.InfoLevel))
+	}
 	return l
 }
 

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/meshgw/meshgw/api"
 )
 
@@ -60,13 +62,13 @@ func eventOf(line []byte) (e api.Event, ok bool) {
 		return e, false
 	}
 	var at time.Time
-	for name, into := range map[string]any{"time": &at, "level": &e.Level, "message": &e.Message} {
+	for name, into := range map[string]any{zerolog.TimestampFieldName: &at, zerolog.LevelFieldName: &e.Level, zerolog.MessageFieldName: &e.Message} {
 		if err := json.Unmarshal(e.Fields[name], into); err != nil {
 			return e, false
 		}
 	}
 	e.Time = at.UTC()
-	for _, known := range []string{"time", "level", "message", "node", "region"} {
+	for _, known := range []string{zerolog.TimestampFieldName, zerolog.LevelFieldName, zerolog.MessageFieldName, "node", "region"} {
 		delete(e.Fields, known)
 	}
 	return e, true

@@ -23,7 +23,7 @@ const (
 // Write takes one line, as a logger writes it.
 func (l *Lines) Write(line []byte) (int, error) {
 	text := bytes.TrimSuffix(line, []byte("\n"))
-	if len(text) > longestLine || bytes.HasSuffix(text, []byte(`"message":"request"}`)) {
+	if len(text) > longestLine || bytes.HasSuffix(text, []byte(`":"request"}`)) {
 		return len(line), nil
 	}
 	l.mu.Lock()

@@ -15,6 +15,7 @@ import (
 
 	"github.com/meshgw/meshgw/logs"
 	"github.com/meshgw/meshgw/node"
+	"github.com/meshgw/meshgw/telemetry"
 )
 
 func agentCommand() *cobra.Command {
@@ -84,24 +85,24 @@ func (f settingFlag) Type() string {
 
 // runLogged runs a node, and its log for as long.
 func runLogged(ctx context.Context, cfg node.Config, stderr io.Writer) error {
-	log := openLog(cfg.Log, stderr)
+	lines := new(telemetry.Lines)
+	log := openLog(cfg.Log, stderr, lines)
 	logging, stop := context.WithCancel(context.WithoutCancel(ctx))
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
 		log.Run(logging)
 	}()
-	err := runNode(ctx, cfg, log)
+	err := runNode(ctx, node.New(cfg, thisBuild().Version, log).In(node.World{Lines: lines}), cfg.Warnings(), log)
 	stop()
 	<-written
 	return err
 }
 
-func runNode(ctx context.Context, cfg node.Config, log *logs.Log) error {
-	for _, warning := range cfg.Warnings() {
+func runNode(ctx context.Context, n *node.Node, warnings []string, log *logs.Log) error {
+	for _, warning := range warnings {
 		log.Events.Warn().Msg(warning)
 	}
-	n := node.New(cfg, thisBuild().Version, log)
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
@@ -120,9 +121,10 @@ func runNode(ctx context.Context, cfg node.Config, log *logs.Log) error {
 	}
 }
 
-func openLog(cfg node.LogConfig, w io.Writer) *logs.Log {
+// openLog opens the log of a node. Its events go to lines, too.
+func openLog(cfg node.LogConfig, w, lines io.Writer) *logs.Log {
 	terminal := isTerminal(w)
-	open := logs.Config{Level: cfg.Level}
+	open := logs.Config{Level: cfg.Level, Also: lines}
 	if cfg.Format == "console" || cfg.Format == "" && terminal {
 		open.Console = func(out io.Writer) io.Writer {
 			return zerolog.ConsoleWriter{Out: out, TimeFormat: time.TimeOnly + ".000", NoColor: !terminal}

@@ -1,0 +1,212 @@
+package dataplane
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/meshgw/meshgw/failover"
+)
+
+// metrics are those of requests. What a request counts is resolved before it
+// comes: see series.
+type metrics struct {
+	requests         *prometheus.CounterVec
+	duration         *prometheus.HistogramVec
+	upstreamDuration *prometheus.HistogramVec
+	retries          prometheus.Counter
+	failovers        *prometheus.CounterVec
+	forwarded        *prometheus.CounterVec
+	shed             *prometheus.CounterVec
+	calls            *prometheus.CounterVec
+	h2Errors         *prometheus.CounterVec
+	denied           denials
+	unrouted         *series
+}
+
+func newMetrics(s *Server, reg prometheus.Registerer) *metrics {
+	buckets := buckets()
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "meshgw_requests_total", Help: "Requests answered to clients.",
+		}, []string{"route", "upstream", "code", "region_served"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "meshgw_request_duration_seconds", Help: "Time from a request's first byte to its answer's last.", Buckets: buckets,
+		}, []string{"route"}),
+		upstreamDuration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "meshgw_upstream_duration_seconds", Help: "Time of the last try until the answer's header.", Buckets: buckets,
+		}, []string{"upstream"}),
+		retries: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "meshgw_retries_total", Help: "Tries after the first of a request.",
+		}),
+	}
+	m.failovers = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "meshgw_failover_requests_total", Help: "Requests sent to another region.",
+	}, []string{"upstream", "from", "to"})
+	m.forwarded = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "meshgw_forwarded_requests_total", Help: "Requests that gateways of another region sent on to here.",
+	}, []string{"upstream", "from"})
+	m.shed = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "meshgw_shed_total", Help: "Requests refused for want of room.",
+	}, []string{"priority", "reason"})
+	m.calls = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "meshgw_grpc_calls_total", Help: "Calls of gRPC, by how they ended; without a status those that were cut short or answered in plain HTTP.",
+	}, []string{"route", "upstream", "grpc_status"})
+	m.h2Errors = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "meshgw_http2_errors_total", Help: "What clients did against HTTP/2, or too often.",
+	}, []string{"error"})
+	m.denied = newDenials(reg)
+	m.unrouted = m.series("", "", s.cfg.Region)
+	reg.MustRegister(m.calls, m.h2Errors, m.requests, m.duration, m.upstreamDuration, m.retries, m.failovers, m.forwarded, m.shed,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "meshgw_inflight_requests", Help: "Requests in flight.",
+		}, func() float64 { return float64(s.inflight.Load()) }),
+		&collector{server: s}, &limitCollector{server: s})
+	return m
+}
+
+// series is what requests of one route to one upstream count. What it counts
+// with is made at first use: a table of ten thousand routes is taken into service
+// in no time, and most of them see few statuses.
+type series struct {
+	metrics  *metrics
+	labels   [3]string                   // route, upstream, region
+	classes  [6]atomic.Pointer[statuses] // by the first digit of the status
+	observed atomic.Pointer[durations]
+}
+
+type durations struct {
+	request, upstream prometheus.Observer
+	shown             [15]atomic.Int64 // when each bucket of request got its last exemplar, in ns
+}
+
+type counter struct{ prometheus.Counter }
+
+// statuses are the counters of one class of status.
+type statuses [100]atomic.Pointer[counter]
+
+func (m *metrics) series(route, upstream, region string) *series {
+	return &series{metrics: m, labels: [3]string{route, upstream, region}}
+}
+
+func (s *series) durations() *durations {
+	d := s.observed.Load()
+	if d == nil {
+		d = &durations{request: s.metrics.duration.WithLabelValues(s.labels[0]), upstream: s.metrics.upstreamDuration.WithLabelValues(s.labels[1])}
+		s.observed.Store(d)
+	}
+	return d
+}
+
+// observe counts how long a request took. Each bucket gets an exemplar a second,
+// so that a request of each kind can be looked at, for what one allocates. With
+// traces on, it is one whose trace can be found.
+func (d *durations) observe(x *Exchange, now time.Time, took time.Duration, findable bool) {
+	if findable {
+		last, at := &d.shown[bucketOf(took.Seconds())], now.UnixNano()
+		if was := last.Load(); at-was >= int64(time.Second) && last.CompareAndSwap(was, at) {
+			d.request.(prometheus.ExemplarObserver).ObserveWithExemplar(took.Seconds(), x.exemplar())
+			return
+		}
+	}
+	d.request.Observe(took.Seconds())
+}
+
+// exemplar is the labels by which a request is found, 128 characters at most as
+// OpenMetrics asks for.
+func (x *Exchange) exemplar() prometheus.Labels {
+	labels := prometheus.Labels{"trace_id": string(x.trace.id[:])}
+	if len("trace_id")+len(x.trace.id)+len("request_id")+len(x.RequestID) <= prometheus.ExemplarMaxRunes {
+		labels["request_id"] = string(x.RequestID)
+	}
+	return labels
+}
+
+// buckets are the upper ends of those of durations, in seconds.
+func buckets() []float64 {
+	return []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
+}
+
+func bucketOf(seconds float64) int {
+	i, _ := slices.BinarySearch(buckets(), seconds)
+	return i
+}
+
+// count adds a request answered with status; one that the registry of statuses
+// does not know counts as its class.
+func (s *series) count(status int) {
+	if status < 100 || status >= 100*len(s.classes) {
+		return // no answer was begun
+	}
+	class := s.classes[status/100].Load()
+	if class == nil {
+		s.classes[status/100].CompareAndSwap(nil, new(statuses))
+		class = s.classes[status/100].Load()
+	}
+	c := class[status%100].Load()
+	if c == nil {
+		code := strconv.Itoa(status)
+		if http.StatusText(status) == "" {
+			code = code[:1] + "xx"
+		}
+		c = &counter{s.metrics.requests.WithLabelValues(s.labels[0], s.labels[1], code, s.labels[2])}
+		class[status%100].Store(c)
+	}
+	c.Inc()
+}
+
+// collector reads the state of upstreams when it is asked for.
+type collector struct{ server *Server }
+
+func (c *collector) descriptions() (pending, limit, endpoints, open, away *prometheus.Desc) {
+	describe := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("meshgw_"+name, help, labels, nil)
+	}
+	return describe("upstream_pending", "Requests that wait for a connection.", "upstream"),
+		describe("upstream_pending_limit", "How many requests may wait for a connection.", "upstream"),
+		describe("upstream_endpoints", "Endpoints by state.", "upstream", "region", "state"),
+		describe("circuit_open", "Whether the circuit breaker of an endpoint is open.", "upstream", "endpoint"),
+		describe("failover_ratio", "Share of this node's requests that goes to another region, 0 to 1.", "upstream", "from", "to")
+}
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	pending, limit, endpoints, open, away := c.descriptions()
+	for _, d := range []*prometheus.Desc{pending, limit, endpoints, open, away} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	pending, limit, endpoints, open, away := c.descriptions()
+	gauge := func(of *prometheus.Desc, value float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(of, prometheus.GaugeValue, value, labels...)
+	}
+	type key struct{ upstream, region, state string }
+	counts := map[key]int{}
+	for _, e := range c.server.Upstreams() {
+		counts[key{e.Upstream, e.Region, e.State}]++
+		value := 0.0
+		if e.State == failover.Open.String() {
+			value = 1
+		}
+		gauge(open, value, e.Upstream, e.Endpoint)
+	}
+	for k, n := range counts {
+		gauge(endpoints, float64(n), k.upstream, k.region, k.state)
+	}
+	for _, u := range c.server.plan.Load().upstreams {
+		gauge(pending, float64(u.shared.pending.Load()), u.Name)
+		gauge(limit, float64(u.MaxPending), u.Name)
+	}
+	for _, d := range c.server.Divisions() {
+		for _, to := range d.Regions[1:] {
+			gauge(away, to.Share, d.Upstream, c.server.cfg.Region, to.Region)
+		}
+	}
+}
