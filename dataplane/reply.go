@@ -183,7 +183,7 @@ func (s *Server) finish(x *Exchange, err error) {
 // giveBack returns the connection and the slot, and tells the endpoint's state
 // how it went.
 func (s *Server) giveBack(x *Exchange, now time.Time, err error) {
-	clean := err == nil && x.conn != nil && x.answer.reusable() && !x.uploading()
+	clean := err == nil && x.conn != nil && x.answer.reusable() && x.uploaded()
 	if x.conn != nil {
 		x.scratch.trailers, x.scratch.trailText = x.answer.trailers[:0], x.answer.text[:0]
 	}

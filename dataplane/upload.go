@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,6 +16,7 @@ type upload struct {
 	done    chan struct{} // closed when it has ended
 	refused *refusal      // what was wrong with the body; valid when done
 	whole   bool          // the body was sent to its end; valid when done
+	read    atomic.Bool   // the body was read to its end; set before the end is sent, which the answer may follow at once
 
 	mu       sync.Mutex // guards the rest
 	answered bool       // the answer's head has come
@@ -93,6 +95,9 @@ func (s *Server) copyBody(x *Exchange, to *upstreamConn) error {
 			return errBodyTooLarge
 		}
 		x.copy.add(b[chunkHead : chunkHead+n])
+		if x.in == x.Length {
+			x.upload.read.Store(true)
+		}
 		if n > 0 {
 			if err := to.writePiece(b, n, x.Length == chunked, x.target.timeouts.Idle); err != nil {
 				return err
@@ -136,6 +141,7 @@ func (s *Server) endBody(x *Exchange, to *upstreamConn) error {
 	if err != nil {
 		return errors.Join(errClientBody, err)
 	}
+	x.upload.read.Store(true)
 	end := appendTrailers([]byte("0\r\n"), trailers)
 	_, err = to.Write(append(end, "\r\n"...))
 	return err
@@ -150,7 +156,9 @@ func (x *Exchange) stopUpload() {
 	select {
 	case <-x.upload.done:
 	default:
-		x.Front.StopBody()
+		if !x.upload.read.Load() {
+			x.Front.StopBody()
+		}
 		<-x.upload.done
 	}
 }
@@ -175,15 +183,21 @@ func (x *Exchange) uploadRefusal() *refusal {
 	}
 }
 
-// uploading reports whether the body is still being sent.
-func (x *Exchange) uploading() bool {
+// uploading reports whether the client is still sending the body.
+func (x *Exchange) uploading() bool { return x.upload != nil && !x.upload.read.Load() }
+
+// lastPiece is how long an endpoint that has answered may take to read the end
+// of the request.
+const lastPiece = 10 * time.Millisecond
+
+// uploaded reports whether the endpoint got the whole request.
+func (x *Exchange) uploaded() bool {
 	if x.upload == nil {
-		return false
-	}
-	select {
-	case <-x.upload.done:
-		return !x.upload.whole
-	default:
 		return true
 	}
+	if x.uploading() || x.conn.SetWriteDeadline(time.Now().Add(lastPiece)) != nil {
+		return false
+	}
+	<-x.upload.done
+	return x.upload.whole
 }
