@@ -155,7 +155,7 @@ func (s *state) condition(e Edit) error {
 // and that e does not touch, as merges leave them, do not refuse it.
 func (s *state) check(e Edit) (warnings Problems, err error) {
 	merged := Spec{
-		Upstreams: slices.Clone(e.Spec.Upstreams), Routes: slices.Clone(e.Spec.Routes),
+		Upstreams: slices.Clone(e.Spec.Upstreams), Routes: slices.Grow(slices.Clone(e.Spec.Routes), len(s.order)), // mostly routes
 		Limits: slices.Clone(e.Spec.Limits), Tenants: slices.Clone(e.Spec.Tenants),
 		Access: slices.Clone(e.Spec.Access),
 	}
