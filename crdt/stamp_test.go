@@ -36,3 +36,18 @@ func TestParseStampRefusesWhatIsNoVersion(t *testing.T) {
 		t.Errorf("7 read as %v, %v", got, err)
 	}
 }
+
+func FuzzParseStamp(f *testing.F) {
+	for _, text := range []string{"7", "7@eu-1", "18446744073709551615@a@b", "@", "+1@a", "007"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		s, err := crdt.ParseStamp(text)
+		if err != nil {
+			return
+		}
+		if again, err := crdt.ParseStamp(s.String()); err != nil || again != s {
+			t.Errorf("%q reads as %+v, which reads back as %+v, %v", text, s, again, err)
+		}
+	})
+}

@@ -289,21 +289,31 @@ func loadKeyring(file string) (*memberlist.Keyring, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read keyring: %w", err)
 	}
+	keys, err := parseKeyring(data)
+	if err != nil {
+		return nil, fmt.Errorf("read keyring %s: %w", file, err)
+	}
+	return keys, nil
+}
+
+func parseKeyring(data []byte) (*memberlist.Keyring, error) {
 	var encoded []string
 	if err := json.Unmarshal(data, &encoded); err != nil {
-		return nil, fmt.Errorf("read keyring %s: want a JSON array of base64 keys: %w", file, err)
+		return nil, fmt.Errorf("want a JSON array of base64 keys: %w", err)
 	}
 	if len(encoded) == 0 {
-		return nil, fmt.Errorf("read keyring %s: it holds no key", file)
+		return nil, errors.New("it holds no key")
 	}
 	keys := make([][]byte, len(encoded))
 	for i, text := range encoded {
-		if keys[i], err = base64.StdEncoding.DecodeString(text); err != nil {
-			return nil, fmt.Errorf("read keyring %s: key %d is not base64", file, i+1)
+		key, err := base64.StdEncoding.DecodeString(text)
+		if err != nil {
+			return nil, fmt.Errorf("key %d is not base64", i+1)
 		}
-		if err := memberlist.ValidateKey(keys[i]); err != nil {
-			return nil, fmt.Errorf("read keyring %s: key %d: %w", file, i+1, err)
+		if err := memberlist.ValidateKey(key); err != nil {
+			return nil, fmt.Errorf("key %d: %w", i+1, err)
 		}
+		keys[i] = key
 	}
 	return memberlist.NewKeyring(keys, keys[0])
 }

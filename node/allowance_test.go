@@ -42,3 +42,21 @@ func TestAllowanceIsTheTightestQuota(t *testing.T) {
 		}
 	}
 }
+
+func FuzzAllowance(f *testing.F) {
+	f.Add("0::/pod/app\n", "25000 100000\n", "-1\n")
+	f.Add("4:memory:/m\n3:cpu,cpuacct:/\n", "max 100000", "10000")
+	f.Add("0::../..//\n:::\n", "1e999 NaN", "0x10")
+	f.Fuzz(func(t *testing.T, groups, most, quota string) {
+		files := fstest.MapFS{}
+		for name, text := range map[string]string{
+			"proc/self/cgroup": groups, "sys/fs/cgroup/cpu.max": most, "sys/fs/cgroup/pod/app/cpu.max": most,
+			"sys/fs/cgroup/cpu/cpu.cfs_quota_us": quota, "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
+		} {
+			files[name] = &fstest.MapFile{Data: []byte(text)}
+		}
+		if got := allowance(files); !(got > 0 && got <= float64(runtime.GOMAXPROCS(0))) {
+			t.Errorf("an allowance of %v CPUs", got)
+		}
+	})
+}

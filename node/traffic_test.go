@@ -1,6 +1,7 @@
 package node
 
 import (
+	"encoding/json"
 	"math"
 	"testing"
 	"time"
@@ -27,4 +28,19 @@ func TestPercentilesOfTheMeshAreOfAllRequests(t *testing.T) {
 	if len(got.Nodes) != 2 || !near(got.Nodes[1].P50, 1000) || got.Total != r.TrafficRates || len(got.Unanswered) != 1 {
 		t.Errorf("got %+v", got)
 	}
+}
+
+func FuzzTrafficOfPeers(f *testing.F) {
+	f.Add([]byte(`{"node":"a","region":"eu","routes":{"r":{"seconds":10,"requests":5,"errors":1,"latency":{"3":5}}}}`))
+	f.Add([]byte(`{"routes":{"r":{"seconds":-1e308,"requests":18446744073709551615,"latency":{"-7":1,"99999":18446744073709551615}}}}`))
+	f.Add([]byte(`{"routes":{"r":{"seconds":1e-320,"requests":9}}}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var c nodeCounts
+		if json.Unmarshal(data, &c) != nil {
+			return
+		}
+		if _, err := json.Marshal(trafficOf([]nodeCounts{c, c}, nil)); err != nil {
+			t.Errorf("what a peer says cannot be answered: %v", err)
+		}
+	})
 }

