@@ -81,7 +81,7 @@ func byRate(counts map[string]telemetry.Count) []api.RouteTraffic {
 }
 
 func ratesOf(c telemetry.Count) api.TrafficRates {
-	if c.Seconds == 0 || c.Requests == 0 {
+	if c.Seconds < telemetry.SlotLength.Seconds() || c.Requests == 0 { // a peer may say anything
 		return api.TrafficRates{}
 	}
 	q := c.Latency.Quantiles(.5, .9, .99)
