@@ -57,6 +57,17 @@ chaos: ## every scenario that breaks a mesh of real processes, as root (minutes;
 	scripts/install-tools.sh
 	scripts/chaos
 
+.PHONY: chaos-short
+chaos-short: ## two of them, in half a minute
+	scripts/install-tools.sh
+	scripts/chaos name-conflict node-kill
+
+MINUTES ?= 10
+.PHONY: soak
+soak: ## random faults under load for MINUTES (default 10), as root
+	scripts/install-tools.sh
+	scripts/chaos --soak $(MINUTES)m
+
 SEEDS ?= 1000
 .PHONY: sim
 sim: ## whole meshes in virtual time with faults, SEEDS of them (default 1000; minutes)
@@ -89,5 +100,5 @@ quota-sim: ## what docs/limits.md promises, by the gateway's own code in simulat
 	go run ./internal/quotasim -compare
 
 .PHONY: check
-check: build lint test race test-root ## what CI runs
+check: build lint test race test-root chaos-short ## what CI runs
 	FUZZTIME=1s scripts/fuzz.sh

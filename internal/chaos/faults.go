@@ -109,6 +109,10 @@ func (w *world) fds(words []string) error {
 		return err
 	}
 	return w.each(words[:1], func(m *machine) error {
-		return unix.Prlimit(m.cmd.Process.Pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: n, Max: n}, nil)
+		var was unix.Rlimit
+		if err := unix.Prlimit(m.cmd.Process.Pid, unix.RLIMIT_NOFILE, nil, &was); err != nil {
+			return err
+		}
+		return unix.Prlimit(m.cmd.Process.Pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: n, Max: was.Max}, nil)
 	})
 }

@@ -29,6 +29,8 @@ func run(ctx context.Context, words []string, out io.Writer) int {
 	flags.SetOutput(out)
 	dir := flags.String("dir", "scripts/chaos.d", "where the scenarios are")
 	list := flags.Bool("list", false, "name the scenarios")
+	length := flags.Duration("soak", 0, "instead of scenarios: random faults for about so long")
+	seed := flags.Uint64("seed", uint64(time.Now().UnixNano()%1_000_000), "of the faults of a soak")
 	keep := flags.Bool("keep", false, "keep logs and data of scenarios that pass too")
 	flags.Usage = func() { usage(out, flags) }
 	if err := flags.Parse(words); err != nil {
@@ -57,6 +59,9 @@ func run(ctx context.Context, words []string, out io.Writer) int {
 			say(out, "%-20s %s\n", s.name, s.about)
 		}
 		return 0
+	}
+	if *length > 0 {
+		scripts = []*script{soak(*length, *seed)}
 	}
 	if err := able(); err != nil {
 		say(out, "chaos: %v\n", err)

@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestEveryScenarioParses(t *testing.T) {
@@ -19,6 +20,21 @@ func TestEveryScenarioParses(t *testing.T) {
 		}
 		if s.about == "" || len(s.steps) == 0 {
 			t.Errorf("%s says nothing, or does nothing", name)
+		}
+	}
+}
+
+func TestASoakIsMadeOfStepsThatThereAre(t *testing.T) {
+	known := verbs()
+	for seed := range uint64(50) {
+		s := soak(10*time.Minute, seed)
+		for _, st := range s.steps {
+			if len(st.words) == 0 {
+				continue
+			}
+			if err := st.check(known); err != nil {
+				t.Fatalf("seed %d: %s: %v", seed, st.text, err)
+			}
 		}
 	}
 }
