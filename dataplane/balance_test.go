@@ -7,9 +7,11 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -41,6 +43,29 @@ func TestDeadEndpointCostsNoRequest(t *testing.T) {
 		if resp, _, _ := c.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi").answer("POST"); resp.StatusCode != 200 {
 			t.Fatalf("POST: status %d", resp.StatusCode) // nothing was sent, so it may go elsewhere
 		}
+	}
+}
+
+func TestWhatThisNodeHasRunOutOfIsNotTheEndpointsFault(t *testing.T) {
+	up := startRecorder(t, nil)
+	var out atomic.Bool
+	out.Store(true)
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		if out.Load() {
+			return nil, &net.OpError{Op: "dial", Net: network, Err: os.NewSyscallError("socket", syscall.EMFILE)}
+		}
+		return new(net.Dialer).DialContext(ctx, network, address)
+	}
+	g := startGateway(t, dataplane.Config{Dial: dial}, toUpstream(up.addr))
+	c := g.dial(t)
+	for range 20 {
+		if resp, _, _ := c.send(get).answer("GET"); resp.Header.Get("x-meshgw-error") != "connect_failure" {
+			t.Fatalf("status %d, %s", resp.StatusCode, resp.Header.Get("x-meshgw-error"))
+		}
+	}
+	out.Store(false)
+	if resp, _, _ := c.send(get).answer("GET"); resp.StatusCode != 200 {
+		t.Errorf("after: status %d, %s", resp.StatusCode, resp.Header.Get("x-meshgw-error"))
 	}
 }
 

@@ -30,7 +30,7 @@ func (s *Server) try(x *Exchange, e *endpoint, begun time.Time) (*failure, failo
 				return &failure{
 					refusal: refusal{code: ConnectFailure, detail: "The upstream could not be reached."},
 					reason:  routetable.RetryConnectFailure,
-				}, failover.ConnectFailed
+				}, notConnected(err)
 			}
 			x.conn = c
 		}
@@ -49,6 +49,17 @@ func (s *Server) try(x *Exchange, e *endpoint, begun time.Time) (*failure, failo
 		}
 		return s.failed(x, err)
 	}
+}
+
+// notConnected is how a try went that got no connection. What this process itself
+// has run out of says nothing of the endpoint: breakers stay as they are.
+func notConnected(err error) failover.Kind {
+	for _, own := range []error{syscall.EMFILE, syscall.ENFILE, syscall.EADDRNOTAVAIL, syscall.ENOBUFS, syscall.ENOMEM} {
+		if errors.Is(err, own) {
+			return failover.Canceled
+		}
+	}
+	return failover.ConnectFailed
 }
 
 // connect opens a connection to e, by deadline.

@@ -105,7 +105,7 @@ func (s *Server) notReached(x *Exchange, err error) (*failure, failover.Kind) {
 	return &failure{
 		refusal: refusal{code: ConnectFailure, detail: "The upstream could not be reached."},
 		reason:  routetable.RetryConnectFailure,
-	}, failover.ConnectFailed
+	}, notConnected(err)
 }
 
 // cause is why the call has failed with err.

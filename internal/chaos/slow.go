@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 )
 
 // slowClients opens connections to a node: half send a request at a byte a
-// second, half ask and never read. They last as long as the scenario.
+// second, half ask twenty times at once and never read. They last as long as the
+// scenario.
 func (w *world) slowClients(words []string) error {
 	a := parseArgs(words)
 	n, err := strconv.Atoi(a.options["count"])
@@ -19,7 +21,7 @@ func (w *world) slowClients(words []string) error {
 	return w.each(a.names, func(m *machine) error {
 		opened := 0
 		for i := range n {
-			c, err := net.DialTimeout("tcp", m.http(), time.Second)
+			c, err := net.DialTimeout("tcp", m.http(), 5*time.Second)
 			if err != nil {
 				w.measured("connection %d: %v", i, err)
 				break
@@ -37,10 +39,7 @@ func (w *world) dawdle(c net.Conn, sending bool) {
 	defer func() { _ = c.Close() }()
 	request := fmt.Sprintf("GET /slow HTTP/1.1\r\nHost: slow\r\nx-filler: %0500d\r\n\r\n", 0)
 	if !sending {
-		for err := error(nil); err == nil; {
-			_ = c.SetWriteDeadline(time.Now().Add(time.Second))
-			_, err = c.Write([]byte(request))
-		}
+		_, _ = c.Write([]byte(strings.Repeat(request, 20)))
 		<-w.ctx.Done()
 		return
 	}
