@@ -106,7 +106,11 @@ func scenarios() []scenario {
 	add(scenario{name: "cost5-2R-N50", nodes: 50, limit: limit{1000, 100}, lasts: 30 * sec, demand: equal(400, 50), cost: 5})
 	add(scenario{name: "cost5-skew-2R-N10", nodes: 10, limit: limit{1000, 100}, lasts: 30 * sec, demand: skewed(400, 10), cost: 5})
 	add(scenario{name: "restart-N10", nodes: 10, limit: high, lasts: 40 * sec, demand: equal(2000, 10), faults: []fault{{10 * sec, restart, 0}, {15 * sec, restart, 1}, {20 * sec, restart, 2}, {25 * sec, restart, 3}}})
-	add(scenario{name: "oneway-N10", nodes: 10, limit: high, lasts: 60 * sec, demand: equal(2000, 10), faults: []fault{{10 * sec, deafen, 0}, {30 * sec, heal, 0}}})
+	for i := range 10 { // one of them is the home
+		for name, kind := range map[string]faultKind{"unheard": silence, "deaf": deafen, "overloaded": burden} {
+			add(scenario{name: fmt.Sprintf("%s-N10-%d", name, i), nodes: 10, limit: high, lasts: 60 * sec, demand: equal(2000, 10), faults: []fault{{10 * sec, kind, i}, {30 * sec, heal, 0}}})
+		}
+	}
 	add(scenario{name: "budget16k-N50", nodes: 50, limit: high, lasts: 30 * sec, demand: equal(2000, 50), budget: 16000})
 	return all
 }

@@ -23,7 +23,9 @@ const (
 	crash faultKind = iota
 	join
 	split   // the first fault.node nodes against the rest
-	deafen  // fault.node is heard by nobody, but hears
+	silence // fault.node is heard by nobody, but hears
+	deafen  // it hears nobody, but is heard
+	burden  // it is overloaded: half of what it is sent is lost, the rest is late
 	restart // fault.node comes back at once with another incarnation
 	heal
 )
@@ -96,7 +98,9 @@ type sim struct {
 
 	alive   []bool
 	side    []int
-	deaf    []bool // nobody hears it
+	silent  []bool // nobody hears it
+	deaf    []bool // it hears nobody
+	busy    []bool // it is overloaded
 	views   [][]bool
 	known   [][]bool
 	offset  []time.Duration
@@ -132,8 +136,14 @@ func (s *sim) send(from, to, size int, do func()) {
 			continue
 		}
 		delay := s.net.minDelay + time.Duration(s.rng.Float64()*float64(s.net.maxDelay-s.net.minDelay))
+		if s.busy[to] {
+			if s.rng.Float64() < 0.5 {
+				continue
+			}
+			delay += 300*time.Millisecond + time.Duration(s.rng.Float64()*float64(200*time.Millisecond))
+		}
 		s.at(s.now+delay, func() {
-			if s.alive[from] && s.alive[to] && s.side[from] == s.side[to] && !s.deaf[from] {
+			if s.alive[from] && s.alive[to] && s.side[from] == s.side[to] && !s.silent[from] && !s.deaf[to] {
 				do()
 			}
 		})
@@ -188,7 +198,9 @@ func (s *sim) strike(f fault) {
 		})
 	case heal:
 		clear(s.side)
+		clear(s.silent)
 		clear(s.deaf)
+		clear(s.busy)
 		s.eachPair(func(i, j int) {
 			s.at(s.now+s.notice(), func() {
 				if s.alive[j] {
@@ -196,8 +208,12 @@ func (s *sim) strike(f fault) {
 				}
 			})
 		})
+	case silence:
+		s.silent[f.node] = true
 	case deafen:
 		s.deaf[f.node] = true
+	case burden:
+		s.busy[f.node] = true
 	case restart:
 	}
 	if s.onFault != nil {
@@ -324,7 +340,7 @@ func newSim(sc scenario) *sim {
 	n := sc.nodes
 	s := &sim{
 		scenario: sc, rng: rand.New(rand.NewPCG(sc.seed, 0x7e7)),
-		alive: make([]bool, n), side: make([]int, n), deaf: make([]bool, n), offset: make([]time.Duration, n),
+		alive: make([]bool, n), side: make([]int, n), silent: make([]bool, n), deaf: make([]bool, n), busy: make([]bool, n), offset: make([]time.Duration, n),
 		views: make([][]bool, n), known: make([][]bool, n),
 		bytes: make([]float64, n), perNode: make([]float64, n), offered: make([]float64, n),
 		admitted: make([]float64, sc.lasts/slot), ideal: make([]float64, sc.lasts/slot), bucket: sc.limit.burst,
