@@ -20,11 +20,13 @@ func TestLimitsAreAskedForByKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	limits, err := c.Limits(t.Context(), "tenant=a b&c")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(limits) != 1 || limits[0].Name != "l" || len(limits[0].Keys) != 1 || limits[0].Keys[0].Key != "tenant=a b&c" {
-		t.Errorf("got %+v", limits)
+	for _, mesh := range []bool{false, true} {
+		limits, err := c.Limits(t.Context(), "tenant=a b&c", mesh)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(limits) != 1 || limits[0].Name != "l" || len(limits[0].Keys) != 1 || limits[0].Keys[0].Key != "tenant=a b&c" || len(limits[0].Unanswered) > 0 != mesh {
+			t.Errorf("mesh %v: %+v", mesh, limits)
+		}
 	}
 }

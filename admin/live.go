@@ -57,7 +57,7 @@ func (l *live) topics(nodes int) []topic {
 	return []topic{
 		{"status", time.Second, func(context.Context) any { return l.node.Status() }},
 		{"mesh", time.Second, func(context.Context) any { return l.node.Mesh() }},
-		{"limits", 2 * time.Second, func(context.Context) any { return l.node.Limits("") }},
+		{"limits", 2 * time.Second, func(ctx context.Context) any { return l.node.Limits(ctx, "", false) }},
 		{"traffic", mesh, func(ctx context.Context) any { return l.node.Traffic(ctx, true) }},
 		{"events", mesh, func(ctx context.Context) any { return l.node.Events(ctx, true) }},
 		{"doctor", 5 * mesh, func(ctx context.Context) any { return l.node.Doctor(ctx) }},

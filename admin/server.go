@@ -25,8 +25,9 @@ import (
 type Node interface {
 	Status() api.Status
 	Mesh() api.Mesh
-	// Limits returns the limits and who uses them; key picks some of them.
-	Limits(key string) []api.LimitUse
+	// Limits returns the limits and who uses them, as the node or the whole mesh
+	// knows, and takes until ctx ends at most; key picks some of them.
+	Limits(ctx context.Context, key string, mesh bool) []api.LimitUse
 	// Traffic returns the requests of this node's clients or, for the whole mesh, of
 	// all nodes', and takes until ctx ends at most.
 	Traffic(ctx context.Context, mesh bool) api.Traffic
@@ -153,7 +154,7 @@ func (s *Server) mux(metrics prometheus.Gatherer) *http.ServeMux {
 	m.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.node.Status()) })
 	m.HandleFunc("GET /v1/mesh", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.node.Mesh()) })
 	m.HandleFunc("GET /v1/upstreams", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.node.Status().Upstreams) })
-	m.HandleFunc("GET /v1/limits", func(w http.ResponseWriter, r *http.Request) { answer(w, s.node.Limits(r.URL.Query().Get("key"))) })
+	m.HandleFunc("GET /v1/limits", s.limits)
 	m.HandleFunc("GET /v1/traffic", s.traffic)
 	m.HandleFunc("GET /v1/requests/{id}", s.request)
 	m.HandleFunc("GET /v1/events", s.events)
@@ -192,6 +193,16 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	_, _ = w.Write([]byte("ready\n"))
+}
+
+func (s *Server) limits(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	mesh, err := wholeMesh(query)
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	answer(w, s.node.Limits(r.Context(), query.Get("key"), mesh))
 }
 
 func (s *Server) traffic(w http.ResponseWriter, r *http.Request) {

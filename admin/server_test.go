@@ -54,8 +54,12 @@ func (n *node) Status() api.Status {
 	}
 }
 
-func (n *node) Limits(key string) []api.LimitUse {
-	return []api.LimitUse{{Limit: api.Limit{Name: "l", Rate: "10/s", Scope: "mesh"}, Keys: []api.LimitKey{{Key: key}}}}
+func (n *node) Limits(_ context.Context, key string, mesh bool) []api.LimitUse {
+	l := api.LimitUse{Limit: api.Limit{Name: "l", Rate: "10/s", Scope: "mesh"}, Keys: []api.LimitKey{{Key: key}}}
+	if mesh {
+		l.Unanswered = []api.Unanswered{{Node: "b", Reason: "it is away"}}
+	}
+	return []api.LimitUse{l}
 }
 
 func (n *node) Traffic(_ context.Context, mesh bool) api.Traffic {

@@ -47,9 +47,8 @@ func (n *Node) limitStatus() []api.Limit {
 // shownKeys is how many keys of a limit are shown where none was asked for.
 const shownKeys = 20
 
-// Limits returns the limits and who uses them. key is the name of a limit, the
-// hash of a key, or a part of whom it counts; empty is all.
-func (n *Node) Limits(key string) []api.LimitUse {
+// limitUse is Limits as this node keeps them.
+func (n *Node) limitUse(key string) []api.LimitUse {
 	byLimit := map[string][]api.LimitKey{}
 	for name, k := range n.limits.keys() {
 		byLimit[name] = append(byLimit[name], k)
@@ -64,13 +63,18 @@ func (n *Node) Limits(key string) []api.LimitUse {
 				continue
 			}
 		}
-		slices.SortFunc(keys, func(a, b api.LimitKey) int {
-			return cmp.Or(cmp.Compare(weightOf(b), weightOf(a)), cmp.Compare(a.Key, b.Key))
-		})
-		use.Keys = append([]api.LimitKey{}, keys[:min(len(keys), shownKeys)]...)
+		use.Keys = heaviest(keys)
 		all = append(all, use)
 	}
 	return all
+}
+
+// heaviest gives the keys that are shown, the heaviest first.
+func heaviest(keys []api.LimitKey) []api.LimitKey {
+	slices.SortFunc(keys, func(a, b api.LimitKey) int {
+		return cmp.Or(cmp.Compare(weightOf(b), weightOf(a)), cmp.Compare(a.Key, b.Key))
+	})
+	return append([]api.LimitKey{}, keys[:min(len(keys), shownKeys)]...)
 }
 
 // weightOf is how much is asked of a key, over the whole mesh where this node is

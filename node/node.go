@@ -190,7 +190,7 @@ func (n *Node) gossipConfig() gossip.Config {
 			"meshgw-load":    func([]byte) []byte { return answer(n.loadAnswer()) },
 			"meshgw-health":  func(upstream []byte) []byte { return answer(n.healthAnswer(string(upstream))) },
 		},
-		Services:  map[string]gossip.Service{explainService: n.routes.serveExplain, requestService: n.serveRequest, trafficService: n.serveTraffic, factsService: n.serveFacts, eventsService: n.serveEvents},
+		Services:  map[string]gossip.Service{explainService: n.routes.serveExplain, requestService: n.serveRequest, trafficService: n.serveTraffic, factsService: n.serveFacts, eventsService: n.serveEvents, limitService: n.serveLimits},
 		Datagrams: map[string]func([]byte){limitsState: n.limits.receive},
 		OnChange:  n.memberChanged,
 		Network:   n.world.Gossip,

@@ -23,10 +23,11 @@ func limitsShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show [KEY]",
 		Short: "Show each limit, its use, shares and mode, and who uses it most",
-		Long: `Shows the limits as the asked node keeps them. KEY picks a limit by its name, or
-keys by their hash or by a part of whom they count.
+		Long: `Shows the limits as all nodes keep them together, the heaviest keys first. KEY
+picks a limit by its name, or keys by their hash or by a part of whom they count.
 
-What every node uses of a key is known by the key's home, which the output names.`,
+A key's home is the node that counts it and leases to the others; a mode that is
+not normal says why, and where.`,
 		Example: "  meshgw limits show\n  meshgw limits show orders-per-tenant\n  meshgw limits show tenant=acme",
 		Args:    cobra.MaximumNArgs(1),
 	}
@@ -37,7 +38,7 @@ What every node uses of a key is known by the key's home, which the output names
 		if err != nil {
 			return err
 		}
-		limits, err := client.Limits(cmd.Context(), strings.Join(args, ""))
+		limits, err := client.Limits(cmd.Context(), strings.Join(args, ""), true)
 		if err != nil {
 			return err
 		}
@@ -50,7 +51,7 @@ What every node uses of a key is known by the key's home, which the output names
 			err = printLimits(cmd.OutOrStdout(), limits)
 		}
 		if err == nil && len(limits) == 0 && len(args) > 0 {
-			return fmt.Errorf("no limit and no key in use is called %q at this node", args[0])
+			return fmt.Errorf("no limit and no key in use is called %q", args[0])
 		}
 		return err
 	}
@@ -63,12 +64,15 @@ func printLimits(w io.Writer, limits []api.LimitUse) error {
 		if i > 0 {
 			say(t, "\n")
 		}
-		say(t, "%s\t%s, scope %s, %d keys in use, %d allowed and %d refused here\n", l.Name, amounts(l.Limit), l.Scope, l.Tracked, l.Allowed, l.Refused)
+		say(t, "%s\t%s, scope %s, %d keys in use, %d allowed and %d refused\n", l.Name, amounts(l.Limit), l.Scope, l.Tracked, l.Allowed, l.Refused)
 		if len(l.Keys) > 0 {
 			say(t, "  KEY\tOF\tKIND\tHOME\tMODE\tLEASE\tDEMAND\tADMITTED\tWAITING\n")
 		}
 		for _, k := range l.Keys {
 			printLimitKey(t, k)
+		}
+		for _, u := range l.Unanswered {
+			say(t, "  without %s: %s\n", u.Node, u.Reason)
 		}
 	}
 	return t.Flush()
