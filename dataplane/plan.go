@@ -67,7 +67,7 @@ type upstream struct {
 type upstreamState struct {
 	pending  atomic.Int64 // requests that wait for a connection
 	mirrored atomic.Int64 // copies that wait or are under way
-	turns    [failover.Priorities]atomic.Uint64
+	refused  [failover.Priorities]failover.Evenly
 	budget   *failover.RetryBudget
 	traffic  traffic
 

@@ -235,16 +235,9 @@ func (e *endpoint) failing() bool {
 
 // hasRoom reports whether u's next request of a priority may go on, where all
 // regions together cannot take what is asked for: the lowest stay behind first.
-// Who may go is spread evenly, by a Weyl sequence: chance would send bursts that
-// find no slot, and leave slots empty between them.
 func (u *upstream) hasRoom(p failover.Priority) bool {
 	refuse := u.division.Load().refuse[p]
-	if refuse == 0 {
-		return true
-	}
-	const golden = 0x9E3779B97F4A7C15 // of 2^64
-	word := u.shared.turns[p].Add(golden)
-	return float64(word>>11)/(1<<53) >= refuse
+	return refuse == 0 || !u.shared.refused[p].Says(refuse)
 }
 
 // otherRegions lists the regions of a service's endpoints other than home.
