@@ -22,6 +22,17 @@ func TestSeeds(t *testing.T) {
 	}
 }
 
+// TestLargeSeeds plays some of them with 21 to 50 nodes, where many are asked for.
+func TestLargeSeeds(t *testing.T) {
+	for seed := range seeds(t, 0) {
+		if seed%50 == 49 {
+			s := draw(seed)
+			s.nodes = 21 + int(seed/50)%30
+			playScenario(t, s)
+		}
+	}
+}
+
 // TestSeedsThatFailedOnce plays scenarios that found something, with what it was.
 func TestSeedsThatFailedOnce(t *testing.T) {
 	for _, seed := range []uint64{
@@ -69,7 +80,11 @@ func number(t *testing.T, name string, otherwise uint64) uint64 {
 // play runs the scenario of one seed.
 func play(t *testing.T, seed uint64) {
 	t.Helper()
-	s := draw(seed)
+	playScenario(t, draw(seed))
+}
+
+func playScenario(t *testing.T, s scenario) {
+	t.Helper()
 	bubble(t, s, func(w *world) {
 		for i, step := range s.steps {
 			w.step(i, step)
