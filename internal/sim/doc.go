@@ -12,7 +12,7 @@
 // tables and snapshots on disk are equal byte by byte, every acknowledged edit
 // is in the history, every refused one is not, and each object is as the newest
 // write to it says. Only an edit whose every copy on disk was destroyed may be
-// missing.
+// missing. And what all nodes admit of a limit adds up to it.
 //
 // A seed fixes the scenario and not the order in which goroutines run: a failure
 // may need several runs to be seen again.
