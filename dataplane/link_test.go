@@ -400,7 +400,10 @@ func (a *authority) node(t *testing.T, name string) []tls.Certificate {
 
 func (a *authority) server(t *testing.T, name string) *tls.Config {
 	t.Helper()
-	return &tls.Config{MinVersion: tls.VersionTLS13, Certificates: a.node(t, name), ClientCAs: a.pool, ClientAuth: tls.RequireAndVerifyClientCert}
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13, NextProtos: []string{"h2", "http/1.1"},
+		Certificates: a.node(t, name), ClientCAs: a.pool, ClientAuth: tls.RequireAndVerifyClientCert,
+	}
 }
 
 func (a *authority) client(t *testing.T, name string) *tls.Config {
