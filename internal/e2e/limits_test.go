@@ -247,6 +247,9 @@ func TestALimitHoldsOverTheMeshHoweverTheLoadIsSpread(t *testing.T) {
 		"under the limit":              func() *load { return offer(t, equally(800, ps)) },
 		"under the limit, at one node": func() *load { return offer(t, skewed(800, ps)) },
 	} {
+		if name == "under the limit, at one node" && !full() {
+			continue // it takes its time
+		}
 		t.Run(name, func(t *testing.T) {
 			l := begin()
 			l.watch(2 * time.Second) // until it runs
@@ -271,7 +274,7 @@ func TestALimitHoldsOverTheMeshHoweverTheLoadIsSpread(t *testing.T) {
 }
 
 func TestATinyLimitIsOneOverTheMesh(t *testing.T) {
-	nodes, length := 3, 8*time.Second
+	nodes, length := 3, 7*time.Second
 	if full() {
 		nodes, length = 10, 40*time.Second
 	}
