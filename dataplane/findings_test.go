@@ -1,9 +1,15 @@
 package dataplane_test
 
 import (
+	"bufio"
+	"context"
 	"io"
+	"net"
+	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/meshgw/meshgw/dataplane"
 	"github.com/meshgw/meshgw/telemetry"
@@ -89,5 +95,41 @@ func TestOddChunksAreNeverSentOn(t *testing.T) {
 				t.Errorf("status %d, sent on %q", got.StatusCode, sent)
 			}
 		})
+	}
+}
+
+// A node that is slow to connect, since many come at once, does not blame an
+// endpoint that answers others meanwhile.
+func TestAConnectionThatComesFreeReplacesOneThatFailed(t *testing.T) {
+	slow, failing, fail := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	up := startRecorder(t, func(head string, c net.Conn, r *bufio.Reader) bool {
+		if strings.HasPrefix(head, "GET /slow") {
+			<-slow
+		}
+		return okay(head, c, r)
+	})
+	var dials atomic.Int32
+	g := startGateway(t, dataplane.Config{Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		if dials.Add(1) == 1 {
+			return new(net.Dialer).DialContext(ctx, network, address)
+		}
+		close(failing)
+		<-fail
+		return nil, os.ErrDeadlineExceeded
+	}}, toUpstream(up.addr))
+	first := g.dial(t).send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+	for len(up.seen()) == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	second := g.dial(t).send(get)
+	<-failing
+	close(slow)
+	first.answer("GET")
+	for g.Load().Inflight > 1 { // until the connection is given back
+		time.Sleep(time.Millisecond)
+	}
+	close(fail)
+	if got, body, _ := second.answer("GET"); got.StatusCode != 200 || body != "ok" {
+		t.Errorf("got %d %q", got.StatusCode, body)
 	}
 }

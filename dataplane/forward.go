@@ -27,6 +27,10 @@ func (s *Server) try(x *Exchange, e *endpoint, begun time.Time) (*failure, failo
 		if x.conn == nil {
 			c, err := s.connect(e, deadline)
 			if err != nil {
+				// One that has come free meanwhile answers: it was this node that was slow.
+				c = e.pool.get(time.Now(), x.idempotent())
+			}
+			if c == nil {
 				return &failure{
 					refusal: refusal{code: ConnectFailure, detail: "The upstream could not be reached."},
 					reason:  routetable.RetryConnectFailure,
