@@ -51,14 +51,14 @@ func (b *bench) inTurn(subjects []*process, f func(i int) error) error {
 }
 
 // plain and features measure what a core can do, as a mere proxy and as a gateway.
-func (b *bench) plain() error    { return b.loadAll(b.peers, false, b.ways(), "", reference) }
-func (b *bench) features() error { return b.loadAll(b.peers, true, b.ways(), "", reference) }
+func (b *bench) plain() error    { return b.loadAll(b.peers, false, b.ways(), reference) }
+func (b *bench) features() error { return b.loadAll(b.peers, true, b.ways(), reference) }
 
 // ways are what is loaded: body and connections.
 func (b *bench) ways() []string { return []string{"1k 64", "1k 512", "64k 64"} }
 
 // loadAll loads the peers to their limit, in each of the ways "body connections".
-func (b *bench) loadAll(peers []*peer, features bool, ways []string, script, ref string) error {
+func (b *bench) loadAll(peers []*peer, features bool, ways []string, ref string) error {
 	subjects, err := b.subjects(peers, features)
 	if err != nil {
 		return err
@@ -67,13 +67,13 @@ func (b *bench) loadAll(peers []*peer, features bool, ways []string, script, ref
 		body, conns, _ := strings.Cut(way, " ")
 		got := samples{}
 		for i := range subjects { // connections to the upstream are open, memory is in place
-			if _, err := b.wrk(subjects[i], body, conns, script, 1); err != nil {
+			if _, err := b.wrk(subjects[i], body, conns, peers[i].script, 1); err != nil {
 				return err
 			}
 		}
 		err := b.inTurn(subjects, func(i int) error {
 			before := subjects[i].cpu()
-			done, err := b.wrk(subjects[i], body, conns, script, b.seconds)
+			done, err := b.wrk(subjects[i], body, conns, peers[i].script, b.seconds)
 			used := subjects[i].cpu() - before
 			name := peers[i].name
 			got.add(name, "rate", done.rate)
@@ -314,23 +314,19 @@ func (b *bench) scale() error {
 		variant("10 routes", func(s *setup) { s.routes(10) }),
 		variant("10,000 routes", func(s *setup) { s.routes(10_000) }),
 	}
-	if err := b.loadAll(routes, true, []string{"1k 64"}, "", routes[0].name); err != nil {
+	if err := b.loadAll(routes, true, []string{"1k 64"}, routes[0].name); err != nil {
 		return err
 	}
 	b.stopAll()
-	keyed := func(s *setup) { s.routes(200); s.Keys = true }
+	var keys []*peer
 	for _, n := range []int{1, 100_000} {
-		// wrk draws a key for each request; so it does for one key.
-		script := filepath.Join(b.dir, "keys.lua")
+		p := variant(fmt.Sprintf("limited keys: %d", n), func(s *setup) { s.routes(200); s.Keys = true })
+		p.script = filepath.Join(b.dir, fmt.Sprintf("keys-%d.lua", n))
 		lua := fmt.Sprintf("function request() return wrk.format(nil, nil, {Host = wrk.headers.Host, ['x-key'] = math.random(%d)}) end\n", n)
-		if err := os.WriteFile(script, []byte(lua), 0o600); err != nil {
+		if err := os.WriteFile(p.script, []byte(lua), 0o600); err != nil {
 			return err
 		}
-		name := fmt.Sprintf("%d limited keys", n)
-		if err := b.loadAll([]*peer{variant(name, keyed)}, true, []string{"1k 64"}, script, name); err != nil {
-			return err
-		}
-		b.stopAll()
+		keys = append(keys, p)
 	}
-	return nil
+	return b.loadAll(keys, true, []string{"1k 64"}, keys[0].name)
 }

@@ -67,6 +67,7 @@ type peer struct {
 	command func(s *setup) ([]string, error) // after the binary
 	reload  func(s *setup, pid int) error    // makes it read its configuration again
 	vary    func(s *setup)                   // makes it another subject
+	script  string                           // of wrk, for its load; empty = none
 }
 
 // installed reports whether its binary is there.
