@@ -294,6 +294,10 @@ type certificateAuth struct{}
 
 func (certificateAuth) admit(s *Server, x *Exchange) *refusal {
 	switch {
+	case x.shownAs != "" && x.shownAs != string(x.Host):
+		// HTTP/2 clients use a connection for whatever hosts its certificate is
+		// good for: what was shown for one says nothing to another.
+		return &refusal{code: BadRequest, status: 421, detail: "The connection was opened for another host than the request's.", says: notAdmitted}
 	case x.Shown == nil:
 		return x.stranger()
 	case !x.Shown.Valid(s.cfg.Now()):

@@ -38,6 +38,7 @@ type clientConn struct {
 	link     bool              // to another gateway
 	shown    *x509.Certificate // by that gateway; nil on a plain link
 	client   *auth.Certificate // shown by a client; nil = none
+	name     string            // that the client asked for (SNI); empty = none
 
 	presence presence
 	state    atomic.Int32 // connIdleState and so on
@@ -108,7 +109,8 @@ func (c *clientConn) handshake() bool {
 	if c.link {
 		c.shown = shownBy(conn)
 	} else {
-		c.client = shownTo(conn.ConnectionState())
+		state := conn.ConnectionState()
+		c.client, c.name = shownTo(state), state.ServerName
 	}
 	return true
 }

@@ -24,6 +24,7 @@ type Exchange struct {
 	Certificate *x509.Certificate // of that gateway; nil on a plain link
 	Secure      bool              // the client speaks TLS to this node
 	Shown       *auth.Certificate // of a client, verified; nil = none
+	shownAs     string            // for which host, where the connection may be used for several; empty = for this one
 	Method      []byte
 	Authority   []byte // as the client wrote it, checked; empty in HTTP/1.0 without Host
 	Host        []byte // canonical, without port

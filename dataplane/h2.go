@@ -143,7 +143,7 @@ func (f *h2) common() {
 	x.Front, x.Start, x.presence = f, time.Now(), &f.presence
 	x.Listener, x.Peer, x.Secure = client.listener, client.peer, client.secure
 	x.Link, x.Certificate, x.Shown = client.link, client.shown, client.client
-	x.Protocol, x.priority = "HTTP/2", failover.Normal
+	x.Protocol, x.priority, x.shownAs = "HTTP/2", failover.Normal, client.name
 }
 
 // end finishes the exchange. A client that has left is not looked after any

@@ -226,3 +226,36 @@ func TestDrainLetsStreamsEndAndSendsGoAway(t *testing.T) {
 		t.Error("Serve does not end")
 	}
 }
+
+// A certificate that was shown for one host admits nobody to another, over the
+// same connection.
+func TestCertificateShownForAnotherHostIsMisdirected(t *testing.T) {
+	dir := t.TempDir()
+	edge := dataplane.CertificateFile{Cert: dir + "/edge.crt", Key: dir + "/edge.key"}
+	writeCertificate(t, edge, "a.test", "b.test")
+	own := certificateFile(t, "client.test")
+	certs, err := dataplane.LoadCertificates([]dataplane.CertificateFile{edge}, own.Cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := tls.LoadX509KeyPair(own.Cert, own.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := answering("ok")
+	spec.Routes[0].Auth = []routetable.Auth{{MTLS: &struct{}{}}}
+	spec.Routes = append(spec.Routes, routetable.Route{Name: "open", Hosts: []string{"c.test"}, Respond: &routetable.Respond{Status: 200}})
+	g := startSecureGateway(t, dataplane.Config{}, spec, certs.Config())
+	transport := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{
+		ServerName: "a.test", InsecureSkipVerify: true, Certificates: []tls.Certificate{pair},
+	}}
+	defer transport.CloseIdleConnections()
+	client := httpClient{&http.Client{Transport: transport}, t}
+	for host, want := range map[string]int{"a.test": 200, "A.test:8443": 200, "b.test": 421, "c.test": 200} {
+		req, _ := http.NewRequest("GET", "https://"+g.addr+"/", nil)
+		req.Host = host
+		if a, _ := client.do(req); a.StatusCode != want || a.Proto != "HTTP/2.0" {
+			t.Errorf("%s: %d over %s, want %d", host, a.StatusCode, a.Proto, want)
+		}
+	}
+}
