@@ -169,8 +169,14 @@ func (e *entry) low() bool {
 // holds reports whether a refused request had better wait for the home: what is
 // scarce is then not the token but the question.
 func (e *entry) holds(now time.Duration) bool {
-	return e.limit.Hold != 0 && !e.limit.Local && now >= e.denyUntil && len(e.waiters()) < keyWaiters &&
+	return e.limit.Hold != 0 && !e.limit.Local && now >= e.denyUntil && len(e.waiters()) < e.room() &&
 		(!e.isLeased || e.single || !e.saturated)
+}
+
+// room is how many requests may wait: more than a few only where the home most
+// likely has enough for them.
+func (e *entry) room() int {
+	return int(min(max(keyWaiters, e.remaining()), crowdWaiters))
 }
 
 // ask asks for an urgent report, if it is not too early for another.

@@ -19,10 +19,11 @@ const (
 	poolMost   = 0.75 // never more of it than this
 	debtSpan   = 2.0  // seconds of rate that a debt may grow to
 
-	minHold    = 25 * time.Millisecond // a held request waits at least so long,
-	maxHold    = 500 * time.Millisecond
-	keyWaiters = 64   // requests held at once per key,
-	allWaiters = 4096 // and per node
+	minHold      = 25 * time.Millisecond // a held request waits at least so long,
+	maxHold      = 500 * time.Millisecond
+	keyWaiters   = 64   // requests held at once per key,
+	crowdWaiters = 1024 // where there is most likely enough for them,
+	allWaiters   = 4096 // and per node
 
 	missedMost  = 16               // reports without an answer until another home is tried, for one leaseTTL
 	silentMost  = 10 * time.Second // so long a silent node's part is held back, if it has not vanished
