@@ -46,7 +46,7 @@ func interopServer(t *testing.T, options ...grpc.ServerOption) (addr string) {
 	}
 	s := grpc.NewServer(options...)
 	testgrpc.RegisterTestServiceServer(s, interop.NewTestServer())
-	go s.Serve(ln) //nolint:errcheck // ends with Stop
+	go s.Serve(ln)
 	t.Cleanup(s.Stop)
 	return ln.Addr().String()
 }
