@@ -146,4 +146,3 @@ func TestDecisionsAreTheSameOverBothProtocols(t *testing.T) {
 		t.Errorf("statuses %s, want %s", got, want)
 	}
 }
-

@@ -241,6 +241,9 @@ var errCallEnded = errors.New("no more is wanted")
 func (c *call) end() {
 	c.guard.rest()
 	c.cancel(errCallEnded)
+	if c.upload != nil {
+		_ = c.upload.Close() // net/http does so as well, if it has come that far
+	}
 	if c.resp != nil {
 		_ = c.resp.Body.Close()
 	}
