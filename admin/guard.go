@@ -70,7 +70,9 @@ func identify(tokens Tokens, open bool, r *http.Request) (Token, *api.Problem) {
 		return Token{Name: "anybody", Role: RoleWrite}, nil
 	case onLoopback(r) && straight(r):
 		return Token{Name: "local", Role: RoleWrite}, nil
-	case onLoopback(r):
+	case isPage(r) && len(tokens) > 0: // which asks for one
+		return Token{Name: "page", Role: RoleRead}, nil
+	case onLoopback(r) && len(tokens) == 0:
 		return Token{}, api.NewProblem(http.StatusForbidden, "without a token only this machine may ask, as localhost and through no proxy")
 	case isProbe(r):
 		return Token{Name: "probe", Role: RoleRead}, nil

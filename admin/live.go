@@ -57,11 +57,21 @@ func (l *live) topics(nodes int) []topic {
 	return []topic{
 		{"status", time.Second, func(context.Context) any { return l.node.Status() }},
 		{"mesh", time.Second, func(context.Context) any { return l.node.Mesh() }},
-		{"limits", 2 * time.Second, func(ctx context.Context) any { return l.node.Limits(ctx, "", false) }},
-		{"traffic", mesh, func(ctx context.Context) any { return l.node.Traffic(ctx, true) }},
+		{"limits", mesh, func(ctx context.Context) any { return l.node.Limits(ctx, "", true) }},
+		{"traffic", mesh, func(ctx context.Context) any { return l.traffic(ctx) }},
 		{"events", mesh, func(ctx context.Context) any { return l.node.Events(ctx, true) }},
 		{"doctor", 5 * mesh, func(ctx context.Context) any { return l.node.Doctor(ctx) }},
 	}
+}
+
+// traffic leaves out the routes of each node: they are most of it, and all together
+// are there.
+func (l *live) traffic(ctx context.Context) api.Traffic {
+	t := l.node.Traffic(ctx, true)
+	for i := range t.Nodes {
+		t.Nodes[i].Routes = []api.RouteTraffic{}
+	}
+	return t
 }
 
 // run gathers until ctx ends.

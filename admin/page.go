@@ -1,34 +1,45 @@
 package admin
 
 import (
-	"bytes"
-	_ "embed" // the page
-	"fmt"
-	"html/template"
+	"embed"
 	"net/http"
-
-	"github.com/meshgw/meshgw/api"
+	"strings"
 )
 
-//go:embed page.html
-var pageHTML string
+// ui is the status page: plain HTML, style and modules, which ask nobody but this
+// node. See ui/page.js for how it begins.
+//
+//go:embed ui
+var ui embed.FS //nolint:gochecknoglobals // go:embed wants one
 
-func (s *Server) page(w http.ResponseWriter, _ *http.Request) {
-	t, err := template.New("page").Funcs(template.FuncMap{
-		"short":   func(digest string) string { return digest[:min(len(digest), 12)] },
-		"percent": func(f float64) string { return fmt.Sprintf("%.0f %%", 100*f) },
-	}).Parse(pageHTML)
-	var b bytes.Buffer
-	if err == nil {
-		err = t.Execute(&b, struct {
-			api.Status
-			Mesh api.Mesh
-		}{s.node.Status(), s.node.Mesh()})
-	}
-	if err != nil {
-		refuse(w, fmt.Errorf("draw the page: %w", err))
+// page answers the status page. Its parts tell nothing: what they show they ask
+// the API for, as whoever looks.
+func (s *Server) page(w http.ResponseWriter, r *http.Request) {
+	if isPage(r) {
+		http.ServeFileFS(w, r, ui, partOf(r.URL.Path))
 		return
 	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	_, _ = w.Write(b.Bytes()) // a client that went away is no error of ours
+	http.NotFound(w, r)
+}
+
+// partOf is the file of a path of the page.
+func partOf(path string) string {
+	if path == "/" {
+		return "ui/index.html"
+	}
+	return strings.TrimPrefix(path, "/")
+}
+
+// isPage reports whether r asks for a part of the page.
+func isPage(r *http.Request) bool {
+	if r.Method != http.MethodGet || r.URL.Path != "/" && !strings.HasPrefix(r.URL.Path, "/ui/") {
+		return false
+	}
+	f, err := ui.Open(partOf(r.URL.Path))
+	if err != nil {
+		return false
+	}
+	defer f.Close() //nolint:errcheck // in memory
+	info, err := f.Stat()
+	return err == nil && !info.IsDir()
 }

@@ -148,6 +148,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 func (s *Server) mux(metrics prometheus.Gatherer) *http.ServeMux {
 	m := http.NewServeMux()
 	m.HandleFunc("GET /{$}", s.page)
+	m.HandleFunc("GET /ui/", s.page)
 	m.HandleFunc("GET /healthz", s.healthz)
 	m.HandleFunc("GET /readyz", s.readyz)
 	m.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{EnableOpenMetrics: true}))

@@ -526,21 +526,6 @@ func TestAMisspeltSwitchOfAQuestionIsRefused(t *testing.T) {
 	}
 }
 
-func TestThePageTellsTheStatusAndLoadsNothing(t *testing.T) {
-	resp, body := ask(t, "GET", start(t, &node{}, nil, false)+"/", "")
-	for _, want := range []string{"serving", "&lt;orders&gt;", "http://10.0.0.1", "not received"} {
-		if !strings.Contains(body, want) {
-			t.Errorf("page lacks %q", want)
-		}
-	}
-	if csp := resp.Header.Get("Content-Security-Policy"); !strings.HasPrefix(csp, "default-src 'none'") {
-		t.Errorf("policy %q", csp)
-	}
-	if strings.Contains(body, "<script") || strings.Contains(body, "src=") {
-		t.Error("page loads something")
-	}
-}
-
 func TestMetricsAreOpenMetricsOnRequest(t *testing.T) {
 	resp, body := ask(t, "GET", start(t, &node{}, nil, false)+"/metrics", "", "Accept", "application/openmetrics-text; version=1.0.0")
 	if !strings.HasPrefix(resp.Header.Get("Content-Type"), "application/openmetrics-text") || !strings.HasSuffix(body, "# EOF\n") {
