@@ -14,14 +14,20 @@ import (
 )
 
 // openStream follows what a page would, until its body is closed.
-func openStream(t *testing.T, url string) *http.Response {
+func openStream(t *testing.T, url string) stream {
 	t.Helper()
 	resp, err := http.Get(url + "/v1/live")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { resp.Body.Close() })
-	return resp
+	return stream{resp.StatusCode, resp.Header.Get("Content-Type"), resp.Body}
+}
+
+type stream struct {
+	status      int
+	contentType string
+	body        io.ReadCloser
 }
 
 // next returns the next event.
@@ -45,11 +51,11 @@ func next(t *testing.T, r *bufio.Reader) (topic, data string) {
 
 func TestAPageIsToldEverythingAndThenWhatChanges(t *testing.T) {
 	n := &node{}
-	resp := openStream(t, start(t, n, nil, false))
-	if resp.Header.Get("Content-Type") != "text/event-stream" {
-		t.Errorf("%v", resp.Header)
+	s := openStream(t, start(t, n, nil, false))
+	if s.contentType != "text/event-stream" {
+		t.Errorf("content type %q", s.contentType)
 	}
-	r := bufio.NewReader(resp.Body)
+	r := bufio.NewReader(s.body)
 	seen := map[string]string{}
 	for len(seen) < 6 {
 		topic, data := next(t, r)
@@ -72,21 +78,21 @@ func TestAPageIsToldEverythingAndThenWhatChanges(t *testing.T) {
 
 func TestStreamsAreCappedAndMakeRoomAgain(t *testing.T) {
 	url := start(t, &node{}, nil, false)
-	var open []*http.Response
+	var open []stream
 	for range 64 {
-		resp := openStream(t, url)
-		if resp.StatusCode != http.StatusOK {
-			t.Fatalf("stream %d: status %d", len(open), resp.StatusCode)
+		s := openStream(t, url)
+		if s.status != http.StatusOK {
+			t.Fatalf("stream %d: status %d", len(open), s.status)
 		}
-		open = append(open, resp)
+		open = append(open, s)
 	}
-	resp := openStream(t, url)
-	if body, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(body), "as many pages") {
-		t.Errorf("one more: %d %s", resp.StatusCode, body)
+	s := openStream(t, url)
+	if body, _ := io.ReadAll(s.body); s.status != http.StatusServiceUnavailable || !strings.Contains(string(body), "as many pages") {
+		t.Errorf("one more: %d %s", s.status, body)
 	}
-	open[0].Body.Close()
+	open[0].body.Close()
 	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
-		if openStream(t, url).StatusCode == http.StatusOK {
+		if openStream(t, url).status == http.StatusOK {
 			return
 		}
 		if time.Since(began) > 10*time.Second {
@@ -107,7 +113,7 @@ func TestASlowReaderHoldsUpNobody(t *testing.T) {
 	if _, err := io.WriteString(c, "GET /v1/live HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
-	r := bufio.NewReader(openStream(t, url).Body)
+	r := bufio.NewReader(openStream(t, url).body)
 	for i := range 3 {
 		n.version.Store(uint64(100 + i))
 		for topic := ""; topic != "status"; {

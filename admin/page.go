@@ -10,7 +10,7 @@ import (
 // node. See ui/page.js for how it begins.
 //
 //go:embed ui
-var ui embed.FS //nolint:gochecknoglobals // go:embed wants one
+var ui embed.FS
 
 // page answers the status page. Its parts tell nothing: what they show they ask
 // the API for, as whoever looks.

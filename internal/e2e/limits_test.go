@@ -143,15 +143,6 @@ func (l *load) ask(ctx context.Context, client *http.Client, p *process) {
 	}
 }
 
-// over measures what was allowed and offered per second for d.
-func (l *load) over(d time.Duration) (allowed, offered float64) {
-	began := time.Now()
-	a, o := l.allowed.Load(), l.offered()
-	time.Sleep(d)
-	seconds := time.Since(began).Seconds()
-	return float64(l.allowed.Load()-a) / seconds, float64(l.offered()-o) / seconds
-}
-
 // course is what became of a load, looked at every tenth of a second.
 type course []sample
 
