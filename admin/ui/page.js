@@ -19,7 +19,7 @@ const topics = {
     name = s.node.name;
     put(byID("self-name"), name);
     put(byID("self-state"), s.node.state, `pill ${s.node.state === "serving" ? "good" : "warn"}`);
-    put(byID("self-more"), `region ${s.node.region}${s.node.zone ? `, zone ${s.node.zone}` : ""} · meshgw ${s.node.version} · up ${lasting(Date.now() - Date.parse(s.node.started_at))}`);
+    put(byID("self-more"), `region ${s.node.region}${s.node.zone ? `, zone ${s.node.zone}` : ""} · meshgw ${s.node.version}${s.node.started_at ? ` · up ${lasting(Date.now() - Date.parse(s.node.started_at))}` : ""}`);
     byID("isolated").hidden = !s.isolated;
     figureRoutes(s);
     nodes.showStatus(s);
