@@ -2,6 +2,7 @@ package node
 
 import (
 	"runtime"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -38,6 +39,8 @@ func (c *collector) descriptions() map[string]*prometheus.Desc {
 		"trace_exported_total":   gauge("trace_exported_total", "Spans that the collector took."),
 		"trace_dropped_total":    gauge("trace_dropped_total", "Requests that were not traced since too many waited, and spans that the collector did not take.", "reason"),
 		"log_dropped_total":      gauge("log_dropped_total", "Lines that were not written since too much waited for the disk.", "kind"),
+
+		"certificate_expiry_timestamp_seconds": gauge("certificate_expiry_timestamp_seconds", "When the first of the certificates for these names expires, in seconds since 1970.", "use", "names"),
 	}
 }
 
@@ -66,6 +69,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	set(prometheus.GaugeValue, "cpu_usage_ratio", n.load.Load().CPU)
 	n.collectGossip(set)
 	n.collectSpans(set)
+	n.collectCertificates(set)
 	events, requests := n.logs.Dropped()
 	set(prometheus.CounterValue, "log_dropped_total", float64(events), "event")
 	set(prometheus.CounterValue, "log_dropped_total", float64(requests), "request")
@@ -89,6 +93,21 @@ func (n *Node) collectMembers(set setter) {
 		isolated = 1
 	}
 	set(prometheus.GaugeValue, "isolated", isolated)
+}
+
+// collectCertificates tells of each use and name the first to expire: a file may
+// hold an old and a new one.
+func (n *Node) collectCertificates(set setter) {
+	first := map[[2]string]time.Time{}
+	for _, c := range n.certificatesShown() {
+		id := [2]string{c.Use, c.Names}
+		if until, known := first[id]; !known || c.Until.Before(until) {
+			first[id] = c.Until
+		}
+	}
+	for id, until := range first {
+		set(prometheus.GaugeValue, "certificate_expiry_timestamp_seconds", float64(until.Unix()), id[:]...)
+	}
 }
 
 func (n *Node) collectGossip(set setter) {

@@ -35,6 +35,8 @@ func run(ctx context.Context, args []string) error {
 			return open(args[1:])
 		case "hold":
 			return hold(args[1:])
+		case "sink":
+			return sink(args[1:])
 		}
 	}
 	return measure(ctx, args)
@@ -57,7 +59,7 @@ func measure(ctx context.Context, args []string) error {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	meshgw := f.String("meshgw", "bin/meshgw", "the meshgw to measure")
 	only := f.String("only", "", "names of the peers to measure, with commas; empty = all that are installed")
-	what := f.String("measure", "plain,features,latency,memory,failover,reload,scale", "what to measure")
+	what := f.String("measure", "plain,features,seeing,latency,memory,failover,reload,scale", "what to measure")
 	rounds := f.Int("rounds", 5, "rounds of each measurement")
 	seconds := f.Int("seconds", 3, "length of a run")
 	if err := f.Parse(args); err != nil {
@@ -73,7 +75,7 @@ func measure(ctx context.Context, args []string) error {
 	for name := range strings.SplitSeq(*what, ",") {
 		step, ok := map[string]func() error{
 			"plain": b.plain, "features": b.features, "latency": b.latency, "memory": b.memory,
-			"failover": b.failover, "reload": b.reloads, "scale": b.scale,
+			"failover": b.failover, "reload": b.reloads, "scale": b.scale, "seeing": b.seeing,
 		}[name]
 		if !ok {
 			return fmt.Errorf("nothing is called %q", name)
