@@ -411,6 +411,19 @@ func TestSettledHalvesAddUpToTheLimit(t *testing.T) {
 	}
 }
 
+// Until membership sees the other half vanish, which takes longer than any lease.
+func TestHalvesThatAreNotSeenToPartAddUpToTheLimit(t *testing.T) {
+	l := rate("l", 200, 20)
+	m := newMesh(t, 4, l)
+	a := ask(l, "acme")
+	m.load(2*time.Second, each(100), a)
+	m.cut = func(from, to int) bool { return from/2 != to/2 }
+	m.load(14*time.Second, each(150), a)
+	if got := len(m.load(10*time.Second, each(150), a)); got > 2020 || got < 1000 {
+		t.Errorf("both halves admit %d in 10 s of 200/s", got)
+	}
+}
+
 func TestFloodOfNewKeysEvictsNoActiveOne(t *testing.T) {
 	l := rate("l", 100, 100)
 	e := quota.New(0, quota.Config{Self: 1, MaxKeys: 64, Shards: 1})
