@@ -51,6 +51,7 @@ type Node interface {
 	// *api.Problem.
 	SetClock(offset time.Duration) error
 	Bans
+	Keys
 }
 
 // Routes is the table that the server reads and changes. Its methods may be
@@ -165,6 +166,10 @@ func (s *Server) mux(metrics prometheus.Gatherer) *http.ServeMux {
 	m.HandleFunc("POST /v1/undrain", func(w http.ResponseWriter, _ *http.Request) { s.node.Undrain(); answer(w, s.node.Status().Node) })
 	m.HandleFunc("POST /v1/weight", s.weight)
 	m.HandleFunc("POST /v1/chaos/clock", s.clock)
+	m.HandleFunc("GET /v1/keys", s.keys)
+	m.HandleFunc("POST /v1/keys/install", changeKey(s.node.InstallKey))
+	m.HandleFunc("POST /v1/keys/use", changeKey(s.node.UseKey))
+	m.HandleFunc("POST /v1/keys/remove", changeKey(s.node.RemoveKey))
 	m.HandleFunc("GET /v1/bans", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.node.Bans()) })
 	m.HandleFunc("POST /v1/bans", s.ban)
 	m.HandleFunc("POST /v1/bans/remove", s.unban)

@@ -35,15 +35,15 @@ func (m *Mesh) Call(ctx context.Context, member, service string, request []byte)
 	if addr == "" {
 		return nil, ErrNotAlive
 	}
-	answer, err := m.callAt(ctx, addr, service, request)
+	answer, err := m.callAt(ctx, addr, member, service, request)
 	if err != nil && ctx.Err() != nil {
 		return nil, context.Cause(ctx) // which closed the connection under it
 	}
 	return answer, err
 }
 
-func (m *Mesh) callAt(ctx context.Context, addr, service string, request []byte) ([]byte, error) {
-	s, err := m.dial(ctx, addr)
+func (m *Mesh) callAt(ctx context.Context, addr, member, service string, request []byte) ([]byte, error) {
+	s, err := m.dial(ctx, addr, member)
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +103,7 @@ func (s *stream) call(name string, request []byte) ([]byte, error) {
 
 // serveStream answers calls on c until its peer has no more.
 func (m *Mesh) serveStream(c net.Conn) {
-	s, err := acceptStream(c, m.keyring())
+	s, err := acceptStream(c, m.keyring(), m.cfg.TLS)
 	if err != nil {
 		m.stats.refused("stream", "greeting")
 		m.log.Debug().Err(err).Str("from", c.RemoteAddr().String()).Msg("stream refused")
@@ -149,12 +149,4 @@ func (m *Mesh) answer(msg []byte) []byte {
 		return protowire.AppendString(protowire.AppendTag(nil, fieldError, protowire.BytesType), err.Error())
 	}
 	return protowire.AppendBytes(protowire.AppendTag(nil, fieldPayload, protowire.BytesType), answer)
-}
-
-// dial opens a stream to the node at addr. A peer that is cut off or frozen does
-// not hold it up for long: others wait for their turn.
-func (m *Mesh) dial(ctx context.Context, addr string) (*stream, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*m.pace.helloTimeout)
-	defer cancel()
-	return dialStream(ctx, m.network, addr, m.keyring(), &m.stats)
 }

@@ -262,7 +262,7 @@ const (
 func (m *Mesh) askWho(ctx context.Context, addr, from string) (who, error) {
 	ctx, cancel := context.WithTimeout(ctx, m.pace.helloTimeout)
 	defer cancel()
-	s, err := m.dial(ctx, addr)
+	s, err := m.dial(ctx, addr, "")
 	if err != nil {
 		return who{}, err
 	}
@@ -271,7 +271,11 @@ func (m *Mesh) askWho(ctx context.Context, addr, from string) (who, error) {
 	if err != nil {
 		return who{}, err
 	}
-	return decodeWho(answer)
+	w, err := decodeWho(answer)
+	if err == nil && !s.speaksFor(w.name) {
+		return who{}, fmt.Errorf("%s shows a certificate that is not for its name %s", addr, w.name)
+	}
+	return w, err
 }
 
 func (m *Mesh) serveWho(request []byte) ([]byte, error) {

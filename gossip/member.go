@@ -170,6 +170,16 @@ func (m *Mesh) living(name string) (addr string) {
 	return ""
 }
 
+// nameAt is who is known to live at addr, or empty.
+func (m *Mesh) nameAt(addr string) string {
+	for _, member := range m.view.Load().members {
+		if member.Addr == addr && member.Status == serf.StatusAlive.String() {
+			return member.Name
+		}
+	}
+	return ""
+}
+
 func (m *Mesh) peers() []memberlist.Address { return m.view.Load().peers }
 
 // some returns up to k living peers, in random order.

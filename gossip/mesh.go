@@ -41,7 +41,10 @@ type Config struct {
 	Peers   []Peer   // of an earlier run
 	Profile Profile
 
-	KeyringFile string // a JSON array of base64 keys, rewritten when keys are rotated; "" = in the clear
+	Sealed      map[string]uint64 // what earlier runs sealed, by a key's fingerprint
+	KeyringFile string            // a JSON array of base64 keys, rewritten when keys are rotated; "" = in the clear
+
+	TLS *StreamTLS // of streams between nodes; nil = the keyring alone
 
 	ReconnectTimeout time.Duration // how long Serf remembers who failed; 0 = 72 h
 	Network          Network       // nil = Sockets
@@ -77,6 +80,7 @@ type Mesh struct {
 	rpcAddr   atomic.Pointer[string]
 	first     *sockets // opened by Listen for the first session
 	keys      atomic.Pointer[memberlist.Keyring]
+	sealed    seals
 	session   atomic.Pointer[session]
 	view      atomic.Pointer[view]
 	looking   sync.Mutex // held while a view is made, so that none is overtaken by an older one
@@ -132,6 +136,7 @@ func New(cfg Config, states map[string]State, log zerolog.Logger) (*Mesh, error)
 	m.lazy.RetransmitMult = 4
 	m.lazy.NumNodes = func() int { return len(m.peers()) + 1 }
 	m.book.load(cfg.Peers)
+	m.sealed.load(cfg.Sealed)
 	return m, nil
 }
 
@@ -473,7 +478,7 @@ func (m *Mesh) begin(socks *sockets) (*session, error) {
 	}
 	wrapped := &delegate{mesh: m}
 	tr := newTransport(m.network, socks.packets, socks.streams, net.ParseIP(host), port, &m.stats, &m.heard)
-	tr.own = m.serveStream
+	tr.own, tr.sealing = m.serveStream, m.seal
 	tr.onAdvertise = func() {
 		wrapped.inner = sc.MemberlistConfig.Delegate
 		sc.MemberlistConfig.Delegate = wrapped

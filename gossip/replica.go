@@ -295,7 +295,7 @@ const syncTimeout = 30 * time.Second
 func (m *Mesh) sync(ctx context.Context, r *replica, addr string) error {
 	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()
-	s, err := m.dial(ctx, addr)
+	s, err := m.dial(ctx, addr, m.nameAt(addr))
 	if err != nil {
 		return err
 	}

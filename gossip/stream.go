@@ -9,6 +9,7 @@ import (
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -26,6 +27,9 @@ import (
 // 5869), and number the frames. So frames can be neither read, nor forged,
 // repeated, reordered or cut off unnoticed, and a recorded stream opens nothing.
 // Without a keyring, which is on loopback only, frames travel in the clear.
+//
+// Where the mesh has certificates, TLS follows the greeting and the frames go
+// inside it, so that the key alone opens no stream: see StreamTLS.
 
 const (
 	streamVersion = 1
@@ -41,15 +45,21 @@ const (
 )
 
 const (
-	modeClear  = 0
+	// Bits of a stream's mode.
 	modeSealed = 1
+	modeSecure = 2
 
-	accepted   = 0
-	unknownKey = 1
+	accepted       = 0
+	unknownKey     = 1
+	certificateWay = 2 // the one side has certificates and the other shows none
 )
 
 // ErrKey is returned by a call when the two nodes do not share the key.
 var ErrKey = errors.New("the peer does not know our gossip key")
+
+// ErrCertificate is returned by a call when one side asks for certificates and
+// the other has none.
+var ErrCertificate = errors.New("only one of us has a certificate of the mesh: give all nodes --mesh-ca, --mesh-cert and --mesh-key")
 
 type stream struct {
 	conn       net.Conn
@@ -75,8 +85,8 @@ func (a *counterAEAD) nonce() []byte {
 	return n
 }
 
-// dialStream opens a stream to addr.
-func dialStream(ctx context.Context, network Network, addr string, keys *memberlist.Keyring, st *stats) (*stream, error) {
+// dialStream opens a stream to addr, within TLS where secure is not nil.
+func dialStream(ctx context.Context, network Network, addr string, keys *memberlist.Keyring, secure *tls.Config, st *stats) (*stream, error) {
 	c, err := network.Dial(ctx, addr)
 	if err != nil {
 		return nil, err
@@ -84,22 +94,48 @@ func dialStream(ctx context.Context, network Network, addr string, keys *memberl
 	c = &countedConn{Conn: c, in: &st.streamBytesIn, out: &st.streamBytesOut}
 	s := newStream(c)
 	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
-	if err := s.greet(keys); err != nil {
+	err = s.greet(keys, secure != nil)
+	if err == nil && secure != nil {
+		err = s.wrap(ctx, tls.Client(s.conn, secure))
+	}
+	if err != nil {
 		_ = c.Close()
 		return nil, err
 	}
 	return s, nil
 }
 
+// wrap has the frames go through TLS from here on.
+func (s *stream) wrap(ctx context.Context, c *tls.Conn) error {
+	if s.in.Buffered() > 0 {
+		return errors.New("bytes before TLS")
+	}
+	if err := c.HandshakeContext(ctx); err != nil {
+		return fmt.Errorf("show certificates: %w", err)
+	}
+	s.conn, s.in = c, bufio.NewReader(c)
+	return nil
+}
+
+// speaksFor reports whether the peer may call itself by that name: in clear
+// anybody may, with TLS whom the certificate is for.
+func (s *stream) speaksFor(name string) bool {
+	c, ok := s.conn.(*tls.Conn)
+	return !ok || c.ConnectionState().PeerCertificates[0].VerifyHostname(name) == nil
+}
+
 // greet is the dialer's side of the handshake.
-func (s *stream) greet(keys *memberlist.Keyring) error {
+func (s *stream) greet(keys *memberlist.Keyring, secure bool) error {
 	_ = s.conn.SetDeadline(time.Now().Add(stallTimeout))
-	hello := []byte{ownStream, streamVersion, modeClear}
+	hello := []byte{ownStream, streamVersion, 0}
+	if secure {
+		hello[2] = modeSecure
+	}
 	var key, nonce []byte
 	if keys != nil {
 		key = keys.GetPrimaryKey()
 		nonce = newNonce()
-		hello[2] = modeSealed
+		hello[2] |= modeSealed
 		hello = append(append(hello, keyID(key)...), nonce...)
 	}
 	if _, err := s.conn.Write(hello); err != nil {
@@ -109,7 +145,11 @@ func (s *stream) greet(keys *memberlist.Keyring) error {
 	if _, err := io.ReadFull(s.in, reply[:1]); err != nil {
 		return fmt.Errorf("read greeting: %w", err)
 	}
-	if reply[0] != accepted {
+	switch reply[0] {
+	case accepted:
+	case certificateWay:
+		return ErrCertificate
+	default:
 		return ErrKey
 	}
 	if _, err := io.ReadFull(s.in, reply[1:]); err != nil {
@@ -123,7 +163,7 @@ func (s *stream) greet(keys *memberlist.Keyring) error {
 }
 
 // acceptStream is the listener's side; the first byte has been read.
-func acceptStream(c net.Conn, keys *memberlist.Keyring) (*stream, error) {
+func acceptStream(c net.Conn, keys *memberlist.Keyring, trust *StreamTLS) (*stream, error) {
 	s := newStream(c)
 	_ = c.SetDeadline(time.Now().Add(stallTimeout))
 	head := make([]byte, 2)
@@ -133,9 +173,14 @@ func acceptStream(c net.Conn, keys *memberlist.Keyring) (*stream, error) {
 	if head[0] != streamVersion {
 		return nil, fmt.Errorf("stream version %d", head[0])
 	}
-	if (head[1] == modeSealed) != (keys != nil) {
+	if head[1]&^(modeSealed|modeSecure) != 0 || (head[1]&modeSealed != 0) != (keys != nil) {
 		_, _ = c.Write([]byte{unknownKey})
 		return nil, ErrKey
+	}
+	secure := head[1]&modeSecure != 0
+	if secure && trust == nil || !secure && trust.required() {
+		_, _ = c.Write([]byte{certificateWay})
+		return nil, ErrCertificate
 	}
 	mine := newNonce()
 	if keys != nil {
@@ -153,6 +198,9 @@ func acceptStream(c net.Conn, keys *memberlist.Keyring) (*stream, error) {
 	}
 	if _, err := c.Write(append([]byte{accepted}, mine...)); err != nil {
 		return nil, fmt.Errorf("greet: %w", err)
+	}
+	if secure {
+		return s, s.wrap(context.Background(), tls.Server(c, trust.Server())) // c's deadline ends it
 	}
 	return s, nil
 }

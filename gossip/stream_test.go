@@ -40,11 +40,11 @@ func pair(t *testing.T, dialer, listener *memberlist.Keyring) (d, l *stream, tap
 			accepted <- nil
 			return
 		}
-		s, _ := acceptStream(b, listener)
+		s, _ := acceptStream(b, listener, nil)
 		accepted <- s
 	}()
 	d = newStream(tap)
-	err = d.greet(dialer)
+	err = d.greet(dialer, false)
 	return d, <-accepted, tap, err
 }
 
@@ -117,7 +117,7 @@ func TestARecordedStreamOpensNothing(t *testing.T) {
 		buf := make([]byte, 64)
 		_, _ = a.Read(buf) // the new listener's greeting
 	}()
-	s, err := acceptStream(b, keyring(t, "a"))
+	s, err := acceptStream(b, keyring(t, "a"), nil)
 	if err != nil {
 		return // the greeting may already fail, for the pipe closes
 	}

@@ -32,6 +32,7 @@ type transport struct {
 	port        int
 	own         func(net.Conn)
 	onAdvertise func()
+	sealing     func() // memberlist sends something sealed
 	stats       *stats
 	heard       *heard
 
@@ -83,6 +84,7 @@ func (t *transport) WriteTo(b []byte, addr string) (time.Time, error) {
 	n, err := t.packets.WriteTo(b, to)
 	t.stats.packetsOut.Add(1)
 	t.stats.packetBytesOut.Add(uint64(n))
+	t.sealing()
 	return time.Now(), err
 }
 
@@ -105,6 +107,7 @@ func (t *transport) DialTimeout(addr string, timeout time.Duration) (net.Conn, e
 	if err != nil {
 		return nil, err
 	}
+	t.sealing()
 	c = &countedConn{Conn: c, in: &t.stats.streamBytesIn, out: &t.stats.streamBytesOut}
 	return c, c.SetDeadline(time.Now().Add(streamTimeout))
 }
@@ -201,6 +204,7 @@ func (t *transport) route(c net.Conn) {
 		_ = c.Close()
 		return
 	}
+	t.sealing() // the answer
 	select {
 	case t.streamCh <- &prefixedConn{Conn: c, prefix: first}: // memberlist closes it
 	case <-t.done:

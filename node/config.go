@@ -68,6 +68,7 @@ type MeshTLSConfig struct {
 // GossipConfig is how a node is reached by its peers and finds them.
 type GossipConfig struct {
 	Bind        string   // host:port, for TCP and UDP
+	Streams     string   // require or prefer certificates, where the mesh has them
 	Advertise   string   // host:port that peers are told; empty = detected, port 0 = the bound one
 	RPC         string   // host:port of Serf's RPC
 	RPCAuth     Secret   // empty for none

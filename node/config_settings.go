@@ -84,6 +84,7 @@ func listenSettings() []Setting {
 		{Flag: "tls-client-ca", Key: "listen.https.client_ca", Value: "FILE", Absent: "clients are asked for none", Help: "PEM certificates of the CAs that HTTPS clients may show certificates of", set: text(func(d *draft) *string { return &d.Listen.ClientCA })},
 		{Flag: "mesh", Key: "listen.mesh", Value: "ADDR", Absent: ":7443 with --mesh-cert, 127.0.0.1:7443 with --insecure, else closed", Help: "address at which gateways of other regions send requests on to this node", set: address(func(d *draft) *string { return &d.Listen.Mesh })},
 		{Flag: "mesh-ca", Key: "mesh_tls.ca", Value: "FILE", Absent: "none", Help: "PEM certificates of the mesh's own CA", set: text(func(d *draft) *string { return &d.MeshTLS.CA })},
+		{Flag: "mesh-streams", Key: "mesh_tls.streams", Value: "require|prefer", Default: "require", Help: "with certificates: whether streams of gossip need them; prefer is for the time until all nodes have theirs", set: choice(func(d *draft) *string { return &d.Gossip.Streams }, "require", "prefer")},
 		{Flag: "mesh-cert", Key: "mesh_tls.cert", Value: "FILE", Absent: "none", Help: "PEM certificate of this node, for its name", set: text(func(d *draft) *string { return &d.MeshTLS.Cert })},
 		{Flag: "mesh-key", Key: "mesh_tls.key", Value: "FILE", Absent: "none", Help: "PEM key of --mesh-cert", set: text(func(d *draft) *string { return &d.MeshTLS.Key })},
 		{Key: moreKey, Many: true, Absent: "none", Help: "further listeners for clients: a list of {name, address, tls: {certificates: [{cert, key}]}}", set: notAList},

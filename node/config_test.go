@@ -59,7 +59,7 @@ func TestLoadReadsEveryKeyOfTheFile(t *testing.T) {
 		},
 		Gossip: GossipConfig{
 			Bind: "10.0.0.1:7946", Advertise: "192.0.2.1:7946", RPC: "127.0.0.1:7373", RPCAuth: "s3cret",
-			Join: []string{"10.0.0.2", "10.0.0.3:7947", "dnssrv+mesh.example.com"}, KeyringFile: "testdata/keyring.json", Profile: "wan",
+			Join: []string{"10.0.0.2", "10.0.0.3:7947", "dnssrv+mesh.example.com"}, KeyringFile: "testdata/keyring.json", Profile: "wan", Streams: "prefer",
 		},
 		Drain:          DrainConfig{AcceptFor: time.Second, FinishIn: time.Minute},
 		Tracing:        TracingConfig{OTLP: "https://otel.example.com:4318", Ratio: 0.5},
@@ -95,7 +95,7 @@ func TestTheFullFileHasEveryKeyOfTheTable(t *testing.T) {
 func TestEverySettingCanBeGivenByFlagAndEnvironment(t *testing.T) {
 	values := map[string]string{
 		"weight": "5", "http": ":1", "https": ":1", "admin": "127.0.0.1:1", "mesh": "127.0.0.1:1", "shed-cpu": "0.5", "bind": "127.0.0.1:1", "advertise": "10.0.0.1:1",
-		"rpc": "127.0.0.1:1", "keyring": "testdata/keyring.json", "profile": "local", "insecure": "true", "trusted-proxies": "10.0.0.0/8",
+		"rpc": "127.0.0.1:1", "keyring": "testdata/keyring.json", "profile": "local", "mesh-streams": "prefer", "insecure": "true", "trusted-proxies": "10.0.0.0/8",
 		"max-inflight": "9", "drain": "1s", "drain-finish": "2s", "requests": "99", "requests-bytes": "2000000", "log-level": "debug", "log-format": "console", "access-log": "off", "access-log-slow": "2s", "allow-chaos": "true", "otlp": "http://h:4318", "trace-ratio": "0.2",
 	}
 	flags, environ := map[string][]string{}, []string{}

@@ -23,6 +23,7 @@ const (
 	tableFile    = "routes.snapshot"
 	limitsFile   = "limits.snapshot"
 	bansFile     = "bans.snapshot"
+	sealedFile   = "sealed.json"
 )
 
 // dataDir is where a node keeps what must survive it. One process has it at a

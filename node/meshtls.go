@@ -9,9 +9,11 @@ import (
 	"os"
 	"sync/atomic"
 	"time"
+
+	"github.com/meshgw/meshgw/gossip"
 )
 
-// meshTLS secures the links between gateways: both ends show a certificate of
+// meshTLS secures the links between gateways and the streams of gossip: both ends show a certificate of
 // the mesh's own CA, and a node's is bound to its name. It is read again on
 // demand: links that are open stay as they are. A CA file may hold several, so
 // that an old and a new one hold at once.
@@ -26,8 +28,13 @@ type meshCertificates struct {
 	own    *x509.Certificate
 	roots  []*x509.Certificate
 	server *tls.Config
-	client *tls.Config // for any node; see clientOf
+	client *tls.Config // for any node; see meshTLS.client
+
+	streamServer, streamClient *tls.Config
 }
+
+// streamProtocol keeps a stream of gossip from being taken for a link.
+const streamProtocol = "meshgw-stream"
 
 func newMeshTLS(node string, files MeshTLSConfig, now func() time.Time) (*meshTLS, error) {
 	m := &meshTLS{node: node, files: files, now: now}
@@ -60,19 +67,26 @@ func (m *meshTLS) load() error {
 			return fmt.Errorf("mesh certificate %s is not good for node %s: %w", m.files.Cert, m.node, err)
 		}
 	}
-	certificates := []tls.Certificate{pair}
 	m.loaded.Store(&meshCertificates{
 		own: pair.Leaf, roots: trusted,
-		server: &tls.Config{
-			MinVersion: tls.VersionTLS13, NextProtos: []string{"h2", "http/1.1"}, Time: m.now,
-			Certificates: certificates, ClientCAs: roots, ClientAuth: tls.RequireAndVerifyClientCert,
-		},
-		client: &tls.Config{
-			MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"}, Time: m.now,
-			Certificates: certificates, RootCAs: roots, ClientSessionCache: tls.NewLRUClientSessionCache(0),
-		},
+		server: m.serverOf(pair, roots, "h2", "http/1.1"), streamServer: m.serverOf(pair, roots, streamProtocol),
+		client: m.clientOf(pair, roots, "http/1.1"), streamClient: m.clientOf(pair, roots, streamProtocol),
 	})
 	return nil
+}
+
+func (m *meshTLS) serverOf(pair tls.Certificate, roots *x509.CertPool, protocols ...string) *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13, NextProtos: protocols, Time: m.now,
+		Certificates: []tls.Certificate{pair}, ClientCAs: roots, ClientAuth: tls.RequireAndVerifyClientCert,
+	}
+}
+
+func (m *meshTLS) clientOf(pair tls.Certificate, roots *x509.CertPool, protocols ...string) *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13, NextProtos: protocols, Time: m.now,
+		Certificates: []tls.Certificate{pair}, RootCAs: roots, ClientSessionCache: tls.NewLRUClientSessionCache(0),
+	}
 }
 
 // certificatesIn reads all certificates of a PEM file, as x509.CertPool does.
@@ -118,5 +132,40 @@ func (m *meshTLS) client(node string) *tls.Config {
 	}
 	config := loaded.client.Clone()
 	config.ServerName = node
+	return config
+}
+
+// streams returns how the streams of gossip are secured; nil where only the
+// keyring does.
+func (m *meshTLS) streams(prefer bool) *gossip.StreamTLS {
+	if m.loaded.Load() == nil {
+		return nil
+	}
+	return &gossip.StreamTLS{
+		Client: m.streamClient, Prefer: prefer,
+		Server: func() *tls.Config { return m.loaded.Load().streamServer },
+	}
+}
+
+// streamClient is for a call to the node of that name or, where it is empty, to
+// any node that the mesh has a certificate for.
+func (m *meshTLS) streamClient(node string) *tls.Config {
+	config := m.loaded.Load().streamClient.Clone()
+	if config.ServerName = node; node != "" {
+		return config
+	}
+	config.ClientSessionCache = nil  // which is by name
+	config.InsecureSkipVerify = true // of the name: the rest is verified here
+	config.VerifyConnection = func(s tls.ConnectionState) error {
+		options := x509.VerifyOptions{
+			Roots: config.RootCAs, Intermediates: x509.NewCertPool(), CurrentTime: m.now(),
+			KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		}
+		for _, c := range s.PeerCertificates[1:] {
+			options.Intermediates.AddCert(c)
+		}
+		_, err := s.PeerCertificates[0].Verify(options)
+		return err
+	}
 	return config
 }

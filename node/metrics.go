@@ -30,6 +30,7 @@ func (c *collector) descriptions() map[string]*prometheus.Desc {
 		"routes_conflicts_total": gauge("routes_conflicts_total", "Edits that lost against a concurrent one."),
 		"routes_pending":         gauge("routes_pending", "Objects of the table that are held and cannot be served."),
 		"bans":                   gauge("bans", "Networks that are banned now."),
+		"gossip_sealed_total":    gauge("gossip_sealed_total", "Packets and streams of gossip sealed with a key, by its fingerprint.", "key"),
 		"cpu_usage_ratio":        gauge("cpu_usage_ratio", "CPU used of what this process may use, smoothed over a second."),
 		"gossip_bytes_total":     gauge("gossip_bytes_total", "Bytes of gossip.", "direction", "kind"),
 		"gossip_packets_total":   gauge("gossip_packets_total", "Packets of gossip.", "direction"),
@@ -112,6 +113,9 @@ func (n *Node) collectCertificates(set setter) {
 
 func (n *Node) collectGossip(set setter) {
 	s := n.mesh.Stats()
+	for _, k := range n.mesh.Keys() {
+		set(prometheus.CounterValue, "gossip_sealed_total", float64(k.Sealed), k.Fingerprint)
+	}
 	set(prometheus.CounterValue, "gossip_bytes_total", float64(s.PacketBytesIn), "in", "packet")
 	set(prometheus.CounterValue, "gossip_bytes_total", float64(s.PacketBytesOut), "out", "packet")
 	set(prometheus.CounterValue, "gossip_bytes_total", float64(s.StreamBytesIn), "in", "stream")

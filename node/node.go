@@ -157,6 +157,9 @@ func (n *Node) open() (err error) {
 	n.limits = newLimits(n.identity, n, limitState, n.log)
 	n.registry = prometheus.NewRegistry()
 	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), (*collector)(n))
+	if n.links, err = newMeshTLS(n.cfg.Node.Name, n.cfg.MeshTLS, n.world.now); err != nil {
+		return err
+	}
 	if n.mesh, err = gossip.New(n.gossipConfig(), map[string]gossip.State{nodesState: n.roster, routesState: &n.routes.store, healthState: n.health, limitsState: limitState, bansState: n.bans}, n.log); err != nil {
 		return err
 	}
@@ -164,9 +167,6 @@ func (n *Node) open() (err error) {
 		if n.adminTokens, err = admin.ReadTokens(n.cfg.AdminTokensFile); err != nil {
 			return err
 		}
-	}
-	if n.links, err = newMeshTLS(n.cfg.Node.Name, n.cfg.MeshTLS, n.world.now); err != nil {
-		return err
 	}
 	if err := n.bind(); err != nil {
 		return err
@@ -184,13 +184,14 @@ func (n *Node) gossipConfig() gossip.Config {
 	return gossip.Config{
 		Name: n.cfg.Node.Name, ID: n.identity.ID, Region: n.cfg.Node.Region,
 		Bind: g.Bind, Advertise: g.Advertise, RPC: g.RPC, RPCAuth: string(g.RPCAuth),
-		Seeds: g.Join, Peers: n.dir.peers(), Profile: gossip.Profile(g.Profile), KeyringFile: g.KeyringFile,
+		Seeds: g.Join, Peers: n.dir.peers(), Profile: gossip.Profile(g.Profile), KeyringFile: g.KeyringFile, Sealed: n.dir.sealedBefore(),
+		TLS: n.links.streams(g.Streams == "prefer"),
 		Queries: map[string]func([]byte) []byte{
 			"meshgw-version": func([]byte) []byte { return answer(n.versionAnswer()) },
 			"meshgw-load":    func([]byte) []byte { return answer(n.loadAnswer()) },
 			"meshgw-health":  func(upstream []byte) []byte { return answer(n.healthAnswer(string(upstream))) },
 		},
-		Services:  map[string]gossip.Service{explainService: n.routes.serveExplain, requestService: n.serveRequest, trafficService: n.serveTraffic, factsService: n.serveFacts, eventsService: n.serveEvents, limitService: n.serveLimits},
+		Services:  map[string]gossip.Service{explainService: n.routes.serveExplain, requestService: n.serveRequest, keysService: n.serveKeys, trafficService: n.serveTraffic, factsService: n.serveFacts, eventsService: n.serveEvents, limitService: n.serveLimits},
 		Datagrams: map[string]func([]byte){limitsState: n.limits.receive},
 		OnChange:  n.memberChanged,
 		Network:   n.world.Gossip,
@@ -315,6 +316,7 @@ func (n *Node) serve(ctx context.Context) error {
 	group.Go(func() error { n.rememberPeers(restCtx); return nil })
 	group.Go(func() error { n.credentials.run(restCtx); return nil })
 	group.Go(func() error { n.countTraffic(restCtx); return nil })
+	group.Go(func() error { n.rememberSealed(restCtx); return nil })
 	group.Go(func() error { n.bans.run(restCtx); return nil })
 	group.Go(func() error { n.warnIsolated(restCtx); return nil })
 	if n.spans != nil {

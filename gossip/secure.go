@@ -1,0 +1,41 @@
+package gossip
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+)
+
+// StreamTLS is how streams between nodes are secured besides the keyring: both
+// sides show a certificate of the mesh's own CA. A dialer that knows whom it
+// calls asks for that name, and who answers with a name of its own must have a
+// certificate for it.
+type StreamTLS struct {
+	// Client returns the settings for a call to the node of that name, or, where
+	// the name is empty, to any node of the mesh.
+	Client func(node string) *tls.Config
+	// Server returns the settings for those who call.
+	Server func() *tls.Config
+	// Prefer takes peers without certificates too, while a mesh gets its own: who
+	// holds the key is then believed, as without TLS.
+	Prefer bool
+}
+
+func (t *StreamTLS) required() bool { return t != nil && !t.Prefer }
+
+// dial opens a stream to addr, where the node of that name is to be; any will do
+// where it is empty. A peer that is cut off or frozen does not hold it up for
+// long: others wait for their turn.
+func (m *Mesh) dial(ctx context.Context, addr, name string) (*stream, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*m.pace.helloTimeout)
+	defer cancel()
+	trust := m.cfg.TLS
+	if trust == nil {
+		return dialStream(ctx, m.network, addr, m.keyring(), nil, &m.stats)
+	}
+	s, err := dialStream(ctx, m.network, addr, m.keyring(), trust.Client(name), &m.stats)
+	if trust.Prefer && (errors.Is(err, ErrCertificate) || errors.Is(err, ErrKey)) { // as older nodes put it
+		return dialStream(ctx, m.network, addr, m.keyring(), nil, &m.stats)
+	}
+	return s, err
+}

@@ -1,0 +1,93 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/meshgw/meshgw/api"
+)
+
+// ownKeyring gives a node a keyring file of its own, as on a machine of its own.
+func (w *world) ownKeyring(name string) string {
+	w.t.Helper()
+	data, err := os.ReadFile(w.keyring)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return w.save(name+".keyring", data)
+}
+
+func (p *process) keys() (k api.GossipKeys) {
+	p.w.t.Helper()
+	out := p.w.run("meshgw", "keys", "list", "-o", "json", "--admin", "http://"+p.listen.Admin)
+	if err := json.Unmarshal([]byte(out), &k); err != nil {
+		p.w.t.Fatal(err)
+	}
+	return k
+}
+
+func TestKeysRotateWalksTheMeshAndWaitsForWhoLags(t *testing.T) {
+	w := newWorld(t)
+	a := w.start("a", "--keyring", w.ownKeyring("a"))
+	b := w.start("b", "--keyring", w.ownKeyring("b"), "--join", a.listen.Gossip)
+	c := w.start("c", "--keyring", w.ownKeyring("c"), "--join", a.listen.Gossip)
+	allSee(t, 10*time.Second, a, b, c)
+	before := a.keys()
+	if len(before.Keys) != 1 || len(before.Keys[0].Primary) != 3 || before.Keys[0].Sealed == 0 {
+		t.Fatalf("before: %+v", before)
+	}
+	admin := []string{"--admin", "http://" + b.listen.Admin}
+	out := w.run("meshgw", append([]string{"keys", "rotate"}, admin...)...)
+	after := c.keys()
+	if len(after.Keys) != 1 || len(after.Keys[0].Primary) != 3 || after.Keys[0].Fingerprint == before.Keys[0].Fingerprint {
+		t.Fatalf("after: %+v\n%s", after, out)
+	}
+	var rings []string
+	for _, name := range []string{"a", "b", "c"} {
+		path := filepath.Join(w.dir, name+".keyring")
+		info, err := os.Stat(path)
+		if err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s has mode %v, %v", path, info.Mode(), err)
+		}
+		var ring []string
+		if err := json.Unmarshal([]byte(must(os.ReadFile(path))), &ring); err != nil || len(ring) != 1 {
+			t.Fatalf("keyring of %s: %v", name, err)
+		}
+		rings = append(rings, ring[0])
+	}
+	if rings[0] != rings[1] || rings[1] != rings[2] || strings.Contains(out, rings[0]) {
+		t.Errorf("keyrings differ, or the command tells the key: %s", out)
+	}
+	wantIn(t, "serf keys", a.serf("keys", "-list"), rings[0]+"  [3/3]")
+
+	c.kill() // who comes back with the old key alone must be able to read
+	eventually(t, 20*time.Second, "c is failed", func() error {
+		if k := a.keys(); len(k.Failed) != 1 {
+			return fmt.Errorf("%+v", k)
+		}
+		return nil
+	})
+	out, err := w.try("meshgw", append([]string{"keys", "rotate", "--timeout", "4s"}, admin...)...)
+	if exitCode(err) != 1 || !strings.Contains(out, "out of reach") || !strings.Contains(out, ": c;") {
+		t.Errorf("with a node away: %v\n%s", err, out)
+	}
+	if k := b.keys(); len(k.Keys) != 2 || len(k.Keys[0].Primary) != 2 || k.Keys[0].Fingerprint != after.Keys[0].Fingerprint {
+		t.Fatalf("with a node away: %+v", k)
+	}
+	c = w.start("c", "--keyring", filepath.Join(w.dir, "c.keyring"), "--join", a.listen.Gossip) // with the old key alone
+	allSee(t, 15*time.Second, a, b, c)
+	w.run("meshgw", append([]string{"keys", "rotate"}, admin...)...)
+	if k := c.keys(); len(k.Keys) != 1 || len(k.Keys[0].Primary) != 3 {
+		t.Errorf("once it is back: %+v", k)
+	}
+	for _, wrong := range [][]string{{"use", "0000000000000000"}, {"remove", c.keys().Keys[0].Fingerprint}} {
+		if out, err := w.try("meshgw", append(append([]string{"keys"}, wrong...), admin...)...); exitCode(err) != 1 {
+			t.Errorf("keys %v: %v %s", wrong, err, out)
+		}
+	}
+}
