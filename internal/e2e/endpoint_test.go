@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -57,11 +58,21 @@ type endpoint struct {
 
 func startEndpoint(t *testing.T, hold time.Duration) *endpoint {
 	t.Helper()
-	e := &endpoint{t: t, addr: "127.0.0.1:0", hold: hold}
+	e := &endpoint{t: t, addr: ownAddress(), hold: hold}
 	e.start()
 	t.Cleanup(e.kill)
 	return e
 }
+
+// ownAddress is one of loopback that nothing else uses, with any port. At
+// 127.0.0.1 a connection from there might have the port of an endpoint that is
+// down, which then could not come back.
+func ownAddress() string {
+	n := endpoints.Add(1)
+	return fmt.Sprintf("127.%d.%d.%d:0", 1+os.Getpid()%200, n/256%256, 1+n%250)
+}
+
+var endpoints atomic.Uint32 // so far
 
 // start starts the endpoint, again where it was.
 func (e *endpoint) start() {

@@ -20,7 +20,7 @@ func (w *world) recorded(n int) []*endpoint {
 	w.t.Helper()
 	var all []*endpoint
 	for i := range n {
-		e := &endpoint{t: w.t, addr: "127.0.0.1:0", seen: filepath.Join(w.dir, fmt.Sprintf("seen-%d", i))}
+		e := &endpoint{t: w.t, addr: ownAddress(), seen: filepath.Join(w.dir, fmt.Sprintf("seen-%d", i))}
 		e.start()
 		w.t.Cleanup(e.kill)
 		all = append(all, e)
