@@ -33,22 +33,25 @@ func startRelay(m *machine, by time.Duration) (*relay, error) {
 	return r, nil
 }
 
-// inNamespace has f run by a thread within a network namespace, which ends with f.
+// inNamespace has f run within a network namespace. The thread comes back from
+// there: were it left to end, the processes that it has started would die with it.
 func inNamespace(space string, f func() error) error {
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread is not fit for others
-		ns, err := os.Open("/run/netns/" + space)
-		if err == nil {
-			err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET)
-			_ = ns.Close()
-		}
-		if err == nil {
-			err = f()
-		}
-		done <- err
-	}()
-	return <-done
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	home, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = home.Close() }()
+	there, err := os.Open("/run/netns/" + space)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = there.Close() }()
+	if err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err != nil {
+		return err
+	}
+	return errors.Join(f(), unix.Setns(int(home.Fd()), unix.CLONE_NEWNET))
 }
 
 func (r *relay) open() error {
