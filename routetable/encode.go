@@ -20,10 +20,11 @@ func EncodeJSON(spec *Spec) ([]byte, error) {
 	return bytes.ReplaceAll(escapeBreaks(b.Bytes()), []byte("${"), []byte("$${")), nil
 }
 
-// escapeBreaks escapes, in JSON, what breaks a line in YAML or may not be there.
-// None of it stands outside of strings.
+// escapeBreaks escapes, in JSON, what breaks a line in YAML or may not be there,
+// and byte order marks: the reader of YAML takes one at the start of its buffer for
+// one at the start of a line. None of it stands outside of strings.
 func escapeBreaks(data []byte) []byte {
-	for _, r := range []rune{0x85, 0x2028, 0x2029, 0xfffe, 0xffff} {
+	for _, r := range []rune{0x85, 0x2028, 0x2029, 0xfeff, 0xfffe, 0xffff} {
 		data = bytes.ReplaceAll(data, []byte(string(r)), fmt.Appendf(nil, `\u%04x`, r))
 	}
 	return data

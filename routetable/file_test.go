@@ -1,6 +1,7 @@
 package routetable_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -277,6 +278,21 @@ func TestAnyTextSurvivesBeingWrittenOut(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestAByteOrderMarkMayStandAnywhereInAText(t *testing.T) {
+	t.Parallel()
+	for n := range 600 {
+		spec := body("r", strings.Repeat("A", n)+"\ufeff")
+		spec.Routes[0].Respond.Headers = map[string]string{spec.Routes[0].Respond.Body: "x"}
+		data, err := json.MarshalIndent(spec, "", "  ") // not escaped, as others write it
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := routetable.Decode(nil, routetable.Source{Name: "j", Data: append(data, '\n')}); err != nil {
+			t.Fatalf("after %d characters: %v", n, err)
+		}
+	}
 }
 
 func TestJSONIsRead(t *testing.T) {
