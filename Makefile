@@ -34,9 +34,9 @@ race-e2e: ## real processes under the race detector (minutes; not in check)
 	go test -race -short ./internal/e2e
 
 .PHONY: test-root
-test-root: ## what needs Debian: network namespaces and partitions (iproute2, as root), slowhttptest
+test-root: ## what needs Debian: network namespaces and partitions (iproute2, as root), slowhttptest, Prometheus, Chromium
 	scripts/install-tools.sh
-	go test -tags root -run "Namespace|SlowHTTPTest|Prometheus" -v ./internal/e2e
+	go test -tags root -run "Namespace|SlowHTTPTest|Prometheus|StatusPage" -v ./internal/e2e
 
 .PHONY: lint
 lint: ## golangci-lint, the import diagram among it; changes nothing
