@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -61,7 +62,7 @@ func startBrowser(t *testing.T) context.Context {
 }
 
 // openTab opens a page in a tab of its own.
-func openTab(t *testing.T, browser context.Context, address string, width, height int64) *tab {
+func openTab(browser context.Context, t *testing.T, address string, width, height int64) *tab {
 	t.Helper()
 	p := &tab{t: t, asked: map[string]bool{}}
 	var cancel context.CancelFunc
@@ -208,7 +209,7 @@ func TestStatusPageShowsTheMeshAsItMoves(t *testing.T) {
 	serve(t, a, b)
 	load := startLoad(t, "GET", "/orders", 40, a, b)
 
-	p := openTab(t, startBrowser(t), "http://"+a.listen.Admin+"/", 1440, 900)
+	p := openTab(startBrowser(t), t, "http://"+a.listen.Admin+"/", 1440, 900)
 	p.shows("#self-name", "us-1")
 	p.shows("#nodes-body", "us-1 (this)", "eu-1", "eu-2", "serving")
 	p.shows("#figure-nodes", "3 of 3")
@@ -358,7 +359,7 @@ func servePage(t *testing.T, n *pageNode, tokens string) (port string) {
 	}()
 	t.Cleanup(func() {
 		stop()
-		if err := <-ended; err != nil && err != http.ErrServerClosed {
+		if err := <-ended; err != nil && !errors.Is(err, http.ErrServerClosed) {
 			t.Error(err)
 		}
 	})
@@ -370,7 +371,7 @@ func servePage(t *testing.T, n *pageNode, tokens string) (port string) {
 func TestStatusPageShowsHostileNamesAsText(t *testing.T) {
 	const hostile = `"'><img src=x onerror="fetch('http://evil.example.com')"><script>alert(1)</script>`
 	host := "127.0.0.1:" + servePage(t, &pageNode{name: hostile, nodes: 3, routes: 3}, "")
-	p := openTab(t, startBrowser(t), "http://"+host+"/#request=an-id", 1440, 900)
+	p := openTab(startBrowser(t), t, "http://"+host+"/#request=an-id", 1440, 900)
 	for _, selector := range []string{
 		"#self-name", "#self-more", "#nodes-body", "#drift-body", "#traffic-body", "#upstreams-body", "#limits-body", "#checks", "#errors-list", "#events-list", "#request-body",
 	} {
@@ -387,7 +388,7 @@ func TestStatusPageShowsHostileNamesAsText(t *testing.T) {
 func TestStatusPageAsksForATokenAndKeepsItForTheTab(t *testing.T) {
 	const secret = "0123456789abcdef"
 	host := "gw.example.com:" + servePage(t, &pageNode{name: "a", nodes: 3, routes: 3}, "reader read "+secret+"\n")
-	p := openTab(t, startBrowser(t), "http://"+host+"/", 1280, 800)
+	p := openTab(startBrowser(t), t, "http://"+host+"/", 1280, 800)
 	p.run(chromedp.WaitVisible(chromedp.CSS("#token")))
 	if name := is[string](p, "document.querySelector('#self-name').innerText"); name != "…" {
 		t.Errorf("without a token the page shows %q", name)
@@ -413,7 +414,7 @@ func TestStatusPageAsksForATokenAndKeepsItForTheTab(t *testing.T) {
 func TestStatusPageStaysQuickWithALargeMesh(t *testing.T) {
 	n := &pageNode{name: "", nodes: 100, routes: 1000}
 	host := "127.0.0.1:" + servePage(t, n, "")
-	p := openTab(t, startBrowser(t), "http://"+host+"/", 1440, 900)
+	p := openTab(startBrowser(t), t, "http://"+host+"/", 1440, 900)
 	p.shows("#nodes-count", "100 nodes in 5 regions")
 	p.shows("#traffic-more", "and 900 more")
 	p.shows("#upstreams-more", "and 950 more")
@@ -443,7 +444,7 @@ func TestStatusPageStaysQuickWithALargeMesh(t *testing.T) {
 func TestStatusPageIsUsedByKeyboardOnAPhoneAndInTheDark(t *testing.T) {
 	host := "127.0.0.1:" + servePage(t, &pageNode{name: "n", nodes: 6, routes: 5}, "")
 	browser := startBrowser(t)
-	p := openTab(t, browser, "http://"+host+"/", 1440, 900)
+	p := openTab(browser, t, "http://"+host+"/", 1440, 900)
 	p.shows("#nodes-body", "node-005")
 	focused := func() string {
 		return is[string](p, "document.activeElement.id || document.activeElement.innerText.slice(0, 30)")
@@ -471,7 +472,7 @@ func TestStatusPageIsUsedByKeyboardOnAPhoneAndInTheDark(t *testing.T) {
 	}
 	p.picture("small-mesh")
 
-	phone := openTab(t, browser, "http://"+host+"/", 390, 844)
+	phone := openTab(browser, t, "http://"+host+"/", 390, 844)
 	phone.shows("#nodes-body", "node-005")
 	if wide := is[int](phone, "document.documentElement.scrollWidth"); wide > 390 {
 		t.Errorf("the page is %d wide on a phone of 390", wide)

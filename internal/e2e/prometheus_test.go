@@ -216,7 +216,8 @@ func TestPrometheusAlertsAndDashboardAreOfARealMesh(t *testing.T) {
 	err = p.ask("/api/v1/query_exemplars", url.Values{"query": {"meshgw_request_duration_seconds_bucket"}, "start": {now.Add(-time.Hour).Format(time.RFC3339)}, "end": {now.Add(time.Minute).Format(time.RFC3339)}}, &exemplars)
 	if err != nil || !slices.ContainsFunc(exemplars, func(s struct {
 		Exemplars []struct{ Labels map[string]string }
-	}) bool {
+	},
+	) bool {
 		return len(s.Exemplars) > 0 && len(s.Exemplars[0].Labels["trace_id"]) == 32
 	}) {
 		t.Errorf("exemplars %v, %v", exemplars, err)
