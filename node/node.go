@@ -125,6 +125,7 @@ func (n *Node) Reload() {
 	}
 	n.credentials.reload()
 	n.routes.readFileSoon()
+	n.log.Info().Msg("reloaded")
 }
 
 // open takes hold of everything that can be missing or taken.
