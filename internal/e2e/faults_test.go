@@ -237,8 +237,8 @@ func TestARegionWhoseGatewaysAndEndpointsAllDieIsServedByTheNext(t *testing.T) {
 	time.Sleep(4 * time.Second)
 	results := l.stop()
 	t.Logf("%d requests, %d failed, the last %v after", len(results), count(results, failed), lastFailure(results, dead).Round(time.Millisecond))
-	if n := count(results, failed); n > 5 {
-		t.Errorf("%d of %d requests failed, want at most 5", n, len(results))
+	if n := count(results, failed); n > 10 { // five for each gateway that is gone
+		t.Errorf("%d of %d requests failed, want at most 10", n, len(results))
 	}
 	if n := count(results, func(r result) bool { return r.at.Sub(dead) > 2*time.Second && (failed(r) || r.region != "ap") }); n > 0 {
 		t.Errorf("%d requests were not served by the next region after 2 s", n)
