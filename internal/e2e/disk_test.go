@@ -35,9 +35,7 @@ func TestADamagedTableIsSetAsideAndTheMeshBringsItBack(t *testing.T) {
 		b.kill()
 		how := damage(t, snapshot, i)
 		b = w.start("b", where...)
-		if err := logged(b, "set aside"); err != nil {
-			t.Errorf("%s: %v", how, err)
-		}
+		eventually(t, 10*time.Second, "b says so, "+how, func() error { return logged(b, "set aside") })
 		eventually(t, 15*time.Second, "b serves it again, "+how, func() error { return b.answers("/r", text) })
 	}
 }

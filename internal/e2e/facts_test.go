@@ -23,11 +23,16 @@ func knows(p *process, name, region string) error {
 	return fmt.Errorf("%s knows %+v", p.name, s.Members)
 }
 
-func logged(p *process, text string) error {
-	if log := p.log.String(); !strings.Contains(log, text) {
-		return fmt.Errorf("%s has not logged %q", p.name, text)
+// logged reports an error unless the process has logged one of the texts. A log
+// is written a moment after what it tells of: wait for it with eventually.
+func logged(p *process, texts ...string) error {
+	log := p.log.String()
+	for _, text := range texts {
+		if strings.Contains(log, text) {
+			return nil
+		}
 	}
-	return nil
+	return fmt.Errorf("%s has not logged %q", p.name, texts)
 }
 
 // freePort is an address that was free a moment ago.
