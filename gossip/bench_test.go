@@ -5,10 +5,12 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -20,7 +22,8 @@ import (
 
 // BenchmarkMesh runs whole meshes in this process over real sockets, encrypted,
 // and reports how soon all see all after a joint start, how soon news is
-// everywhere, and what a node costs when nothing happens. Run it alone:
+// everywhere, what a node costs when nothing happens and while 20 edits a second
+// are made, and how soon all know of a node that dies. Run it alone:
 //
 //	go test -run '^$' -bench Mesh -benchtime 1x ./gossip
 func BenchmarkMesh(b *testing.B) {
@@ -53,6 +56,7 @@ func benchMesh(b *testing.B, count int) {
 	defer stop()
 
 	meshes, states := make([]*gossip.Mesh, count), make([]words, count)
+	victim := &mortal{}
 	for i := range count {
 		states[i] = newWords()
 		cfg := gossip.Config{
@@ -61,6 +65,9 @@ func benchMesh(b *testing.B, count int) {
 		}
 		if i > 0 {
 			cfg.Seeds = []string{meshes[0].Addr()}
+		}
+		if i == count-1 {
+			cfg.Network = victim
 		}
 		if meshes[i], err = gossip.New(cfg, map[string]gossip.State{"words": states[i]}, zerolog.Nop()); err != nil {
 			b.Fatal(err)
@@ -77,18 +84,21 @@ func benchMesh(b *testing.B, count int) {
 			}
 		})
 	}
-	until(b, func() bool {
+	until(b, 200*time.Microsecond, func() bool {
 		return !slices.ContainsFunc(meshes, func(m *gossip.Mesh) bool { return alive(m) != count })
 	})
 	b.ReportMetric(time.Since(began).Seconds(), "s/join")
 	time.Sleep(3 * time.Second) // what the join has stirred up settles
 
-	bytes, cpu := traffic(meshes)
-	const idle = 10 * time.Second
-	time.Sleep(idle)
-	bytesAfter, cpuAfter := traffic(meshes)
-	b.ReportMetric(float64(bytesAfter-bytes)/idle.Seconds()/float64(count), "B/s/node-idle")
-	b.ReportMetric(100*(cpuAfter-cpu).Seconds()/idle.Seconds()/float64(count), "%core/node-idle")
+	costs(b, meshes, "idle", func() { time.Sleep(10 * time.Second) })
+	costs(b, meshes, "edited", func() {
+		for i := range 100 {
+			origin := i % count
+			states[origin].Put(fmt.Sprintf("edit-%d", i), 0, make([]byte, 200))
+			meshes[origin].Push("words")
+			time.Sleep(50 * time.Millisecond)
+		}
+	})
 
 	for _, size := range []int{200, 100 << 10, 1 << 20} {
 		var took []time.Duration
@@ -104,6 +114,87 @@ func benchMesh(b *testing.B, count int) {
 		b.ReportMetric(ms(0.99), "ms-p99/"+name)
 		b.ReportMetric(ms(1), "ms-max/"+name)
 	}
+
+	victim.dead.Store(true)
+	took := firsts(b, count-1, 20*time.Millisecond, func(i int) bool { return alive(meshes[i]) == count-1 })
+	b.ReportMetric(slices.Min(took).Seconds(), "s/detect-first")
+	b.ReportMetric(slices.Max(took).Seconds(), "s/detect-all")
+}
+
+// costs reports what a node sends and the CPU it takes while f runs.
+func costs(b *testing.B, meshes []*gossip.Mesh, when string, f func()) {
+	b.Helper()
+	bytes, cpu := traffic(meshes)
+	began := time.Now()
+	f()
+	per := time.Since(began).Seconds() * float64(len(meshes))
+	bytesAfter, cpuAfter := traffic(meshes)
+	b.ReportMetric(float64(bytesAfter-bytes)/per, "B/s/node-"+when)
+	b.ReportMetric(100*(cpuAfter-cpu).Seconds()/per, "%core/node-"+when)
+}
+
+// firsts returns when each of count first had ok, asking again after pause.
+func firsts(b *testing.B, count int, pause time.Duration, ok func(i int) bool) []time.Duration {
+	b.Helper()
+	took := make([]time.Duration, count)
+	began := time.Now()
+	missing := count
+	until(b, pause, func() bool {
+		for i := range took {
+			if took[i] == 0 && ok(i) {
+				took[i] = time.Since(began)
+				missing--
+			}
+		}
+		return missing == 0
+	})
+	return took
+}
+
+// mortal is a network whose node can die as its machine does: from then on
+// nothing leaves it and nothing reaches it.
+type mortal struct {
+	gossip.Sockets
+	dead atomic.Bool
+}
+
+func (m *mortal) Listen(addr string) (net.PacketConn, net.Listener, error) {
+	p, l, err := m.Sockets.Listen(addr)
+	return mortalPackets{p, m}, mortalStreams{l, m}, err
+}
+
+func (m *mortal) Dial(ctx context.Context, addr string) (net.Conn, error) {
+	if m.dead.Load() {
+		return nil, syscall.EHOSTUNREACH
+	}
+	return m.Sockets.Dial(ctx, addr)
+}
+
+type mortalStreams struct {
+	net.Listener
+	of *mortal
+}
+
+func (s mortalStreams) Accept() (net.Conn, error) {
+	for {
+		c, err := s.Listener.Accept()
+		if err != nil || !s.of.dead.Load() {
+			return c, err
+		}
+		_ = c.Close()
+	}
+}
+
+type mortalPackets struct {
+	net.PacketConn
+	of *mortal
+}
+
+func (p mortalPackets) WriteTo(data []byte, to net.Addr) (int, error) {
+	if p.of.dead.Load() {
+		return len(data), nil
+	}
+	return p.PacketConn.WriteTo(data, to)
 }
 
 // spread writes at one node and returns how long each other node took to hold it.
@@ -111,26 +202,18 @@ func spread(b *testing.B, meshes []*gossip.Mesh, states []words, round, size int
 	b.Helper()
 	key, value := fmt.Sprintf("%d-%d", size, round), string(make([]byte, size))
 	origin := round % len(meshes)
-	took := make([]time.Duration, len(meshes))
-	began := time.Now()
 	states[origin].Put(key, 0, []byte(value))
 	meshes[origin].Push("words")
-	missing := len(meshes)
-	until(b, func() bool {
-		for i := range states {
-			if _, ok := states[i].Get(key); ok && took[i] == 0 {
-				took[i] = time.Since(began)
-				missing--
-			}
-		}
-		return missing == 0
+	took := firsts(b, len(meshes), 200*time.Microsecond, func(i int) bool {
+		_, ok := states[i].Get(key)
+		return ok
 	})
 	return append(took[:origin:origin], took[origin+1:]...)
 }
 
-func until(b *testing.B, ok func() bool) {
+func until(b *testing.B, pause time.Duration, ok func() bool) {
 	b.Helper()
-	for began := time.Now(); !ok(); time.Sleep(200 * time.Microsecond) {
+	for began := time.Now(); !ok(); time.Sleep(pause) {
 		if time.Since(began) > time.Minute {
 			b.Fatal("not within a minute")
 		}

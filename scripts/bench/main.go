@@ -51,6 +51,8 @@ type bench struct {
 	seconds int
 	dir     string
 	running []*process
+
+	backends []*process // of those that run
 }
 
 var errUnpinned = errors.New("two cores are needed: one for the proxy, one for the load")
@@ -59,7 +61,7 @@ func measure(ctx context.Context, args []string) error {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	meshgw := f.String("meshgw", "bin/meshgw", "the meshgw to measure")
 	only := f.String("only", "", "names of the peers to measure, with commas; empty = all that are installed")
-	what := f.String("measure", "plain,features,seeing,latency,memory,failover,reload,scale", "what to measure")
+	what := f.String("measure", "plain,features,seeing,latency,memory,failover,reload,scale,busy", "what to measure")
 	rounds := f.Int("rounds", 5, "rounds of each measurement")
 	seconds := f.Int("seconds", 3, "length of a run")
 	if err := f.Parse(args); err != nil {
@@ -75,7 +77,7 @@ func measure(ctx context.Context, args []string) error {
 	for name := range strings.SplitSeq(*what, ",") {
 		step, ok := map[string]func() error{
 			"plain": b.plain, "features": b.features, "latency": b.latency, "memory": b.memory,
-			"failover": b.failover, "reload": b.reloads, "scale": b.scale, "seeing": b.seeing,
+			"failover": b.failover, "reload": b.reloads, "scale": b.scale, "seeing": b.seeing, "busy": b.busy,
 		}[name]
 		if !ok {
 			return fmt.Errorf("nothing is called %q", name)

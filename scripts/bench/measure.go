@@ -161,16 +161,18 @@ func (b *bench) openLoad(p *process, rate float64, length, warm time.Duration, a
 }
 
 // latency measures what a proxy adds at a fixed rate.
-func (b *bench) latency() error {
+func (b *bench) latency() error { return b.latencyOf(b.peers) }
+
+func (b *bench) latencyOf(peers []*peer) error {
 	const rate = 3000
-	subjects, err := b.subjects(b.peers, true)
+	subjects, err := b.subjects(peers, true)
 	if err != nil {
 		return err
 	}
 	direct := &process{setup: &setup{Listen: subjects[0].setup.Upstreams[0]}, host: "localhost"}
 	all := append([]*process{direct}, subjects...)
 	names := []string{"direct"}
-	for _, p := range b.peers {
+	for _, p := range peers {
 		names = append(names, p.name)
 	}
 	got := samples{}
@@ -301,18 +303,13 @@ func (b *bench) reloads() error {
 
 // scale measures what many routes and many limited keys cost meshgw.
 func (b *bench) scale() error {
-	at := slices.IndexFunc(b.peers, func(p *peer) bool { return p.name == "meshgw" })
-	if at < 0 {
+	meshgw := b.meshgw()
+	if meshgw == nil {
 		return nil
 	}
-	variant := func(name string, vary func(*setup)) *peer {
-		p := *b.peers[at]
-		p.name, p.vary = name, vary
-		return &p
-	}
 	routes := []*peer{
-		variant("10 routes", func(s *setup) { s.routes(10) }),
-		variant("10,000 routes", func(s *setup) { s.routes(10_000) }),
+		meshgw.variant("10 routes", func(s *setup) { s.routes(10) }),
+		meshgw.variant("10,000 routes", func(s *setup) { s.routes(10_000) }),
 	}
 	if err := b.loadAll(routes, true, []string{"1k 64"}, routes[0].name); err != nil {
 		return err
@@ -320,7 +317,7 @@ func (b *bench) scale() error {
 	b.stopAll()
 	var keys []*peer
 	for _, n := range []int{1, 100_000} {
-		p := variant(fmt.Sprintf("limited keys: %d", n), func(s *setup) { s.routes(200); s.Keys = true })
+		p := meshgw.variant(fmt.Sprintf("limited keys: %d", n), func(s *setup) { s.routes(200); s.Keys = true })
 		p.script = filepath.Join(b.dir, fmt.Sprintf("keys-%d.lua", n))
 		lua := fmt.Sprintf("function request() return wrk.format(nil, nil, {Host = wrk.headers.Host, ['x-key'] = math.random(%d)}) end\n", n)
 		if err := os.WriteFile(p.script, []byte(lua), 0o600); err != nil {

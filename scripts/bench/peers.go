@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"embed"
 	"errors"
 	"fmt"
@@ -27,6 +28,8 @@ type setup struct {
 	Hosts         []string
 	Prefixes      []string
 	Keys          bool // the limit is by the header x-key
+
+	Node, Bind, Join string // of meshgw; empty = "bench", any port, a mesh of its own
 }
 
 // Port is that of Listen.
@@ -108,10 +111,14 @@ func meshgwAgent(s *setup) ([]string, error) {
 	if s.Features {
 		log = "0.01"
 	}
-	return []string{
-		"agent", "--node", "bench", "--data-dir", s.Dir + "/data", "--routes", path, "--http", s.Listen, "--admin", s.Admin,
-		"--bind", "127.0.0.1:0", "--rpc", "127.0.0.1:0", "--access-log", log, "--shed-cpu", "0",
-	}, err
+	args := []string{
+		"agent", "--node", cmp.Or(s.Node, "bench"), "--data-dir", s.Dir + "/data", "--routes", path, "--http", s.Listen, "--admin", s.Admin,
+		"--bind", cmp.Or(s.Bind, "127.0.0.1:0"), "--rpc", "127.0.0.1:0", "--access-log", log, "--shed-cpu", "0",
+	}
+	if s.Join != "" {
+		args = append(args, "--join", s.Join)
+	}
+	return args, err
 }
 
 func caddy(s *setup) ([]string, error) {

@@ -64,23 +64,27 @@ func (b *bench) stopAll() {
 	for _, p := range b.running {
 		p.stop()
 	}
-	b.running = nil
+	b.running, b.backends = nil, nil
 }
 
-// startBackends runs upstreams, each a process of its own.
+// startBackends runs so many upstreams, each a process of its own.
 func (b *bench) startBackends(n int) (addrs []string, all []*process, err error) {
-	for i := range n {
+	for i := len(b.backends); i < n; i++ {
 		addr := fmt.Sprintf("127.0.0.1:%d", 9101+i)
 		p, err := b.start(loadCore, b.self, "backend", addr)
 		if err != nil {
 			return nil, nil, err
 		}
-		addrs, all = append(addrs, addr), append(all, p)
+		p.setup = &setup{Listen: addr}
+		b.backends = append(b.backends, p)
 		if err := reachable(addr); err != nil {
 			return nil, nil, err
 		}
 	}
-	return addrs, all, nil
+	for _, p := range b.backends[:n] {
+		addrs = append(addrs, p.setup.Listen)
+	}
+	return addrs, b.backends[:n], nil
 }
 
 // launch runs p as the subject number n, and waits until it serves.
@@ -94,6 +98,11 @@ func (b *bench) launch(p *peer, n int, features bool, upstreams []string) (*proc
 	} else {
 		s.routes(200)
 	}
+	return b.serve(p, s, proxyCore)
+}
+
+// serve runs p on a core, and waits until it serves.
+func (b *bench) serve(p *peer, s *setup, core string) (*process, error) {
 	if err := os.MkdirAll(s.Dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -101,12 +110,12 @@ func (b *bench) launch(p *peer, n int, features bool, upstreams []string) (*proc
 	if err != nil {
 		return nil, err
 	}
-	run, err := b.start(proxyCore, p.binary, args...)
+	run, err := b.start(core, p.binary, args...)
 	if err != nil {
 		return nil, err
 	}
 	run.setup, run.host, run.path = s, "localhost", ""
-	if features {
+	if s.Features {
 		run.host, run.path = s.Hosts[len(s.Hosts)/2], s.Prefixes[7]
 	}
 	return run, run.serves()

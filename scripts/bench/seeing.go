@@ -12,8 +12,8 @@ import (
 // one trace in a hundred sent to a collector, against neither. Metrics, and the
 // memory that meshgw trace looks into, are always on.
 func (b *bench) seeing() error {
-	at := slices.IndexFunc(b.peers, func(p *peer) bool { return p.name == "meshgw" })
-	if at < 0 {
+	meshgw := b.meshgw()
+	if meshgw == nil {
 		return nil
 	}
 	const collector = "127.0.0.1:9201"
@@ -24,14 +24,13 @@ func (b *bench) seeing() error {
 		return err
 	}
 	variant := func(name string, seen ...string) *peer {
-		p := *b.peers[at]
-		p.name = name
+		p := meshgw.variant(name, nil)
 		p.binary = "sh" // to have the log in a file, as services have it
 		p.command = func(s *setup) ([]string, error) {
 			args, err := meshgwAgent(s)
-			return slices.Concat([]string{"-c", `exec "$@" 2>> "$0"`, s.Dir + "/log", b.peers[at].binary}, args, seen), err
+			return slices.Concat([]string{"-c", `exec "$@" 2>> "$0"`, s.Dir + "/log", meshgw.binary}, args, seen), err
 		}
-		return &p
+		return p
 	}
 	return b.loadAll([]*peer{
 		variant("all off", "--access-log", "off"),
