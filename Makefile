@@ -100,6 +100,10 @@ bench-limits: ## what a limit costs, alone and as part of a request
 bench-routes: ## match, compile, read and merge, up to 10,000 routes
 	go test -run '^$$' -bench 'Match|Compile|Merge|Decode|Pull' -benchmem ./routetable
 
+.PHONY: benchstat
+benchstat: ## those benchmarks against the last release
+	scripts/benchstat.sh
+
 .PHONY: quota-sim
 quota-sim: ## what docs/limits.md promises, by the gateway's own code in simulated meshes (minutes)
 	go run ./internal/quotasim

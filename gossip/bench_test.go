@@ -23,7 +23,8 @@ import (
 // BenchmarkMesh runs whole meshes in this process over real sockets, encrypted,
 // and reports how soon all see all after a joint start, how soon news is
 // everywhere, what a node costs when nothing happens and while 20 edits a second
-// are made, and how soon all know of a node that dies. Run it alone:
+// are made, and how soon all know that a node is dead and that it is back. Run it
+// alone:
 //
 //	go test -run '^$' -bench Mesh -benchtime 1x ./gossip
 func BenchmarkMesh(b *testing.B) {
@@ -119,6 +120,9 @@ func benchMesh(b *testing.B, count int) {
 	took := firsts(b, count-1, 20*time.Millisecond, func(i int) bool { return alive(meshes[i]) == count-1 })
 	b.ReportMetric(slices.Min(took).Seconds(), "s/detect-first")
 	b.ReportMetric(slices.Max(took).Seconds(), "s/detect-all")
+	victim.dead.Store(false)
+	took = firsts(b, count, 20*time.Millisecond, func(i int) bool { return alive(meshes[i]) == count })
+	b.ReportMetric(slices.Max(took).Seconds(), "s/back-all")
 }
 
 // costs reports what a node sends and the CPU it takes while f runs.
