@@ -17,9 +17,7 @@ import (
 const (
 	headLimit   = 32 << 10 // of a request
 	targetLimit = 8 << 10
-	smallBody   = 8 << 10          // read before the endpoint is asked, so that it can be sent again
-	bodyIdle    = 30 * time.Second // between bytes of a body
-	bodyRate    = 240              // bytes a second, at least, on average
+	smallBody   = 8 << 10 // read before the endpoint is asked, so that it can be sent again
 )
 
 // h1 is the front of the HTTP/1.1 exchanges of a connection that has something

@@ -1,10 +1,8 @@
 package dataplane
 
 import (
-	"errors"
 	"io"
 	"os"
-	"slices"
 	"time"
 )
 
@@ -33,32 +31,17 @@ func (f *h1) takeBody() *refusal {
 
 func (f *h1) takeSmall() *refusal {
 	x := &f.x
-	x.scratch.body = slices.Grow(x.scratch.body[:0], int(x.Length))[:x.Length]
-	var err error
 	if int64(f.in.Buffered()) < x.Length && !f.conn.extendRead(x.Start.Add(bodyIdle)) {
-		err = io.ErrUnexpectedEOF
+		return cutShort()
 	}
-	if err == nil {
-		_, err = io.ReadFull(f.in, x.scratch.body)
-	}
-	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return malformed(408, "The request's body did not come in time.")
-	case err != nil:
-		return malformed(400, "The request's body is cut short.")
-	}
-	x.Buffered, x.in = x.scratch.body, x.Length
-	return nil
+	return x.takeSmall(f.in)
 }
 
 // Read reads from the streamed body of the request, not too slowly.
 func (b *requestBody) Read(p []byte) (int, error) {
 	f := b.h1
 	now := time.Now()
-	if took := now.Sub(f.began); took > bodyIdle && float64(f.read) < bodyRate*took.Seconds() {
-		return 0, os.ErrDeadlineExceeded
-	}
-	if !f.conn.extendRead(now.Add(bodyIdle)) {
+	if tooSlow(now, f.began, f.read) || !f.conn.extendRead(now.Add(bodyIdle)) {
 		return 0, os.ErrDeadlineExceeded
 	}
 	n, err := f.readBody(p)

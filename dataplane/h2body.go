@@ -1,10 +1,7 @@
 package dataplane
 
 import (
-	"errors"
-	"io"
 	"os"
-	"slices"
 	"time"
 )
 
@@ -19,23 +16,9 @@ func (f *h2) takeBody() *refusal {
 	case x.Length == 0:
 		return nil
 	case x.Length > 0 && x.Length <= smallBody:
-		return f.takeSmall()
+		return x.takeSmall(&f.body)
 	}
 	x.Body = &f.body
-	return nil
-}
-
-func (f *h2) takeSmall() *refusal {
-	x := &f.x
-	x.scratch.body = slices.Grow(x.scratch.body[:0], int(x.Length))[:x.Length]
-	_, err := io.ReadFull(&f.body, x.scratch.body)
-	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return malformed(408, "The request's body did not come in time.")
-	case err != nil:
-		return malformed(400, "The request's body is cut short.")
-	}
-	x.Buffered, x.in = x.scratch.body, x.Length
 	return nil
 }
 
@@ -46,7 +29,7 @@ func (b *h2Body) Read(p []byte) (int, error) {
 		return f.r.Body.Read(p)
 	}
 	now := time.Now()
-	if took := now.Sub(f.began); took > bodyIdle && float64(f.read) < bodyRate*took.Seconds() {
+	if tooSlow(now, f.began, f.read) {
 		return 0, os.ErrDeadlineExceeded
 	}
 	f.reading.watch(now.Add(bodyIdle))

@@ -34,11 +34,7 @@ belongs into access.deny of the route file.`,
 	ask := api.BanRequest{}
 	lasts := cmd.Flags().Duration("for", time.Hour, "how long, up to 720h")
 	cmd.Flags().StringVarP(&ask.Reason, "message", "m", "", "why, for those who look at the list")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		client, err := t.client()
-		if err != nil {
-			return err
-		}
+	t.asks(cmd, func(client *api.Client, args []string) error {
 		ask.CIDR, ask.For = args[0], lasts.String()
 		b, err := client.Ban(cmd.Context(), ask)
 		if err != nil {
@@ -46,7 +42,7 @@ belongs into access.deny of the route file.`,
 		}
 		say(cmd.OutOrStdout(), "%s is banned for %s\n", b.CIDR, lasts)
 		return nil
-	}
+	})
 	return cmd
 }
 
@@ -54,11 +50,7 @@ func banListCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "list", Short: "Show who is banned, until when and why", Example: "  meshgw ban list\n  meshgw ban list -o json", Args: cobra.NoArgs}
 	t := addTarget(cmd)
 	output := addOutput(cmd, "text", "json")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		client, err := t.client()
-		if err != nil {
-			return err
-		}
+	t.asks(cmd, func(client *api.Client, _ []string) error {
 		bans, err := client.Bans(cmd.Context())
 		switch {
 		case err != nil:
@@ -70,7 +62,7 @@ func banListCommand() *cobra.Command {
 			return nil
 		}
 		return printBans(cmd.OutOrStdout(), bans)
-	}
+	})
 	return cmd
 }
 
@@ -90,17 +82,13 @@ func banRemoveCommand() *cobra.Command {
 		Example: "  meshgw ban remove 192.0.2.7", Args: cobra.ExactArgs(1),
 	}
 	t := addTarget(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		client, err := t.client()
-		if err != nil {
-			return err
-		}
+	t.asks(cmd, func(client *api.Client, args []string) error {
 		b, err := client.Unban(cmd.Context(), args[0])
 		if err != nil {
 			return err
 		}
 		say(cmd.OutOrStdout(), "%s is banned no more\n", b.CIDR)
 		return nil
-	}
+	})
 	return cmd
 }

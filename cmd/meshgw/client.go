@@ -36,6 +36,17 @@ func (t *target) client() (*api.Client, error) {
 	return c, nil
 }
 
+// asks makes cmd run f with a client of the node that the flags name.
+func (t *target) asks(cmd *cobra.Command, f func(client *api.Client, args []string) error) {
+	cmd.RunE = func(_ *cobra.Command, args []string) error {
+		client, err := t.client()
+		if err != nil {
+			return err
+		}
+		return f(client, args)
+	}
+}
+
 // addOutput gives cmd the flag -o, which says how it prints its answer.
 func addOutput(cmd *cobra.Command, formats ...string) *oneOf {
 	o := &oneOf{value: formats[0], of: formats}

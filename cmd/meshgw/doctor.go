@@ -25,11 +25,7 @@ doctor exits 0 where nothing was found, 1 with findings, 2 where it could not lo
 	}
 	t := addTarget(cmd)
 	output := addOutput(cmd, "text", "json")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		client, err := t.client()
-		if err != nil {
-			return err
-		}
+	t.asks(cmd, func(client *api.Client, _ []string) error {
 		d, err := client.Doctor(cmd.Context())
 		if err != nil {
 			return blind{err}
@@ -43,7 +39,7 @@ doctor exits 0 where nothing was found, 1 with findings, 2 where it could not lo
 			err = errSaid
 		}
 		return err
-	}
+	})
 	return cmd
 }
 

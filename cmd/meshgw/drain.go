@@ -28,11 +28,7 @@ func rotation(name, short, long string, do func(*api.Client, context.Context) er
 		Args:    cobra.NoArgs,
 	}
 	t := addTarget(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		client, err := t.client()
-		if err != nil {
-			return err
-		}
+	t.asks(cmd, func(client *api.Client, _ []string) error {
 		if err := do(client, cmd.Context()); err != nil {
 			return err
 		}
@@ -42,6 +38,6 @@ func rotation(name, short, long string, do func(*api.Client, context.Context) er
 		}
 		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is %s\n", status.Node.Name, status.Node.State)
 		return err
-	}
+	})
 	return cmd
 }

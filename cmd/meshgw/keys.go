@@ -34,11 +34,7 @@ func keysListCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "list", Short: "Show the keys, who has them and who seals with them", Example: "  meshgw keys list\n  meshgw keys list -o json", Args: cobra.NoArgs}
 	t := addTarget(cmd)
 	output := addOutput(cmd, "text", "json")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		client, err := t.client()
-		if err != nil {
-			return err
-		}
+	t.asks(cmd, func(client *api.Client, _ []string) error {
 		keys, err := client.GossipKeys(cmd.Context())
 		if err != nil {
 			return err
@@ -47,7 +43,7 @@ func keysListCommand() *cobra.Command {
 			return printJSON(cmd.OutOrStdout(), keys)
 		}
 		return printKeys(cmd.OutOrStdout(), keys)
-	}
+	})
 	return cmd
 }
 
@@ -69,11 +65,7 @@ func printKeys(w io.Writer, keys api.GossipKeys) error {
 func keyChangeCommand(use, short string, args cobra.PositionalArgs, change func(*api.Client, context.Context, string) (api.KeyChange, error)) *cobra.Command {
 	cmd := &cobra.Command{Use: use, Short: short, Example: "  meshgw keys " + strings.NewReplacer("[", "", "]", "", "FINGERPRINT", "5f0c1d2e3a4b5c6d").Replace(use), Args: args}
 	t := addTarget(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		client, err := t.client()
-		if err != nil {
-			return err
-		}
+	t.asks(cmd, func(client *api.Client, args []string) error {
 		c, err := change(client, cmd.Context(), strings.Join(args, ""))
 		if err != nil {
 			return err
@@ -86,7 +78,7 @@ func keyChangeCommand(use, short string, args cobra.PositionalArgs, change func(
 			return errSaid
 		}
 		return nil
-	}
+	})
 	return cmd
 }
 
@@ -103,15 +95,11 @@ is 1: rotate again once it is back, or has left.`,
 	}
 	t := addTarget(cmd)
 	timeout := cmd.Flags().Duration("timeout", 2*time.Minute, "how long to wait in all")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		client, err := t.client()
-		if err != nil {
-			return err
-		}
+	t.asks(cmd, func(client *api.Client, _ []string) error {
 		ctx, cancel := context.WithTimeout(cmd.Context(), *timeout)
 		defer cancel()
 		return (&keyWalk{client, cmd.OutOrStdout()}).run(ctx)
-	}
+	})
 	return cmd
 }
 

@@ -33,11 +33,7 @@ not normal says why, and where.`,
 	}
 	t := addTarget(cmd)
 	output := addOutput(cmd, "text", "json")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		client, err := t.client()
-		if err != nil {
-			return err
-		}
+	t.asks(cmd, func(client *api.Client, args []string) error {
 		limits, err := client.Limits(cmd.Context(), strings.Join(args, ""), true)
 		if err != nil {
 			return err
@@ -54,7 +50,7 @@ not normal says why, and where.`,
 			return fmt.Errorf("no limit and no key in use is called %q", args[0])
 		}
 		return err
-	}
+	})
 	return cmd
 }
 

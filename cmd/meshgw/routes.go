@@ -41,11 +41,7 @@ func documentCommand(use, short, example string, args cobra.PositionalArgs) *cob
 	cmd := &cobra.Command{Use: use, Short: short, Example: example, Args: args}
 	t := addTarget(cmd)
 	output := addOutput(cmd, "yaml", "json")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		client, err := t.client()
-		if err != nil {
-			return err
-		}
+	t.asks(cmd, func(client *api.Client, args []string) error {
 		version := ""
 		if len(args) > 0 {
 			version = args[0]
@@ -56,7 +52,7 @@ func documentCommand(use, short, example string, args cobra.PositionalArgs) *cob
 		}
 		_, err = cmd.OutOrStdout().Write(doc)
 		return err
-	}
+	})
 	return cmd
 }
 
@@ -69,11 +65,7 @@ func historyCommand() *cobra.Command {
 	}
 	t := addTarget(cmd)
 	output := addOutput(cmd, "text", "json")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		client, err := t.client()
-		if err != nil {
-			return err
-		}
+	t.asks(cmd, func(client *api.Client, _ []string) error {
 		all, err := client.History(cmd.Context())
 		if err != nil {
 			return err
@@ -82,7 +74,7 @@ func historyCommand() *cobra.Command {
 			return printJSON(cmd.OutOrStdout(), all)
 		}
 		return printHistory(cmd.OutOrStdout(), all)
-	}
+	})
 	return cmd
 }
 

@@ -25,17 +25,13 @@ shows where they differ, and exits 1 also where they do or where one is silent.`
 	output := addOutput(cmd, "text", "json")
 	headers := cmd.Flags().StringArrayP("header", "H", nil, "header field of the request, as `\"NAME: VALUE\"`; repeatable")
 	mesh := cmd.Flags().Bool("mesh", false, "ask every node")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		client, err := t.client()
-		if err != nil {
-			return err
-		}
+	t.asks(cmd, func(client *api.Client, args []string) error {
 		explain := explainHere
 		if *mesh {
 			explain = explainEverywhere
 		}
 		return explain(cmd.Context(), cmd.OutOrStdout(), client, api.ExplainRequest{Method: args[0], URL: args[1], Headers: *headers}, output.value)
-	}
+	})
 	return cmd
 }
 

@@ -32,11 +32,7 @@ prints once.`,
 	rows := cmd.Flags().Int("rows", 20, "routes shown")
 	order := &oneOf{value: "rps", of: []string{"rps", "errors", "p50", "p99"}}
 	cmd.Flags().Var(order, "sort", "what the routes are ordered by")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		client, err := t.client()
-		if err != nil {
-			return err
-		}
+	t.asks(cmd, func(client *api.Client, _ []string) error {
 		show := func(w io.Writer) error {
 			return showTraffic(cmd.Context(), w, client, output.value, order.value, *rows)
 		}
@@ -44,7 +40,7 @@ prints once.`,
 			return show(cmd.OutOrStdout())
 		}
 		return redraw(cmd.Context(), cmd.OutOrStdout(), max(*interval, 100*time.Millisecond), show)
-	}
+	})
 	return cmd
 }
 

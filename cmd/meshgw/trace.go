@@ -24,11 +24,7 @@ trace exits 1 where no node remembers the request.`,
 	}
 	t := addTarget(cmd)
 	output := addOutput(cmd, "text", "json")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		client, err := t.client()
-		if err != nil {
-			return err
-		}
+	t.asks(cmd, func(client *api.Client, args []string) error {
 		trace, err := client.Request(cmd.Context(), args[0], true)
 		if err != nil {
 			return err
@@ -42,7 +38,7 @@ trace exits 1 where no node remembers the request.`,
 			err = errSaid
 		}
 		return err
-	}
+	})
 	return cmd
 }
 
