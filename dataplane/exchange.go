@@ -96,6 +96,7 @@ type scratch struct {
 	attempts  []telemetry.Attempt
 	record    telemetry.Record // what is told of the request, and its form in the ring
 	recorded  []byte
+	line      []byte // of the access log
 	route     []byte
 	trailers  []Field
 	match     routetable.Request

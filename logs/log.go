@@ -39,7 +39,7 @@ type Config struct {
 // calls the fields that every line has, and how it writes times.
 func Open(out io.Writer, cfg Config) *Log {
 	zerolog.MessageFieldName = "msg"
-	zerolog.TimeFieldFormat = "2006-01-02T15:04:05.000Z07:00"
+	zerolog.TimeFieldFormat = untilSecond + "000" + zone
 	l := &Log{writers: []*writer{newWriter(out, eventRoom), newWriter(out, requestRoom)}}
 	form := func(w io.Writer) io.Writer {
 		if cfg.Console != nil {
@@ -48,7 +48,7 @@ func Open(out io.Writer, cfg Config) *Log {
 		return w
 	}
 	logger := func(w io.Writer, level zerolog.Level) zerolog.Logger {
-		return zerolog.New(w).Level(level).With().Timestamp().Logger()
+		return zerolog.New(w).Level(level).Hook(new(clock))
 	}
 	l.Events, l.Requests = logger(form(l.writers[0]), cfg.Level), logger(form(l.writers[1]), cfg.Level)
 	if cfg.Also != nil {

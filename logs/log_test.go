@@ -129,6 +129,22 @@ func TestALineIsWrittenSoon(t *testing.T) {
 	}
 }
 
+func TestTheTimeIsAsZerologWritesIt(t *testing.T) {
+	var ours, theirs bytes.Buffer
+	Open(io.Discard, Config{}) // sets the form
+	for began := time.Now(); time.Since(began) < 5*time.Second; time.Sleep(time.Millisecond) {
+		ours.Reset()
+		theirs.Reset()
+		log, zerologs := zerolog.New(&ours).Hook(new(clock)), zerolog.New(&theirs).With().Timestamp().Logger()
+		log.Info().Send()
+		zerologs.Info().Send()
+		if ours.String() == theirs.String() {
+			return // both in the same millisecond
+		}
+	}
+	t.Errorf("%s, zerolog has %s", ours.String(), theirs.String())
+}
+
 func TestALineDoesNotAllocate(t *testing.T) {
 	log := Open(io.Discard, Config{})
 	defer running(log.Run)()
