@@ -81,7 +81,7 @@ sim: ## whole meshes in virtual time with faults, SEEDS of them (default 1000; m
 
 .PHONY: bench
 bench: build ## meshgw beside nginx, HAProxy and, where installed, Caddy and Traefik (Debian; 10 minutes)
-	scripts/install-tools.sh taskset:util-linux wrk:wrk nginx:nginx-light haproxy:haproxy
+	scripts/install-tools.sh taskset:util-linux wrk:wrk h2load:nghttp2-client nginx:nginx-light haproxy:haproxy
 	go run ./scripts/bench $(BENCH)
 
 .PHONY: bench-go

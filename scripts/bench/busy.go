@@ -51,7 +51,7 @@ func (b *bench) busy() error {
 		p.variant("alone", func(s *setup) { s.routes(200) }),
 		p.variant("in a mesh of ten busy nodes", func(s *setup) { s.routes(200); s.Join = seed }),
 	}
-	if err := b.loadAll(subjects, true, []string{"1k 64"}, subjects[0].name); err != nil {
+	if err := b.loadAll(subjects, true, small(), subjects[0].name); err != nil {
 		return err
 	}
 	return b.latencyOf(subjects)

@@ -10,5 +10,5 @@
 //
 // The program plays all parts: it starts itself again as the upstream (backend),
 // as the load of a fixed rate (open) and as the clients that do nothing (hold).
-// Load without a fixed rate is wrk's.
+// Load without a fixed rate is wrk's, in HTTP/2 h2load's.
 package main

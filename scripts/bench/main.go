@@ -60,15 +60,16 @@ var errUnpinned = errors.New("two cores are needed: one for the proxy, one for t
 func measure(ctx context.Context, args []string) error {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	meshgw := f.String("meshgw", "bin/meshgw", "the meshgw to measure")
+	against := f.String("against", "", "another meshgw, of an earlier commit say, to measure beside it")
 	only := f.String("only", "", "names of the peers to measure, with commas; empty = all that are installed")
-	what := f.String("measure", "plain,features,seeing,latency,memory,failover,reload,scale,busy", "what to measure")
+	what := f.String("measure", "plain,features,http2,seeing,latency,memory,failover,reload,scale,busy", "what to measure")
 	rounds := f.Int("rounds", 5, "rounds of each measurement")
 	seconds := f.Int("seconds", 3, "length of a run")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
 	b := &bench{ctx: ctx, rounds: *rounds, seconds: *seconds}
-	if err := b.prepare(*meshgw, *only); err != nil {
+	if err := b.prepare(*meshgw, *against, *only); err != nil {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(b.dir) }()
@@ -76,7 +77,7 @@ func measure(ctx context.Context, args []string) error {
 	b.heading(args)
 	for name := range strings.SplitSeq(*what, ",") {
 		step, ok := map[string]func() error{
-			"plain": b.plain, "features": b.features, "latency": b.latency, "memory": b.memory,
+			"plain": b.plain, "features": b.features, "http2": b.http2, "latency": b.latency, "memory": b.memory,
 			"failover": b.failover, "reload": b.reloads, "scale": b.scale, "seeing": b.seeing, "busy": b.busy,
 		}[name]
 		if !ok {
@@ -91,14 +92,16 @@ func measure(ctx context.Context, args []string) error {
 }
 
 // prepare finds out who is there, and says who is not.
-func (b *bench) prepare(meshgw, only string) error {
+func (b *bench) prepare(meshgw, against, only string) error {
 	if cores() < 2 {
 		return errUnpinned
 	}
-	if _, err := exec.LookPath("wrk"); err != nil {
-		return errors.New("wrk is missing: apt-get install wrk nginx-light haproxy")
+	for _, load := range []string{"wrk", "h2load"} {
+		if _, err := exec.LookPath(load); err != nil {
+			return errors.New(load + " is missing: apt-get install wrk nghttp2-client nginx-light haproxy")
+		}
 	}
-	for _, p := range peers(meshgw) {
+	for _, p := range peers(meshgw, against) {
 		switch {
 		case only != "" && !slices.Contains(strings.Split(only, ","), p.name):
 		case !p.installed():

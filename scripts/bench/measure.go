@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,8 +17,15 @@ import (
 	"time"
 )
 
-// The reference of ratios.
-const reference = "nginx"
+// reference is whom ratios are to: nginx, or else the first.
+func (b *bench) reference() string {
+	for _, p := range b.peers {
+		if p.name == "nginx" {
+			return p.name
+		}
+	}
+	return b.peers[0].name
+}
 
 // subjects launches all peers beside one upstream.
 func (b *bench) subjects(all []*peer, features bool) ([]*process, error) {
@@ -51,29 +57,51 @@ func (b *bench) inTurn(subjects []*process, f func(i int) error) error {
 }
 
 // plain and features measure what a core can do, as a mere proxy and as a gateway.
-func (b *bench) plain() error    { return b.loadAll(b.peers, false, b.ways(), reference) }
-func (b *bench) features() error { return b.loadAll(b.peers, true, b.ways(), reference) }
+func (b *bench) plain() error    { return b.loadAll(b.peers, false, b.ways(), b.reference()) }
+func (b *bench) features() error { return b.loadAll(b.peers, true, b.ways(), b.reference()) }
 
-// ways are what is loaded: body and connections.
-func (b *bench) ways() []string { return []string{"1k 64", "1k 512", "64k 64"} }
+// http2 measures what a core can do for clients that speak HTTP/2.
+func (b *bench) http2() error {
+	return b.loadAll(b.peers, false, []way{{body: "1k", conns: 10, streams: 64}, {body: "1k", conns: 10, streams: 6}}, b.reference())
+}
 
-// loadAll loads the peers to their limit, in each of the ways "body connections".
-func (b *bench) loadAll(peers []*peer, features bool, ways []string, ref string) error {
+// way is how a peer is loaded.
+type way struct {
+	body    string
+	conns   int
+	streams int // of each connection, at once, in HTTP/2; 0 = HTTP/1.1
+}
+
+func (w way) String() string {
+	if w.streams > 0 {
+		return fmt.Sprintf("HTTP/2 in clear, %s, %d connections of %d streams", w.body, w.conns, w.streams)
+	}
+	return fmt.Sprintf("%s, %d connections", w.body, w.conns)
+}
+
+// small is the way of which most is asked.
+func small() []way { return []way{{body: "1k", conns: 64}} }
+
+func (b *bench) ways() []way {
+	return append(small(), way{body: "1k", conns: 512}, way{body: "64k", conns: 64})
+}
+
+// loadAll loads the peers to their limit, in each of the ways.
+func (b *bench) loadAll(peers []*peer, features bool, ways []way, ref string) error {
 	subjects, err := b.subjects(peers, features)
 	if err != nil {
 		return err
 	}
 	for _, way := range ways {
-		body, conns, _ := strings.Cut(way, " ")
 		got := samples{}
 		for i := range subjects { // connections to the upstream are open, memory is in place
-			if _, err := b.wrk(subjects[i], body, conns, peers[i].script, 1); err != nil {
+			if _, err := b.load(subjects[i], way, peers[i].script, 1); err != nil {
 				return err
 			}
 		}
 		err := b.inTurn(subjects, func(i int) error {
 			before := subjects[i].cpu()
-			done, err := b.wrk(subjects[i], body, conns, peers[i].script, b.seconds)
+			done, err := b.load(subjects[i], way, peers[i].script, b.seconds)
 			used := subjects[i].cpu() - before
 			name := peers[i].name
 			got.add(name, "rate", done.rate)
@@ -85,52 +113,27 @@ func (b *bench) loadAll(peers []*peer, features bool, ways []string, ref string)
 		if err != nil {
 			return err
 		}
-		b.throughputTable(got, peers, features, body, conns, ref)
+		b.throughputTable(got, peers, features, way, ref)
 	}
 	return nil
 }
 
-func (b *bench) throughputTable(got samples, peers []*peer, features bool, body, conns, ref string) {
+func (b *bench) throughputTable(got samples, peers []*peer, features bool, way way, ref string) {
 	kind := "plain"
 	if features {
 		kind = "features on"
 	}
-	table(fmt.Sprintf("%s, %s, %s connections, %d rounds of %d s", kind, body, conns, b.rounds, b.seconds),
+	table(fmt.Sprintf("%s, %v, %d rounds of %d s", kind, way, b.rounds, b.seconds),
 		"", "requests/s", "to "+ref, "CPU µs/request", "to "+ref, "p99 under full load, ms", "not answered 2xx")
 	for _, p := range peers {
+		p99 := fmt.Sprintf("%.1f", got.median(p.name, "p99"))
+		if way.streams > 0 {
+			p99 = "not told"
+		}
 		row(p.name, fmt.Sprintf("%.0f", got.median(p.name, "rate")), fmt.Sprintf("%.2f", got.ratio(p.name, "rate", ref)),
 			fmt.Sprintf("%.1f", got.median(p.name, "cpu")), fmt.Sprintf("%.2f", got.ratio(p.name, "cpu", ref)),
-			fmt.Sprintf("%.1f", got.median(p.name, "p99")), fmt.Sprintf("%.0f", got.median(p.name, "bad")))
+			p99, fmt.Sprintf("%.0f", got.median(p.name, "bad")))
 	}
-}
-
-// wrkRun is what wrk reports.
-type wrkRun struct{ rate, requests, p99, bad float64 }
-
-func (b *bench) wrk(p *process, body, conns, script string, seconds int) (wrkRun, error) {
-	args := []string{"-c", loadCore, "wrk", "-t1", "-c", conns, "--latency", "-d", strconv.Itoa(seconds) + "s", "-H", "Host: " + p.host}
-	if script != "" {
-		args = append(args, "-s", script)
-	}
-	text, err := exec.CommandContext(b.ctx, "taskset", append(args, "http://"+p.setup.Listen+p.path+"/"+body)...).CombinedOutput()
-	if err != nil {
-		return wrkRun{}, fmt.Errorf("wrk: %w: %s", err, text)
-	}
-	number := func(pattern string) float64 {
-		m := regexp.MustCompile(pattern).FindSubmatch(text)
-		if m == nil {
-			return 0
-		}
-		n, _ := strconv.ParseFloat(string(m[1]), 64)
-		if len(m) > 2 {
-			n *= map[string]float64{"us": 1e-3, "ms": 1, "s": 1e3}[string(m[2])]
-		}
-		return n
-	}
-	return wrkRun{
-		rate: number(`Requests/sec:\s+([\d.]+)`), requests: number(`(\d+) requests in`),
-		p99: number(`99%\s+([\d.]+)(us|ms|s)`), bad: number(`Non-2xx or 3xx responses: (\d+)`),
-	}, nil
 }
 
 // openLoad is load at a fixed rate on p; act happens a third into it.
@@ -311,7 +314,7 @@ func (b *bench) scale() error {
 		meshgw.variant("10 routes", func(s *setup) { s.routes(10) }),
 		meshgw.variant("10,000 routes", func(s *setup) { s.routes(10_000) }),
 	}
-	if err := b.loadAll(routes, true, []string{"1k 64"}, routes[0].name); err != nil {
+	if err := b.loadAll(routes, true, small(), routes[0].name); err != nil {
 		return err
 	}
 	b.stopAll()
@@ -325,5 +328,5 @@ func (b *bench) scale() error {
 		}
 		keys = append(keys, p)
 	}
-	return b.loadAll(keys, true, []string{"1k 64"}, keys[0].name)
+	return b.loadAll(keys, true, small(), keys[0].name)
 }

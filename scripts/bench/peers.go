@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"text/template"
@@ -22,6 +23,7 @@ var configs embed.FS
 type setup struct {
 	Features      bool // hosts and prefixes, request ids, a limit that is never hit, metrics, 1 % access log
 	Listen, Admin string
+	HTTP2         string // where HTTP/2 is spoken in clear: at Listen, but for nginx
 	Upstreams     []string
 	Dir           string // of its own
 	Threads       int
@@ -79,17 +81,25 @@ func (p *peer) installed() bool {
 	return err == nil
 }
 
-func peers(meshgw string) []*peer {
-	return []*peer{
+func peers(meshgw, against string) []*peer {
+	all := []*peer{
 		{name: "nginx", binary: "nginx", version: []string{"-v"}, command: nginx, reload: signalled("HUP")},
 		{name: "haproxy", binary: "haproxy", version: []string{"-v"}, command: haproxy, reload: signalled("USR2")},
 		{name: "meshgw", binary: meshgw, version: []string{"version"}, command: meshgwAgent, reload: touchRoutes},
 		{name: "caddy", binary: "caddy", version: []string{"version"}, command: caddy, reload: caddyReload},
 		{name: "traefik", binary: "traefik", version: []string{"version"}, command: traefik, reload: touchTraefik},
 	}
+	if against != "" {
+		at := slices.IndexFunc(all, func(p *peer) bool { return p.name == "meshgw" })
+		other := *all[at]
+		other.name, other.binary = "meshgw against", against
+		all = slices.Insert(all, at, &other)
+	}
+	return all
 }
 
 func nginx(s *setup) ([]string, error) {
+	s.HTTP2 = "127.0.0.1:8300"
 	path, err := s.write("nginx.conf")
 	return []string{"-e", s.Dir + "/error.log", "-p", s.Dir, "-c", path}, err
 }

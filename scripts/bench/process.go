@@ -43,7 +43,7 @@ type process struct {
 func (b *bench) start(core, binary string, args ...string) (*process, error) {
 	cmd := exec.CommandContext(b.ctx, "taskset", append([]string{"-c", core, binary}, args...)...)
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	p := &process{Cmd: cmd}
 	if err := cmd.Start(); err != nil {
 		return nil, err
@@ -93,6 +93,7 @@ func (b *bench) launch(p *peer, n int, features bool, upstreams []string) (*proc
 		Features: features, Upstreams: upstreams, Threads: 1, Dir: filepath.Join(b.dir, fmt.Sprintf("%s-%d-%v", p.name, n, features)),
 		Listen: fmt.Sprintf("127.0.0.1:%d", 8100+n), Admin: fmt.Sprintf("127.0.0.1:%d", 8200+n),
 	}
+	s.HTTP2 = s.Listen
 	if p.vary != nil {
 		p.vary(s)
 	} else {

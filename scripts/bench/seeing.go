@@ -37,7 +37,7 @@ func (b *bench) seeing() error {
 		variant("access log to a file", "--access-log", "all"),
 		variant("1 % of traces", "--access-log", "off", "--otlp", "http://"+collector, "--trace-ratio", "0.01"),
 		variant("both", "--access-log", "all", "--otlp", "http://"+collector, "--trace-ratio", "0.01"),
-	}, false, []string{"1k 64"}, "all off")
+	}, false, small(), "all off")
 }
 
 // sink takes whatever is sent to it.
