@@ -155,6 +155,8 @@ func TestHeadroom(t *testing.T) {
 		{0, 0.01, 512, 0, 0, 4966.4},                         // nothing measured yet
 		{1000, 0.4, 10, 15, 100 * time.Millisecond, 0},       // more in use than there are
 		{100, 0.001, 100, 0, 10 * time.Millisecond, 9700},    // too idle to tell by CPU
+		{3, 0.3, 100, 0, 10 * time.Millisecond, 9700},        // it is other things that take the CPU
+		{3, 0.85, 100, 0, 10 * time.Millisecond, 0},          // all of it
 	} {
 		if got := failover.Headroom(tt.rate, tt.cpu, tt.slots, tt.used, tt.mean); math.Abs(got-tt.want) > 1e-6*tt.want {
 			t.Errorf("%+v: %v", tt, got)

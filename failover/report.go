@@ -61,6 +61,7 @@ const (
 	targetCPU    = 0.8
 	targetSlots  = 0.97                   // used: with all in use, requests queue
 	measurable   = 0.05                   // of the CPU: below, what a request costs cannot be told
+	telling      = 20                     // requests/s: nor with fewer, when most of the CPU may go into other things
 	assumedSpent = 100 * time.Millisecond // by a request, before one was measured
 )
 
@@ -75,8 +76,11 @@ func Headroom(rate, cpu float64, slots int, used float64, mean time.Duration) fl
 		mean = assumedSpent
 	}
 	room := max(0, targetSlots*float64(slots)-used) / mean.Seconds()
-	if cpu >= measurable {
-		room = min(room, max(0, rate*(targetCPU/cpu-1)))
+	switch {
+	case cpu >= targetCPU:
+		return 0
+	case cpu >= measurable && rate >= telling:
+		return min(room, rate*(targetCPU/cpu-1))
 	}
 	return room
 }
