@@ -92,7 +92,8 @@ func (e *Engine) Configure(now time.Duration, limits []*Limit) {
 		case l == nil || l.Local:
 			delete(e.homes, k)
 		case l != h.limit:
-			h.rescale(now, l, e.side(now, k))
+			s := e.side(now, k)
+			h.rescale(now, l, &s)
 		}
 	}
 }

@@ -73,8 +73,14 @@ type side struct {
 	known   int
 	settled bool
 	acting  bool // another node is first, but somebody cannot reach it
-	gone    func(NodeID) bool
 	period  time.Duration
+	peers   map[NodeID]*peer
+}
+
+// gone reports whether a node has left or vanished.
+func (s *side) gone(id NodeID) bool {
+	p := s.peers[id]
+	return p == nil || !p.live()
 }
 
 // newHome starts a key's home. Where another node may just have been it, the pool

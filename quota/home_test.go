@@ -10,7 +10,11 @@ import (
 
 // quiet is a mesh of n nodes in which nothing happens.
 func quiet(n int) *side {
-	return &side{share: 1, known: n, settled: true, period: 100 * time.Millisecond, gone: func(NodeID) bool { return false }}
+	s := &side{share: 1, known: n, settled: true, period: 100 * time.Millisecond, peers: make(map[NodeID]*peer)}
+	for i := range n {
+		s.peers[NodeID(i+1)] = &peer{}
+	}
+	return s
 }
 
 // P3
@@ -46,7 +50,7 @@ func TestAnyOrderOfReportsChargesTheSame(t *testing.T) {
 		at := rapid.IntRange(0, len(order)).Draw(rt, "place of the last")
 		h := newHome(0, l, 0, quiet(3))
 		for i, which := range append(append(order[:at:at], n-1), order[at:]...) {
-			h.report(time.Duration(i)*time.Millisecond, 7, 1, &reports[which], quiet(3))
+			h.report(time.Duration(i)*time.Millisecond, 2, 1, &reports[which], quiet(3))
 		}
 		if h.charged != count {
 			rt.Errorf("charged %d of %d", h.charged, count)
@@ -91,12 +95,41 @@ func TestLeasedRatesStayWithinTheBudget(t *testing.T) {
 	})
 }
 
+// P6: however long messages take, a lease has ended at its node when the home
+// takes it for ended.
+func TestLeaseEndsAtTheNodeBeforeItsHome(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		l := &Limit{Name: "l", Rate: 100, Burst: 100, Hold: HoldAuto, Isolated: 0.5}
+		draw := func(name string) time.Duration {
+			return time.Duration(rapid.Int64Range(0, int64(2*time.Second)).Draw(rt, name))
+		}
+		v := newView(0, map[NodeID]*peer{1: {id: 1}}, &view{period: 100 * time.Millisecond, share: 1, before: 1})
+		s, far := quiet(3), &peer{id: 1}
+		h := newHome(0, l, 0, s)
+		sent := draw("sent")
+		e := newEntry(sent, 1, l, v)
+		r := e.report(sent, far)
+		came := sent + draw("there")
+		g, _, _ := h.report(came, 2, 1, &r, s)
+		back := came + draw("back")
+		e.grant(back, far, g, v)
+		ends := came + leaseTTL + graceTTL
+		h.sweep(ends, s)
+		if h.live != 1 {
+			rt.Fatal("the home takes the lease for ended before its time")
+		}
+		if e.fill(max(ends, back), v); e.isLeased {
+			rt.Fatalf("the node, which asked at %v and heard at %v, still uses the lease that ends at %v", sent, back, ends)
+		}
+	})
+}
+
 // P6, at the home: it waits longer than the node.
 func TestSilentLeaseCountsAsSpentOnlyAfterItsTime(t *testing.T) {
 	l := &Limit{Name: "l", Rate: 100, Burst: 100, Hold: HoldAuto, Isolated: 0.5}
 	s := quiet(3)
 	h := newHome(0, l, 0, s)
-	h.report(0, 7, 1, &report{Key: 1, Seq: 1, Born: 1, Demand: 1000, Want: 1}, s)
+	h.report(0, 2, 1, &report{Key: 1, Seq: 1, Born: 1, Demand: 1000, Want: 1}, s)
 	h.sweep(leaseTTL+graceTTL, s)
 	if h.live != 1 || h.rates == 0 {
 		t.Fatalf("the lease ended early: %+v", h)
@@ -105,20 +138,50 @@ func TestSilentLeaseCountsAsSpentOnlyAfterItsTime(t *testing.T) {
 	if h.live != 0 || h.silent != 1 || h.rates != 0 {
 		t.Fatalf("the lease did not end: %+v", h)
 	}
-	s.gone = func(NodeID) bool { return true }
+	clear(s.peers)
 	h.sweep(2*leaseTTL, s)
 	if h.silent != 0 {
 		t.Errorf("a vanished node is waited for: %+v", h)
 	}
 }
 
+// P10: whenever a node restarts, and whatever of before comes late and how often,
+// all that its last report of each life says is charged, and nothing twice.
+func TestLatecomersOfAFormerLifeChargeNothing(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		l := &Limit{Name: "l", Rate: 1, Burst: 1e6, Hold: HoldAuto, Isolated: 0.5}
+		h := newHome(0, l, 0, quiet(3))
+		var told []report // by lives
+		var lives []uint32
+		want, now := int64(0), time.Duration(0)
+		for life := range uint32(rapid.IntRange(1, 4).Draw(rt, "lives")) {
+			count := int64(0)
+			for i := range rapid.IntRange(1, 5).Draw(rt, "reports") {
+				count += rapid.Int64Range(0, 100).Draw(rt, "admitted")
+				r := report{Key: 1, Seq: int64(i + 1), Born: int64(life + 1), Count: count, Demand: 1, Want: 1}
+				now += time.Millisecond
+				h.report(now, 2, life, &r, quiet(3))
+				told, lives = append(told, r), append(lives, life)
+				for range rapid.IntRange(0, 2).Draw(rt, "late") {
+					old := rapid.IntRange(0, len(told)-1).Draw(rt, "which")
+					h.report(now, 2, lives[old], &told[old], quiet(3))
+				}
+			}
+			want += count
+		}
+		if h.charged != want {
+			rt.Errorf("%d charged, %d admitted", h.charged, want)
+		}
+	})
+}
+
 func TestHigherIncarnationReplacesAndALowerIsIgnored(t *testing.T) {
 	l := &Limit{Name: "l", Rate: 0.001, Burst: 100, Hold: HoldAuto, Isolated: 0.5}
 	s := quiet(3)
 	h := newHome(0, l, 0, s)
-	h.report(0, 7, 1, &report{Key: 1, Seq: 50, Born: 1, Count: 40, Want: 1}, s)
-	h.report(0, 7, 2, &report{Key: 1, Seq: 1, Born: 1, Count: 5, Want: 1}, s)
-	if _, _, ok := h.report(0, 7, 1, &report{Key: 1, Seq: 60, Born: 1, Count: 60, Want: 1}, s); ok {
+	h.report(0, 2, 1, &report{Key: 1, Seq: 50, Born: 1, Count: 40, Want: 1}, s)
+	h.report(0, 2, 2, &report{Key: 1, Seq: 1, Born: 1, Count: 5, Want: 1}, s)
+	if _, _, ok := h.report(0, 2, 1, &report{Key: 1, Seq: 60, Born: 1, Count: 60, Want: 1}, s); ok {
 		t.Error("a report of a dead incarnation was answered")
 	}
 	if h.charged != 45 {

@@ -199,12 +199,12 @@ func (e *Engine) answer(now time.Duration, from *peer, incarnation uint32, r *re
 		if !e.makeRoom(now) {
 			return grant{}, false
 		}
-		h = newHome(now, l, r.Claim, s)
+		h = newHome(now, l, r.Claim, &s)
 		e.homes[r.Key] = h
 	}
-	e.remember(now, r.Key, h, s)
+	e.remember(now, r.Key, h, &s)
 	charged := h.charged
-	g, recall, ok := h.report(now, from.id, incarnation, r, s)
+	g, recall, ok := h.report(now, from.id, incarnation, r, &s)
 	if h.charged != charged && l.durable() {
 		e.news[r.Key] = struct{}{}
 	}
@@ -219,12 +219,11 @@ func (e *Engine) answer(now time.Duration, from *peer, incarnation uint32, r *re
 }
 
 // side is what this node knows of the mesh, as the home of k.
-func (e *Engine) side(now time.Duration, k Key) *side {
+func (e *Engine) side(now time.Duration, k Key) side {
 	v := e.view.Load()
-	return &side{
+	return side{
 		share: v.held(now), rising: v.rising(now), known: v.known, settled: v.settled(now),
-		acting: v.first(k) != e.self, period: v.period,
-		gone: func(id NodeID) bool { p := e.peers[id]; return p == nil || !p.live() },
+		acting: v.first(k) != e.self, period: v.period, peers: e.peers,
 	}
 }
 
@@ -355,7 +354,8 @@ func (e *Engine) tidy(now time.Duration, v *view) {
 func (e *Engine) tidyHomes(now time.Duration) {
 	for k, h := range e.homes {
 		if now-h.seen > 2*leaseTTL {
-			if _, ok := h.weight(now, e.side(now, k)); ok && h.pool.tokens >= h.full() {
+			s := e.side(now, k)
+			if _, ok := h.weight(now, &s); ok && h.pool.tokens >= h.full() {
 				delete(e.homes, k)
 			}
 		}
@@ -376,7 +376,8 @@ func (e *Engine) makeRoom(now time.Duration) bool {
 		if looked++; looked > most || idle == sample {
 			break
 		}
-		if w, ok := h.weight(now, e.side(now, k)); ok {
+		s := e.side(now, k)
+		if w, ok := h.weight(now, &s); ok {
 			if idle++; idle == 1 || w < least {
 				victim, least = k, w
 			}

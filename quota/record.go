@@ -80,7 +80,8 @@ func (e *Engine) News(now time.Duration, wall time.Time, dst []Record) []Record 
 		if h == nil {
 			continue
 		}
-		h.advance(now, h.budget(e.side(now, k)))
+		s := e.side(now, k)
+		h.advance(now, h.budget(&s))
 		r := Record{
 			Key: k, Limit: uint64(h.limit.id()), Home: e.self.id, Incarnation: e.self.incarnation,
 			Charged: h.charged, Taken: int64(math.Round(h.limit.Burst - h.pool.tokens - h.oddly().aside)), At: wall.Truncate(time.Second),
@@ -126,7 +127,8 @@ func (e *Engine) Learn(now time.Duration, wall time.Time, r Record) bool {
 	}
 	old, news := e.history.put(r)
 	if h := e.homes[r.Key]; news && h != nil {
-		h.advance(now, h.budget(e.side(now, r.Key)))
+		s := e.side(now, r.Key)
+		h.advance(now, h.budget(&s))
 		h.pool.tokens = max(0, h.pool.tokens-min(missing, float64(r.Charged-old.Charged)))
 	}
 	return news

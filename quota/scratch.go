@@ -5,8 +5,11 @@ package quota
 const scratchMost = 1 << 12
 
 // reuse empties s, to be filled again.
-func reuse[T any](s []T) []T {
-	if cap(s) > scratchMost {
+func reuse[T any](s []T) []T { return reuseUpTo(s, scratchMost) }
+
+// reuseUpTo is reuse of a slice that may keep room for so many.
+func reuseUpTo[T any](s []T, most int) []T {
+	if cap(s) > most {
 		return nil
 	}
 	clear(s)

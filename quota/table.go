@@ -133,6 +133,9 @@ func (t *table) wake(e *entry) {
 	t.dirty[i/64].Or(1 << (i % 64))
 }
 
+// wokenMost is how many a shard's list keeps room for; there are many shards.
+const wokenMost = 64
+
 // drain moves the woken entries to list.
 func (t *table) drain(list []*entry) []*entry {
 	for w := range t.dirty {
@@ -140,7 +143,7 @@ func (t *table) drain(list []*entry) []*entry {
 			s := &t.shards[w*64+bits.TrailingZeros64(set)]
 			s.wakeMu.Lock()
 			list = append(list, s.woken...)
-			s.woken = reuse(s.woken)
+			s.woken = reuseUpTo(s.woken, wokenMost)
 			s.wakeMu.Unlock()
 		}
 	}
