@@ -14,7 +14,7 @@ func (h *home) lease(now time.Duration, p *party, r *report, s *side, budget, ke
 		weight = float64(p.demand) / h.demands
 	}
 	fair := weight * max(budget, 0) * (1 - unleased)
-	wantRate := min(fair, r.Demand*(1+headroom))
+	wantRate := min(fair, r.Demand*(1+h.ease(budget)))
 	if now < h.oddly().coldUntil { // someone else's leases may still run
 		wantRate = min(wantRate, max(r.Claim, budget/float64(s.known)))
 	}
@@ -48,6 +48,14 @@ func (h *home) lease(now time.Duration, p *party, r *report, s *side, budget, ke
 		g.Deny = min(fromSeconds(0.7*tokens/fair), 5*s.period)
 	}
 	return g, short
+}
+
+// ease is what a lease adds to demand, in parts of it.
+func (h *home) ease(budget float64) float64 {
+	if h.demands < plenty*budget {
+		return wideHeadroom
+	}
+	return headroom
 }
 
 // slice is the part of the pool that a report gets; less than 0 is a part of the

@@ -11,13 +11,15 @@ const (
 	demandTau = 200 * time.Millisecond  // over which demand is averaged
 	idleTicks = 3                       // periods without a request until a lease goes back
 
-	headroom   = 0.5  // what a lease adds to demand while there is enough for all
-	unleased   = 0.05 // of the rate, when there is not: left in the pool for those who wake up
-	coldBurst  = 1.0  // of the burst: what all nodes together may admit unasked
-	slowRefill = 10.0 // seconds from empty to full: beyond, a burst is not guessed at
-	poolShares = 2.0  // a report gets so many fair shares of the pool, but
-	poolMost   = 0.75 // never more of it than this
-	debtSpan   = 2.0  // seconds of rate that a debt may grow to
+	headroom     = 0.5   // what a lease adds to demand while there is enough for all;
+	plenty       = 0.125 // while no more than this part of the limit is asked for,
+	wideHeadroom = 3.0   // so much, which need not be asked for anew in each period
+	unleased     = 0.05  // of the rate, when there is not: left in the pool for those who wake up
+	coldBurst    = 1.0   // of the burst: what all nodes together may admit unasked
+	slowRefill   = 10.0  // seconds from empty to full: beyond, a burst is not guessed at
+	poolShares   = 2.0   // a report gets so many fair shares of the pool, but
+	poolMost     = 0.75  // never more of it than this
+	debtSpan     = 2.0   // seconds of rate that a debt may grow to
 
 	minHold      = 25 * time.Millisecond // a held request waits at least so long,
 	maxHold      = 500 * time.Millisecond
