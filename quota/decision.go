@@ -44,7 +44,7 @@ type Ticket uint64
 // it or, where none did, of the one with the least left.
 type Decision struct {
 	Verdict    Verdict
-	Flush      bool          // there is something to send: call Poll soon
+	Flush      bool          // there is something to send: call Poll now, earlier than it asked for
 	Degraded   bool          // decided without the home, or with nodes missing
 	Limit      *Limit        // nil when the request is held to nothing
 	Remaining  int64         // tokens the client may count on, an estimate of the whole mesh

@@ -1,6 +1,7 @@
 package quota
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,7 +16,8 @@ type Engine struct {
 	epoch time.Duration // when it was made: inside, time counts from there
 	view  atomic.Pointer[view]
 	table *table
-	trip  roundTrip // to any node
+	trip  roundTrip    // to any node
+	due   atomic.Int64 // when Poll wants to be called again; while it runs, never
 
 	lineMu sync.Mutex // guards line; taken last
 	line   line
@@ -68,6 +70,7 @@ func New(now time.Duration, cfg Config) *Engine {
 		news:    make(map[Key]struct{}),
 		history: make(history),
 	}
+	e.due.Store(math.MaxInt64)
 	e.outbox.rate = float64(cfg.EgressBudget)
 	e.outbox.budget = bucket{tokens: e.outbox.rate / 4}
 	e.outbox.flushed = -coalesce

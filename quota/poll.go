@@ -1,6 +1,9 @@
 package quota
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Poll does what is due and fills out with the datagrams to send and the answers
 // to those who wait. It returns when it wants to be called again; earlier is
@@ -9,6 +12,7 @@ func (e *Engine) Poll(now time.Duration, out *Output) (next time.Duration) {
 	e.loop.Lock()
 	defer e.loop.Unlock()
 	now -= e.epoch
+	e.due.Store(math.MaxInt64)
 	out.reset()
 	if now-e.lookedAt > time.Second {
 		e.look(now) // vanished nodes are forgotten in time
@@ -23,8 +27,14 @@ func (e *Engine) Poll(now time.Duration, out *Output) (next time.Duration) {
 	if len(e.own) > 0 {
 		next = min(next, e.own[0].due)
 	}
-	return e.epoch + max(now, e.outbox.due(now, e.wheel.next(next)))
+	next = max(now, e.outbox.due(now, e.wheel.next(next)))
+	e.due.Store(int64(next))
+	return e.epoch + next
 }
+
+// soon reports whether Poll is about to be called as it asked for, and will see
+// what has been woken until now: no need then to call it at every request.
+func (e *Engine) soon(now time.Duration) bool { return e.due.Load() <= int64(now+coalesce) }
 
 // awake looks at the entries that requests have pointed out.
 func (e *Engine) awake(now time.Duration, v *view) {

@@ -47,6 +47,7 @@ func (e *Engine) Take(now time.Duration, asks []Ask) Decision {
 			decided = p
 		}
 	}
+	d.Flush = d.Flush && !e.soon(now)
 	decided.entry.describe(&d, now, decided.cost, v)
 	for i := range parts {
 		parts[i].entry.mu.Unlock()
