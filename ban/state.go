@@ -67,7 +67,7 @@ func (l *List) Merge(now time.Time, data []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if m.newest > max(maxFirst, l.clock+maxJump) {
-		return fmt.Errorf("version %d after %d: %w", m.newest, l.clock, crdt.ErrTooLarge)
+		return fmt.Errorf("version %d after %d: %w", m.newest, l.clock, crdt.ErrTooFarAhead)
 	}
 	changed, err := l.bans.Merge(data)
 	if err != nil {

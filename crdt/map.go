@@ -3,7 +3,6 @@ package crdt
 import (
 	"bytes"
 	"cmp"
-	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -15,11 +14,21 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
+// A Refusal is why Merge or Delta took nothing of what it was given.
+type Refusal struct{ kind, text string }
+
+// Error tells it to people.
+func (r *Refusal) Error() string { return r.text }
+
+// Kind tells it in a word, fit for a metric's label.
+func (r *Refusal) Kind() string { return r.kind }
+
 // Errors of Merge and Delta. What is refused is refused whole.
 var (
-	ErrMalformed = errors.New("malformed")
-	ErrTooMany   = errors.New("more entries than allowed")
-	ErrTooLarge  = errors.New("larger than allowed")
+	ErrMalformed   = &Refusal{"malformed", "malformed"}
+	ErrTooMany     = &Refusal{"too_many", "more entries than allowed"}
+	ErrTooLarge    = &Refusal{"too_big", "larger than allowed"}
+	ErrTooFarAhead = &Refusal{"too_far_ahead", "version too far ahead"}
 )
 
 // Bounds limit what a Map takes from others, so that nothing from the wire can
@@ -29,10 +38,18 @@ type Bounds struct {
 	Graves  int // deleted keys remembered so that they stay deleted
 	Key     int // bytes
 	Value   int // bytes
+	Bytes   int // of all living values together; 0 = no bound but those above
 }
 
-// maxVersion leaves an owner room to outbid any version that is accepted.
-const maxVersion = 1 << 63
+// Versions are believed up to firstVersions, and so much after the newest that is
+// known: an owner must always be able to outbid what somebody says in its name, and
+// be believed. Who has just begun believes more, so that it can join a mesh in
+// which that was tried. The owners' versions begin at 1<<32 for each time that
+// they were started.
+const (
+	firstVersions = 1 << 56
+	versionJump   = 1 << 32
+)
 
 // A Map is a replicated map of opaque values. Each key has one writer, its
 // owner, whose versions count up; the highest version of a key wins, and should
@@ -49,6 +66,9 @@ type Map struct {
 	mu      sync.Mutex // guards the rest
 	entries map[string]entry
 	living  int
+	bytes   int                 // of living values
+	newest  uint64              // version ever seen
+	heard   bool                // something was merged
 	news    []string            // keys whose entry has yet to be told, oldest first
 	inNews  map[string]struct{} // the same keys
 	digest  []byte              // nil when entries changed since it was made
@@ -103,6 +123,7 @@ func (m *Map) Forget(key string) {
 	defer m.mu.Unlock()
 	if old, ok := m.entries[key]; ok && !old.gone {
 		m.set(key, entry{version: old.version, gone: true})
+		m.dropGraves()
 	}
 }
 
@@ -140,31 +161,39 @@ func (m *Map) All() iter.Seq2[string, []byte] {
 func (m *Map) set(key string, e entry) {
 	if old, ok := m.entries[key]; ok && !old.gone {
 		m.living--
+		m.bytes -= len(old.value)
 	}
 	if !e.gone {
 		m.living++
+		m.bytes += len(e.value)
 	}
 	m.entries[key] = e
+	m.newest = max(m.newest, e.version)
 	m.digest = nil
 	if _, ok := m.inNews[key]; !ok {
 		m.inNews[key] = struct{}{}
 		m.news = append(m.news, key)
 	}
-	m.dropGraves()
 }
 
 // dropGraves keeps the greatest graves by (version, key): a choice that depends
 // on the set alone, so that all copies make the same.
 func (m *Map) dropGraves() {
-	for len(m.entries)-m.living > m.bounds.Graves {
-		var low string
-		found := false
-		for key, e := range m.entries {
-			if e.gone && (!found || cmp.Or(cmp.Compare(e.version, m.entries[low].version), cmp.Compare(key, low)) < 0) {
-				low, found = key, true
-			}
+	surplus := len(m.entries) - m.living - m.bounds.Graves
+	if surplus <= 0 {
+		return
+	}
+	var graves []string
+	for key, e := range m.entries {
+		if e.gone {
+			graves = append(graves, key)
 		}
-		delete(m.entries, low)
+	}
+	slices.SortFunc(graves, func(a, b string) int {
+		return cmp.Or(cmp.Compare(m.entries[a].version, m.entries[b].version), cmp.Compare(a, b))
+	})
+	for _, key := range graves[:surplus] {
+		delete(m.entries, key)
 	}
 }
 
@@ -178,14 +207,8 @@ func (m *Map) Merge(data []byte) (changed []string, err error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	grown := 0
-	for key, e := range incoming {
-		if _, ok := m.entries[key]; !ok && !e.gone {
-			grown++
-		}
-	}
-	if grown > 0 && m.living+grown > m.bounds.Entries {
-		return nil, fmt.Errorf("%d keys: %w", m.living+grown, ErrTooMany)
+	if err := m.fits(incoming); err != nil {
+		return nil, err
 	}
 	for _, key := range slices.Sorted(maps.Keys(incoming)) {
 		old, ok := m.entries[key]
@@ -194,7 +217,37 @@ func (m *Map) Merge(data []byte) (changed []string, err error) {
 			changed = append(changed, key)
 		}
 	}
+	m.dropGraves()
+	m.heard = true
 	return changed, nil
+}
+
+// fits reports why incoming is more than is taken.
+func (m *Map) fits(incoming map[string]entry) error {
+	limit := max(uint64(firstVersions), m.newest+versionJump)
+	if !m.heard {
+		limit = 4 * firstVersions
+	}
+	grown, bytes := 0, 0
+	for key, e := range incoming {
+		if e.version > limit {
+			return fmt.Errorf("version %d of %q, at most %d is believed: %w", e.version, key, limit, ErrTooFarAhead)
+		}
+		old, ok := m.entries[key]
+		if !ok && !e.gone {
+			grown++
+		}
+		if !ok || e.beats(old) {
+			bytes += len(e.value) - len(old.value)
+		}
+	}
+	switch {
+	case grown > 0 && m.living+grown > m.bounds.Entries:
+		return fmt.Errorf("%d keys: %w", m.living+grown, ErrTooMany)
+	case bytes > 0 && m.bounds.Bytes > 0 && m.bytes+bytes > m.bounds.Bytes:
+		return fmt.Errorf("%d bytes: %w", m.bytes+bytes, ErrTooLarge)
+	}
+	return nil
 }
 
 // Digest lists every key with its version: equal copies give equal digests.
@@ -219,6 +272,9 @@ func (m *Map) Delta(digest []byte) ([]byte, error) {
 	for r, err := range records(digest) {
 		if err != nil {
 			return nil, fmt.Errorf("read digest: %w", err)
+		}
+		if len(theirs) >= 2*(m.bounds.Entries+m.bounds.Graves) { // a peer's bounds may be wider
+			return nil, fmt.Errorf("read digest: %w", ErrTooMany)
 		}
 		theirs[r.key] = r
 	}
@@ -269,8 +325,6 @@ func (m *Map) decode(data []byte) (map[string]entry, error) {
 			return nil, err
 		}
 		switch {
-		case r.version >= maxVersion:
-			return nil, fmt.Errorf("version %d of %q: %w", r.version, r.key, ErrTooLarge)
 		case len(r.key) > m.bounds.Key:
 			return nil, fmt.Errorf("key of %d bytes: %w", len(r.key), ErrTooLarge)
 		case len(r.value) > m.bounds.Value:

@@ -177,7 +177,7 @@ func TestMergeRefusesWhatIsOutOfBounds(t *testing.T) {
 	}{
 		"key":     {func() { wide.Put(string(make([]byte, 33)), 0, nil) }, crdt.ErrTooLarge},
 		"value":   {func() { wide.Put("v", 0, make([]byte, 4097)) }, crdt.ErrTooLarge},
-		"version": {func() { wide.Put("n", 1<<63, nil) }, crdt.ErrTooLarge},
+		"version": {func() { wide.Put("n", 1<<63, nil) }, crdt.ErrTooFarAhead},
 		"number": {func() {
 			for i := range 101 {
 				wide.Put(fmt.Sprint(i), 0, nil)
@@ -243,4 +243,65 @@ func FuzzMerge(f *testing.F) {
 		}
 		_, _ = b.Delta(data)
 	})
+}
+
+// said makes a message of one entry, as no Map of this version need have written it.
+func said(key string, version uint64, value string) []byte {
+	return crdt.Entry{Key: key, Version: version, Value: []byte(value)}.Append(nil)
+}
+
+func TestAnOwnerIsBelievedWhateverWasSaidInItsName(t *testing.T) {
+	a, b := newMap(), newMap()
+	for range 3 { // the highest that is believed, and the highest after it
+		highest := max(1<<56, a.Version("n")+1<<32)
+		for _, m := range []*crdt.Map{a, b} {
+			if _, err := m.Merge(said("n", 1<<63, "lie")); !errors.Is(err, crdt.ErrTooFarAhead) {
+				t.Fatalf("version 2^63: %v", err)
+			}
+			if _, err := m.Merge(said("n", highest, "lie")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		a.Put("n", 7<<32, []byte("truth"))
+		truth, _ := a.Delta(b.Digest())
+		if _, err := b.Merge(truth); err != nil {
+			t.Fatalf("the owner is not believed: %v", err)
+		}
+	}
+	newcomer := newMap()
+	newcomer.Put("c", 1<<32, []byte("c"))
+	all, _ := a.Delta(newcomer.Digest())
+	if _, err := newcomer.Merge(all); err != nil || content(newcomer)["n"] != "truth" {
+		t.Errorf("who has just begun: %v, %v", content(newcomer), err)
+	}
+}
+
+func TestValuesAreBoundedTogether(t *testing.T) {
+	m := crdt.NewMap(crdt.Bounds{Entries: 100, Graves: 10, Key: 10, Value: 100, Bytes: 250}, func(string, []byte) error { return nil })
+	value := string(make([]byte, 100))
+	for key, want := range map[string]error{"a": nil, "b": nil} {
+		if _, err := m.Merge(said(key, 1, value)); !errors.Is(err, want) {
+			t.Fatal(err)
+		}
+	}
+	if _, err := m.Merge(said("c", 1, value)); !errors.Is(err, crdt.ErrTooLarge) {
+		t.Errorf("300 bytes of 250: %v", err)
+	}
+	if _, err := m.Merge(said("a", 2, value[:50])); err != nil {
+		t.Errorf("less than before: %v", err)
+	}
+	if _, err := m.Merge(said("c", 1, value)); err != nil {
+		t.Errorf("250 bytes of 250: %v", err)
+	}
+}
+
+func TestADigestWithoutEndIsRefused(t *testing.T) {
+	m := newMap()
+	var digest []byte
+	for i := range 1000 {
+		digest = append(digest, said(fmt.Sprint(i), 1, "")...)
+	}
+	if _, err := m.Delta(digest); !errors.Is(err, crdt.ErrTooMany) {
+		t.Errorf("got %v", err)
+	}
 }

@@ -40,7 +40,7 @@ type saying struct {
 // newHealth returns the state of the node with the given id, which holds nothing
 // yet.
 func newHealth(self string, incarnation uint32, region string) *health {
-	bounds := crdt.Bounds{Entries: 2 * 4096, Graves: 10_000, Key: 80, Value: 1 << 20}
+	bounds := crdt.Bounds{Entries: 2 * 4096, Graves: 10_000, Key: 80, Value: 1 << 20, Bytes: 32 << 20} // all of it fits a message
 	return &health{
 		self: self, incarnation: incarnation, region: region,
 		words: crdt.NewMap(bounds, checkSaying),
