@@ -126,6 +126,10 @@ func (n *Node) collectGossip(set setter) {
 	set(prometheus.CounterValue, "gossip_syncs_total", float64(s.Syncs), "done")
 	set(prometheus.CounterValue, "gossip_syncs_total", float64(s.SyncsFailed), "failed")
 	set(prometheus.CounterValue, "gossip_refused_total", float64(s.Undecryptable), "packet", "undecryptable")
+	limits := n.limits.engine.Stats()
+	for reason, count := range map[string]uint64{"malformed": limits.Malformed, "stranger": limits.Strangers, "stale": limits.Stale, "ahead": limits.Ahead} {
+		set(prometheus.CounterValue, "gossip_refused_total", float64(count), "limit_report", reason)
+	}
 	for r, count := range s.Refused {
 		set(prometheus.CounterValue, "gossip_refused_total", float64(count), r.What, r.Reason)
 	}

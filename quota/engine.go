@@ -52,6 +52,7 @@ type Stats struct {
 	Malformed    uint64 // voided whole
 	Strangers    uint64 // from nodes that are not members
 	Stale        uint64 // of an incarnation that is over
+	Ahead        uint64 // of an incarnation that the membership does not know yet
 	UnknownLimit uint64 // reports of limits that are not configured here
 	Homes        int    // keys whose home this node is, now
 	Keys         int    // keys in use here, now
@@ -127,7 +128,7 @@ func (e *Engine) Members(now time.Duration, members []Member) {
 		if m.State == Vanished && p.state != Vanished {
 			p.vanishedAt = now
 		}
-		p.incarnation = max(p.incarnation, m.Incarnation)
+		p.incarnation = m.Incarnation
 		p.state, p.refused = m.State, m.Refused
 	}
 	for id, gone := range missing {

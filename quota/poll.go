@@ -174,8 +174,10 @@ func (e *Engine) Receive(now time.Duration, data []byte) error {
 	case h.incarnation < from.incarnation:
 		e.stats.Stale++
 		return nil
+	case h.incarnation > from.incarnation:
+		e.stats.Ahead++ // it says so again; else who lies about it would silence the node
+		return nil
 	}
-	from.incarnation = h.incarnation
 	v := e.view.Load()
 	for i := range msgs {
 		switch m := &msgs[i]; m.kind {
