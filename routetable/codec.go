@@ -34,12 +34,12 @@ const wireFormat = 1
 // Bounds of what is read from the wire.
 const (
 	maxWire     = 256 << 20 // bytes of a whole message
-	maxObjects  = 100_000
 	maxObject   = 256 << 10 // bytes of one object
 	maxNote     = 4 << 10   // bytes of an author, message or source
 	maxJump     = 1 << 32   // versions ahead of the newest seen
 	maxFirst    = 1 << 48   // versions, for a node that has seen none
-	maxWaiting  = 256       // changesets whose predecessors are missing
+	maxWaiting  = 256       // changesets whose predecessors are missing,
+	maxHolding  = 32 << 20  // and their bytes
 	maxNews     = 256       // changesets to pass on
 	shortSum    = 16        // bytes of a digest's sum
 	maxNodeName = 256
@@ -51,6 +51,9 @@ type WireError struct {
 	Reason string // truncated, utf8, too_big, too_far_ahead, format, checksum, invalid
 	Detail string
 }
+
+// Kind is Reason, as gossip asks for it.
+func (e *WireError) Kind() string { return e.Reason }
 
 // Error gives reason and detail.
 func (e *WireError) Error() string {

@@ -66,7 +66,10 @@ func (s *Store) Prepare(e Edit) (*Pending, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := s.pend(st, note{author: e.Author, message: e.Message, at: e.At}, writes)
+	p, err := s.pend(st, note{author: e.Author, message: e.Message, at: e.At}, writes)
+	if err != nil {
+		return nil, err
+	}
 	p.warn = warnings
 	return p, nil
 }
@@ -87,16 +90,20 @@ func (s *Store) Rollback(version crdt.Stamp, by Edit) (*Pending, error) {
 	for k, data := range st.at(target.stamp) {
 		writes = st.appendWrite(writes, k, data, st.sourceOf(k))
 	}
-	return s.pend(st, note{by.Author, by.Message, target.stamp.String(), by.At}, writes), nil
+	return s.pend(st, note{by.Author, by.Message, target.stamp.String(), by.At}, writes)
 }
 
-func (s *Store) pend(st *state, n note, writes []write) *Pending {
+func (s *Store) pend(st *state, n note, writes []write) (*Pending, error) {
 	p := &Pending{base: st, next: st}
-	if len(writes) > 0 {
-		p.next, p.set = st.commit(s.node, n, writes)
-		p.table = p.next.table()
+	if len(writes) == 0 {
+		return p, nil
 	}
-	return p
+	p.next, p.set = st.commit(s.node, n, writes)
+	if p.next.bounded(1) != nil && (len(p.next.entries) > len(st.entries) || p.next.size() > st.size()) { // one that merged to more may shrink
+		return nil, fmt.Errorf("the table would have more than %d objects, or %d MiB", maxObjects, maxTableBytes>>20)
+	}
+	p.table = p.next.table()
+	return p, nil
 }
 
 // Commit makes p the table, and news for the mesh. ErrStale means that a merge
@@ -243,9 +250,6 @@ func (s *state) writes(e Edit) ([]write, error) {
 		if old := s.entries[keyOf(object)]; old == nil || old.deleted() {
 			return nil, fmt.Errorf("delete %s: there is none", object)
 		}
-	}
-	if len(s.entries)+len(writes) > maxObjects {
-		return nil, fmt.Errorf("the table would have more than %d objects", maxObjects)
 	}
 	return writes, nil
 }

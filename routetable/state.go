@@ -21,8 +21,16 @@ import (
 const (
 	maxTombstones   = 10_000
 	maxHistory      = 50
-	maxHistoryBytes = 64 << 20
+	maxHistoryBytes = 16 << 20
 	maxAuthors      = 1024
+)
+
+// Bounds of the whole table. Two sides of a partition may both fill theirs, so what
+// is merged may be twice as much; with its history that still fits one message of
+// gossip, which is how a newcomer gets it.
+const (
+	maxObjects    = 100_000  // deleted ones too
+	maxTableBytes = 20 << 20 // of objects as JSON
 )
 
 // key names an object.
@@ -215,6 +223,15 @@ func (s *state) apply(c *changeset) (changed bool) {
 	return changed
 }
 
+// mayWait reports whether there is room for a changeset to wait in.
+func (s *state) mayWait(c *changeset) bool {
+	held := len(c.raw)
+	for _, w := range s.waiting {
+		held += len(w.raw)
+	}
+	return len(s.waiting) < maxWaiting && held <= maxHolding
+}
+
 // release applies what waits and need not any more.
 func (s *state) release() (changed bool) {
 	for again := true; again; {
@@ -248,6 +265,23 @@ func (s *state) coversAll(seen map[string]uint64) bool {
 		}
 	}
 	return true
+}
+
+// bounded refuses a state of more than times what one table may have.
+func (s *state) bounded(times int) error {
+	size := s.size()
+	if len(s.entries) > times*maxObjects || size > times*maxTableBytes {
+		return refuse("too_big", "a table of %d objects, %d bytes", len(s.entries), size)
+	}
+	return nil
+}
+
+// size is the bytes of all objects.
+func (s *state) size() (bytes int) {
+	for _, e := range s.entries {
+		bytes += len(e.data) + len(e.unknown)
+	}
+	return bytes
 }
 
 // forgotten reports whether an author as old as version may have been trimmed.

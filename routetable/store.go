@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -179,8 +180,8 @@ func (s *Store) Restore(snapshot []byte) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.merge(m)
-	s.news, s.unsent = nil, false // what was on disk was told before
+	_ = s.merge(m, math.MaxInt/maxTableBytes) // it was bounded when it was taken
+	s.news, s.unsent = nil, false             // what was on disk was told before
 	return nil
 }
 
@@ -265,25 +266,25 @@ func (s *Store) Merge(data []byte) error {
 	if newest := m.newest(); newest > limit {
 		return refuse("too_far_ahead", "version %d, at most %d is believed", newest, limit)
 	}
-	s.merge(m)
-	return nil
+	return s.merge(m, 2)
 }
 
-// merge joins m. The caller holds mu.
-func (s *Store) merge(m message) {
+// merge joins m, unless that leads to more than times what a table may have. The
+// caller holds mu.
+func (s *Store) merge(m message, times int) error {
 	next, changed := s.state.clone(), false
 	var news []*changeset
+	var lost []*entry
+	partly := false
 	if p := m.part; p != nil && next.coversAll(p.base) {
 		known := s.state.history
-		c, lost := next.join(p.state, p.whole)
-		changed = changed || c
-		s.lost = append(s.lost, lost...)
+		changed, lost = next.join(p.state, p.whole)
 		for _, c := range next.history {
 			if _, old := slices.BinarySearchFunc(known, c, (*changeset).compare); !old {
 				news = append(news, c)
 			}
 		}
-		s.unsent = s.unsent || c && len(news) == 0
+		partly = changed && len(news) == 0
 	}
 	for _, c := range m.changesets {
 		switch {
@@ -292,15 +293,22 @@ func (s *Store) merge(m message) {
 			if next.apply(c) {
 				news, changed = append(news, c), true
 			}
-		case len(next.waiting) < maxWaiting:
+		case next.mayWait(c):
 			next.waiting[c.stamp] = c
 			news, changed = append(news, c), true
 		}
 	}
-	if next.release() || changed {
-		s.tell(news)
-		s.publish(next.seal(), nil)
+	if !next.release() && !changed {
+		return nil
 	}
+	if err := next.bounded(times); err != nil {
+		return err
+	}
+	s.lost = append(s.lost, lost...)
+	s.unsent = s.unsent || partly
+	s.tell(news)
+	s.publish(next.seal(), nil)
+	return nil
 }
 
 // tell queues changesets for Changes. What is too much is for peers to fetch.

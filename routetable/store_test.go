@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -554,4 +555,51 @@ func FuzzRestore(f *testing.F) {
 			t.Fatal("what was refused left something")
 		}
 	})
+}
+
+// What a partition's two sides may have together is merged; more is refused, and
+// nothing of it is taken.
+func TestATableWithoutEndIsRefusedWhole(t *testing.T) {
+	if testing.Short() {
+		t.Skip("large tables take a minute under the race detector")
+	}
+	t.Parallel()
+	s := routetable.NewStore("a")
+	apply(t, s, routetable.Edit{Spec: spec("x")})
+	before := bytes.Clone(s.Digest())
+	var all, waiting []byte // messages one behind the other are one
+	for i := range 210 {
+		all = append(all, forgedObject(t, uint64(i+2), fmt.Sprint("o", i), 200<<10)...)
+		waiting = append(waiting, forgedAfter(t, uint64(i+10), fmt.Sprint("w", i), 200<<10)...)
+	}
+	err := s.Merge(all)
+	if e, ok := errors.AsType[*routetable.WireError](err); !ok || e.Kind() != "too_big" {
+		t.Errorf("50 MB of objects: %v", err)
+	}
+	if err := s.Merge(waiting); err != nil { // whose predecessors nobody has
+		t.Fatal(err)
+	}
+	if held := len(s.Held()); held > 200 {
+		t.Errorf("%d changesets of 200 KiB wait", held)
+	}
+	if !bytes.Equal(s.Digest(), before) {
+		t.Error("the table changed")
+	}
+}
+
+func TestATableCannotBeMadeLargerThanTheMeshCarries(t *testing.T) {
+	if testing.Short() {
+		t.Skip("large tables take a minute under the race detector")
+	}
+	t.Parallel()
+	s := routetable.NewStore("a")
+	large := spec()
+	for i := range 360 {
+		r := spec(fmt.Sprint("r", i))
+		r.Routes[0].Respond.Body = strings.Repeat("x", 60<<10)
+		large.Routes = append(large.Routes, r.Routes...)
+	}
+	if _, err := s.Prepare(routetable.Edit{Spec: large}); err == nil || !strings.Contains(err.Error(), "20 MiB") {
+		t.Errorf("24 MB were prepared: %v", err)
+	}
 }
