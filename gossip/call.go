@@ -53,10 +53,16 @@ func (m *Mesh) callAt(ctx context.Context, addr, member, service string, request
 	return s.call(service, request)
 }
 
-// bounded refuses an answer that is too large where it is made, so that the
-// caller reads why.
+// maxRequest bounds what a Service of Config is asked with, in bytes.
+const maxRequest = MaxAnswer + 1<<10
+
+// bounded refuses what is too large to be asked, and an answer that is too large
+// where it is made, so that the caller reads why.
 func bounded(serve Service) Service {
 	return func(request []byte) ([]byte, error) {
+		if len(request) > maxRequest {
+			return nil, fmt.Errorf("request of %d bytes, at most %d", len(request), maxRequest)
+		}
 		answer, err := serve(request)
 		if err == nil && len(answer) > MaxAnswer {
 			return nil, fmt.Errorf("answer of %d bytes, at most %d", len(answer), MaxAnswer)
@@ -109,21 +115,27 @@ func (m *Mesh) serveStream(c net.Conn) {
 		m.log.Debug().Err(err).Str("from", c.RemoteAddr().String()).Msg("stream refused")
 		return
 	}
+	s.hold = m.holding.hold
 	for {
 		msg, err := s.read()
-		if err != nil {
-			if !errors.Is(err, io.EOF) {
-				m.stats.refused("stream", "broken")
-			}
-			return
+		if err == nil {
+			err = s.write(m.answer(s, msg))
 		}
-		if err := s.write(m.answer(msg)); err != nil {
-			return
+		m.holding.release(s.held)
+		s.held = 0
+		switch {
+		case err == nil:
+			continue
+		case errors.Is(err, errBusy):
+			m.stats.refused("stream", "too_big")
+		case !errors.Is(err, io.EOF):
+			m.stats.refused("stream", "broken")
 		}
+		return
 	}
 }
 
-func (m *Mesh) answer(msg []byte) []byte {
+func (m *Mesh) answer(s *stream, msg []byte) []byte {
 	var name, request []byte
 	var err error
 	for f, ferr := range wireFields(msg) {
@@ -137,6 +149,9 @@ func (m *Mesh) answer(msg []byte) []byte {
 		}
 	}
 	var answer []byte
+	if err == nil {
+		err = m.admits(s, string(name), request)
+	}
 	if err == nil {
 		if serve, ok := m.services[string(name)]; ok {
 			answer, err = serve(request)

@@ -26,5 +26,9 @@ func (m *Mesh) deliver(f frame) {
 		m.stats.refused("frame", "unknown_service")
 		return
 	}
+	if len(f.data) > MaxDatagram {
+		m.stats.refused("frame", "too_big")
+		return
+	}
 	take(f.data)
 }

@@ -5,6 +5,7 @@ import (
 	"net"
 	"strconv"
 	"sync/atomic"
+	"unicode/utf8"
 
 	"github.com/hashicorp/memberlist"
 )
@@ -27,6 +28,10 @@ func (d *delegate) NodeMeta(limit int) []byte {
 func (d *delegate) NotifyMsg(msg []byte) {
 	if len(msg) > 0 && msg[0] == ours {
 		d.mesh.hear(msg[1:])
+		return
+	}
+	if !d.mesh.clocks.believe(msg) {
+		d.mesh.stats.refused("serf", "too_far_ahead")
 		return
 	}
 	d.inner.NotifyMsg(msg)
@@ -56,6 +61,10 @@ func (d *delegate) LocalState(join bool) []byte {
 // MergeRemoteState implements memberlist.Delegate.
 func (d *delegate) MergeRemoteState(blob []byte, join bool) {
 	serfPart, ourPart := splitTrailer(blob)
+	if !d.mesh.clocks.believe(serfPart) {
+		d.mesh.stats.refused("serf", "too_far_ahead")
+		return
+	}
 	d.inner.MergeRemoteState(serfPart, join)
 	if ourPart != nil {
 		d.mesh.hear(append([]byte{wireVersion}, ourPart...))
@@ -84,6 +93,36 @@ func (g *mergeGuard) NotifyMerge(theirs []*memberlist.Node) error {
 	}
 	if g.inner != nil {
 		return g.inner.NotifyMerge(theirs)
+	}
+	return nil
+}
+
+// aliveGuard refuses members that no node is: what they say of themselves is told
+// by metrics and logs, and kept as long as they are remembered.
+type aliveGuard struct {
+	inner memberlist.AliveDelegate // nil when Serf set none
+	mesh  *Mesh
+}
+
+// Bounds of the members that are believed in.
+const (
+	maxMembers = 4096
+	maxName    = 128 // bytes, as Serf bounds it
+)
+
+// NotifyAlive implements memberlist.AliveDelegate.
+func (g *aliveGuard) NotifyAlive(n *memberlist.Node) error {
+	v := g.mesh.view.Load()
+	_, known := v.byName[n.Name]
+	switch {
+	case n.Name == "" || len(n.Name) > maxName || !utf8.ValidString(n.Name):
+		g.mesh.stats.refused("member", "name")
+		return fmt.Errorf("member with a name of %d bytes, or no text: %w", len(n.Name), errMalformed)
+	case !known && len(v.members) >= maxMembers:
+		g.mesh.stats.refused("member", "too_many")
+		return fmt.Errorf("%d members already", len(v.members))
+	case g.inner != nil:
+		return g.inner.NotifyAlive(n)
 	}
 	return nil
 }

@@ -76,7 +76,7 @@ func changeOf(t serf.EventType) Change {
 func (m *Mesh) changed(sm serf.Member, change Change) {
 	member, known := m.view.Load().byName[sm.Name]
 	if !known {
-		member = Member{Name: sm.Name, Region: sm.Tags[tagRegion], Node: sm.Tags[tagRole] == role}
+		member = Member{Name: sm.Name, Region: regionOf(sm), Node: sm.Tags[tagRole] == role}
 	}
 	if member.Self {
 		return

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/hashicorp/memberlist"
@@ -109,7 +110,7 @@ func (m *Mesh) look(s *session) {
 		member := Member{
 			Name:   sm.Name,
 			Addr:   net.JoinHostPort(sm.Addr.String(), strconv.Itoa(int(sm.Port))),
-			Region: sm.Tags[tagRegion],
+			Region: regionOf(sm),
 			Status: sm.Status.String(),
 			Node:   sm.Tags[tagRole] == role,
 			Self:   sm.Name == m.cfg.Name,
@@ -141,6 +142,15 @@ func (m *Mesh) look(s *session) {
 	if slices.ContainsFunc(old.peers, func(p memberlist.Address) bool { return !slices.Contains(next.peers, p) }) {
 		signal(m.missed)
 	}
+}
+
+// regionOf is the region that a member says it is of. It labels metrics.
+func regionOf(sm serf.Member) string {
+	region := sm.Tags[tagRegion]
+	if !utf8.ValidString(region) || len(region) > maxName {
+		return ""
+	}
+	return region
 }
 
 // signal wakes whoever waits for c, or does so in time.

@@ -75,29 +75,32 @@ type Mesh struct {
 	log      zerolog.Logger
 	stats    stats
 
-	instance  string
-	addr      atomic.Pointer[string]
-	rpcAddr   atomic.Pointer[string]
-	first     *sockets // opened by Listen for the first session
-	keys      atomic.Pointer[memberlist.Keyring]
-	sealed    seals
-	session   atomic.Pointer[session]
-	view      atomic.Pointer[view]
-	looking   sync.Mutex // held while a view is made, so that none is overtaken by an older one
-	events    chan serf.Event
-	moved     chan struct{} // the view changed
-	strangers chan string   // a peer whose view differs
-	doubters  chan string   // a peer that looks for us where we are
-	disputes  chan dispute
-	joining   chan struct{} // held while Serf joins
-	missed    chan struct{} // a peer is gone, or Serf was started again and knows nobody
-	started   chan struct{} // closed when Serf runs for the first time
-	startOnce sync.Once
-	lazy      lazyQueue
-	book      book
-	self      addrSet // addresses that turned out to be our own
-	absence   absences
-	heard     heard
+	instance   string
+	addr       atomic.Pointer[string]
+	rpcAddr    atomic.Pointer[string]
+	first      *sockets // opened by Listen for the first session
+	keys       atomic.Pointer[memberlist.Keyring]
+	sealed     seals
+	session    atomic.Pointer[session]
+	view       atomic.Pointer[view]
+	looking    sync.Mutex // held while a view is made, so that none is overtaken by an older one
+	events     chan serf.Event
+	moved      chan struct{} // the view changed
+	strangers  chan string   // a peer whose view differs
+	doubters   chan string   // a peer that looks for us where we are
+	disputes   chan dispute
+	joining    chan struct{} // held while Serf joins
+	missed     chan struct{} // a peer is gone, or Serf was started again and knows nobody
+	started    chan struct{} // closed when Serf runs for the first time
+	startOnce  sync.Once
+	lazy       lazyQueue
+	book       book
+	self       addrSet // addresses that turned out to be our own
+	absence    absences
+	heard      heard
+	clocks     clocks
+	holding    holding
+	complaints bucket // lines about what is refused: a hostile peer can cause any number
 }
 
 // New returns the mesh of one node. Listen opens its ports, Run lives its life.
@@ -108,16 +111,17 @@ func New(cfg Config, states map[string]State, log zerolog.Logger) (*Mesh, error)
 	}
 	m := &Mesh{
 		cfg: cfg, pace: pace, network: cfg.Network, log: log,
-		replicas:  map[string]*replica{},
-		instance:  uuid.NewString(),
-		events:    make(chan serf.Event, 4096),
-		moved:     make(chan struct{}, 1),
-		strangers: make(chan string, 1),
-		doubters:  make(chan string, 1),
-		disputes:  make(chan dispute, 1),
-		joining:   make(chan struct{}, 1),
-		missed:    make(chan struct{}, 1),
-		started:   make(chan struct{}),
+		replicas:   map[string]*replica{},
+		instance:   uuid.NewString(),
+		events:     make(chan serf.Event, 4096),
+		moved:      make(chan struct{}, 1),
+		strangers:  make(chan string, 1),
+		doubters:   make(chan string, 1),
+		disputes:   make(chan dispute, 1),
+		joining:    make(chan struct{}, 1),
+		missed:     make(chan struct{}, 1),
+		started:    make(chan struct{}),
+		complaints: bucket{rate: 2},
 	}
 	if m.network == nil {
 		m.network = Sockets{}
@@ -479,10 +483,12 @@ func (m *Mesh) begin(socks *sockets) (*session, error) {
 	wrapped := &delegate{mesh: m}
 	tr := newTransport(m.network, socks.packets, socks.streams, net.ParseIP(host), port, &m.stats, &m.heard)
 	tr.own, tr.sealing = m.serveStream, m.seal
+	tr.keyed = func() bool { return m.keyring() != nil }
 	tr.onAdvertise = func() {
 		wrapped.inner = sc.MemberlistConfig.Delegate
 		sc.MemberlistConfig.Delegate = wrapped
 		sc.MemberlistConfig.Merge = &mergeGuard{inner: sc.MemberlistConfig.Merge, mesh: m}
+		sc.MemberlistConfig.Alive = &aliveGuard{inner: sc.MemberlistConfig.Alive, mesh: m}
 		m.keys.Store(sc.MemberlistConfig.Keyring)
 	}
 	sc.MemberlistConfig.Transport = tr

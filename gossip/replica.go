@@ -76,12 +76,35 @@ func (m *Mesh) take(r *replica, f frame) {
 	if f.eager { // before the merge, lest a lazy round takes the news for its own
 		r.urgent.Store(true)
 	}
-	if err := r.state.Merge(f.data); err != nil {
-		m.stats.refused(r.name, "malformed")
-		m.log.Warn().Err(err).Str("state", r.name).Msg("gossip refused")
+	if err := m.merge(r, f.data); err != nil {
 		return
 	}
 	m.stats.merged.Add(1)
+}
+
+// merge takes in what a peer says of r, or says why not: hostile or of a version
+// that this one does not understand, it can come any number of times.
+func (m *Mesh) merge(r *replica, data []byte) error {
+	err := r.state.Merge(data)
+	if err == nil {
+		return nil
+	}
+	m.stats.refused(r.name, reasonOf(err))
+	if m.complaints.take(time.Now()) {
+		m.log.Warn().Err(err).Str("state", r.name).Msg("gossip refused")
+	}
+	return err
+}
+
+// reasonOf is a word for a metric's label: what the error calls itself.
+func reasonOf(err error) string {
+	if kind, ok := errors.AsType[interface {
+		error
+		Kind() string
+	}](err); ok {
+		return kind.Kind()
+	}
+	return "malformed"
 }
 
 // reconcile exchanges with the copies that differ from ours, until ctx ends.
@@ -164,6 +187,10 @@ func (m *Mesh) fanout(r *replica) (peers int, pass bool) {
 // hear sorts a message of a peer to its replica. It is called by memberlist's
 // one packet handler and must not wait. msg is not kept.
 func (m *Mesh) hear(msg []byte) {
+	if len(msg) > maxHeard {
+		m.stats.refused("frame", "too_big")
+		return
+	}
 	f, err := decodeFrame(append([]byte(nil), msg...))
 	if err != nil {
 		m.stats.refused("frame", "malformed")
@@ -309,8 +336,7 @@ func (m *Mesh) sync(ctx context.Context, r *replica, addr string) error {
 		return err
 	}
 	if theirs.delta != nil {
-		if err := r.state.Merge(theirs.delta); err != nil {
-			m.stats.refused(r.name, "malformed")
+		if err := m.merge(r, theirs.delta); err != nil {
 			return fmt.Errorf("merge: %w", err)
 		}
 	}
@@ -349,8 +375,7 @@ func (m *Mesh) serveDeliver(request []byte) ([]byte, error) {
 	if !ok {
 		return nil, errors.New("unknown state")
 	}
-	if err := r.state.Merge(got.delta); err != nil {
-		m.stats.refused(r.name, "malformed")
+	if err := m.merge(r, got.delta); err != nil {
 		return nil, err
 	}
 	r.hurry()

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
+	"time"
 )
 
 // StreamTLS is how streams between nodes are secured besides the keyring: both
@@ -19,6 +21,41 @@ type StreamTLS struct {
 	// Prefer takes peers without certificates too, while a mesh gets its own: who
 	// holds the key is then believed, as without TLS.
 	Prefer bool
+}
+
+// admits refuses a caller whose certificate is not of a member. Who is about to
+// become one may say its own name.
+func (m *Mesh) admits(s *stream, service string, request []byte) error {
+	if service == "who" {
+		if asker, err := decodeWho(request); err == nil && !s.speaksFor(asker.name) {
+			return fmt.Errorf("the certificate is not for %q", asker.name)
+		}
+		return nil
+	}
+	for began := time.Now(); !m.isOfAMember(s); time.Sleep(admitLook) {
+		if time.Since(began) > admitWait {
+			return errNoMember
+		}
+	}
+	return nil
+}
+
+// A node that joins may ask before its joining is known here.
+const (
+	admitWait = time.Second
+	admitLook = 20 * time.Millisecond
+)
+
+var errNoMember = errors.New("the certificate is of no member of this mesh")
+
+func (m *Mesh) isOfAMember(s *stream) bool {
+	for _, member := range m.view.Load().members {
+		if s.speaksFor(member.Name) {
+			return true
+		}
+	}
+	_, secure := s.conn.(*tls.Conn)
+	return !secure
 }
 
 func (t *StreamTLS) required() bool { return t != nil && !t.Prefer }

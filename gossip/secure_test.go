@@ -11,8 +11,11 @@ import (
 	"errors"
 	"math/big"
 	"net"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/rs/zerolog"
 )
 
 // authority is a CA for tests.
@@ -148,5 +151,56 @@ func TestStreamsAreOpenedByTheCertificateOfTheNodeThatIsMeant(t *testing.T) {
 	b.Prefer = true
 	if dialed, accepted := secureCall(t, nil, b, "b"); dialed != nil || accepted != nil {
 		t.Errorf("dialer without, where certificates are preferred: %v, %v", dialed, accepted)
+	}
+}
+
+// A certificate of the mesh's CA alone, of a node that never was in this mesh or is
+// forgotten, reads nothing: it may say who it is, which is how a node begins to join.
+func TestACallerIsAskedForTheCertificateOfAMember(t *testing.T) {
+	ca := newAuthority(t)
+	m, err := New(Config{Name: "a", Bind: "127.0.0.1:0", Profile: "local", TLS: ca.trust(t, "a", time.Hour)}, nil, zerolog.Nop())
+	if err == nil {
+		err = m.Listen()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- m.Run(ctx) }()
+	defer func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	<-m.Started()
+	ask := func(as, service string, request []byte) error {
+		s, err := dialStream(t.Context(), Sockets{}, m.Addr(), nil, ca.trust(t, as, time.Hour).Client("a"), &stats{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.conn.Close()
+		_, err = s.call(service, request)
+		return err
+	}
+	for name, tt := range map[string]struct {
+		as, service string
+		request     []byte
+		refusal     string // "" = answered
+	}{
+		"a newcomer says its name":      {"eve", "who", appendWho(who{name: "eve"}), ""},
+		"a newcomer says another's":     {"eve", "who", appendWho(who{name: "a"}), "not for"},
+		"a newcomer reads the state":    {"eve", "sync", encodeSync(syncMessage{state: "s"}), errNoMember.Error()},
+		"a newcomer writes the state":   {"eve", "deliver", encodeSync(syncMessage{state: "s"}), errNoMember.Error()},
+		"a member comes as far as this": {"a", "sync", encodeSync(syncMessage{state: "s"}), "unknown state"},
+	} {
+		err := ask(tt.as, tt.service, tt.request)
+		if tt.refusal == "" && err != nil || tt.refusal != "" && (err == nil || !strings.Contains(err.Error(), tt.refusal)) {
+			t.Errorf("%s: %v, want %q", name, err, tt.refusal)
+		}
+	}
+	if got := m.Stats().Refused[Refusal{"stream", "request"}]; got != 4 {
+		t.Errorf("%d refusals counted, want 4", got)
 	}
 }

@@ -11,7 +11,6 @@ type stats struct {
 	packetsIn, packetsOut         atomic.Uint64
 	packetBytesIn, packetBytesOut atomic.Uint64
 	streamBytesIn, streamBytesOut atomic.Uint64
-	streamsRefused                atomic.Uint64
 	merged, dropped               atomic.Uint64
 	pushesHeld                    atomic.Uint64
 	syncs, syncsFailed            atomic.Uint64
@@ -66,6 +65,5 @@ func (m *Mesh) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	maps.Copy(out.Refused, s.refusals)
-	out.Refused[Refusal{"stream", "too_many"}] = s.streamsRefused.Load()
 	return out
 }

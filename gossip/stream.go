@@ -66,6 +66,9 @@ type stream struct {
 	in         *bufio.Reader
 	seal, open *counterAEAD // nil in the clear
 	limit      int          // of a message that is read, in bytes
+
+	hold func(n int) (tooMuch bool) // bounds what all streams hold of messages; nil = nothing does
+	held int                        // told to hold
 }
 
 func newStream(c net.Conn) *stream {
@@ -299,6 +302,12 @@ func (s *stream) read() ([]byte, error) {
 			}
 		}
 		msg = append(msg, part...)
+		if s.hold != nil {
+			s.held += len(part)
+			if s.hold(len(part)) {
+				return nil, errBusy
+			}
+		}
 		if last {
 			return msg, nil
 		}

@@ -17,8 +17,11 @@ const ownStream = 0xF1
 const (
 	firstByteTimeout = 5 * time.Second
 	streamTimeout    = 10 * time.Second // memberlist sets no write deadline of its own
-	maxStreams       = 256              // at once, from others
 )
+
+// maxPacket is more than any packet of Serf's, whose events have 9 KB at most, or
+// of ours.
+const maxPacket = 12 << 10
 
 // transport carries memberlist's packets and streams, and our own streams
 // besides, over one port. In its first FinalAdvertiseAddr, which memberlist
@@ -31,6 +34,7 @@ type transport struct {
 	ip          net.IP
 	port        int
 	own         func(net.Conn)
+	keyed       func() bool // all is sealed by a keyring
 	onAdvertise func()
 	sealing     func() // memberlist sends something sealed
 	stats       *stats
@@ -39,7 +43,7 @@ type transport struct {
 	advertiseOnce sync.Once
 	packetCh      chan *memberlist.Packet
 	streamCh      chan net.Conn
-	slots         chan struct{}
+	visits        visits
 	done          chan struct{}
 	closeOnce     sync.Once
 	wg            sync.WaitGroup
@@ -51,9 +55,9 @@ type transport struct {
 func newTransport(network Network, packets net.PacketConn, listener net.Listener, ip net.IP, port int, st *stats, h *heard) *transport {
 	return &transport{
 		network: network, packets: packets, listener: listener, ip: ip, port: port, stats: st, heard: h,
+		visits:   visits{stats: st},
 		packetCh: make(chan *memberlist.Packet, 1024),
 		streamCh: make(chan net.Conn),
-		slots:    make(chan struct{}, maxStreams),
 		done:     make(chan struct{}),
 		conns:    map[net.Conn]struct{}{},
 	}
@@ -109,6 +113,9 @@ func (t *transport) DialTimeout(addr string, timeout time.Duration) (net.Conn, e
 	}
 	t.sealing()
 	c = &countedConn{Conn: c, in: &t.stats.streamBytesIn, out: &t.stats.streamBytesOut}
+	if t.keyed() {
+		c = &sealedConn{Conn: c}
+	}
 	return c, c.SetDeadline(time.Now().Add(streamTimeout))
 }
 
@@ -151,6 +158,14 @@ func (t *transport) receive() {
 		}
 		t.stats.packetsIn.Add(1)
 		t.stats.packetBytesIn.Add(uint64(n))
+		if n > maxPacket {
+			t.stats.refused("packet", "too_big")
+			continue
+		}
+		if t.keyed() && !mayBeSealed(buf[:n]) {
+			t.stats.refused("packet", "not_sealed")
+			continue
+		}
 		p := &memberlist.Packet{Buf: append([]byte(nil), buf[:n]...), From: from, Timestamp: time.Now()}
 		t.heard.note(p.Timestamp, from)
 		select {
@@ -172,21 +187,17 @@ func (t *transport) accept() {
 				continue
 			}
 		}
-		select {
-		case t.slots <- struct{}{}:
-			t.wg.Go(func() {
-				defer func() { <-t.slots }()
-				t.route(&countedConn{Conn: c, in: &t.stats.streamBytesIn, out: &t.stats.streamBytesOut})
-			})
-		default:
-			t.stats.streamsRefused.Add(1)
+		c = &countedConn{Conn: c, in: &t.stats.streamBytesIn, out: &t.stats.streamBytesOut}
+		if v := t.visits.enter(c); v != nil {
+			t.wg.Go(func() { t.route(v) })
+		} else {
 			_ = c.Close()
 		}
 	}
 }
 
 // route hands a stream to whom its first byte names.
-func (t *transport) route(c net.Conn) {
+func (t *transport) route(c *visitor) {
 	if !t.track(c) {
 		_ = c.Close()
 		return
@@ -205,8 +216,12 @@ func (t *transport) route(c net.Conn) {
 		return
 	}
 	t.sealing() // the answer
+	var stream net.Conn = &forSerf{visitor: c, prefix: first}
+	if t.keyed() {
+		stream = &sealedConn{Conn: stream, refused: t.stats.refused}
+	}
 	select {
-	case t.streamCh <- &prefixedConn{Conn: c, prefix: first}: // memberlist closes it
+	case t.streamCh <- stream: // memberlist closes it
 	case <-t.done:
 		_ = c.Close()
 	}
@@ -228,21 +243,6 @@ func (t *transport) untrack(c net.Conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.conns, c)
-}
-
-// prefixedConn gives back the byte that was read to tell whose stream it is.
-type prefixedConn struct {
-	net.Conn
-	prefix []byte
-}
-
-func (c *prefixedConn) Read(b []byte) (int, error) {
-	if len(c.prefix) > 0 {
-		n := copy(b, c.prefix)
-		c.prefix = c.prefix[n:]
-		return n, nil
-	}
-	return c.Conn.Read(b)
 }
 
 type countedConn struct {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net/netip"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -13,6 +14,12 @@ import (
 const (
 	ours        = 0xF0
 	wireVersion = 1
+)
+
+// Bounds of a frame that is read: ours fit a packet.
+const (
+	maxHeard  = 8 << 10 // bytes
+	maxHashes = 64      // a mesh has five states
 )
 
 var errMalformed = errors.New("malformed")
@@ -96,12 +103,17 @@ func decodeFrame(b []byte) (f frame, err error) {
 			f.data = field.bytes
 		case fieldHolder:
 			f.holder = string(field.bytes)
+			if _, err := netip.ParseAddrPort(f.holder); err != nil {
+				return frame{}, fmt.Errorf("holder: %w", errMalformed)
+			}
 		case fieldHash:
 			h, err := decodeHash(field.bytes)
 			if err != nil {
 				return frame{}, err
 			}
-			f.hashes = append(f.hashes, h)
+			if f.hashes = append(f.hashes, h); len(f.hashes) > maxHashes {
+				return frame{}, fmt.Errorf("more than %d hashes: %w", maxHashes, errMalformed)
+			}
 		}
 	}
 	return f, nil
