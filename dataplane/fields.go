@@ -112,11 +112,14 @@ func identify(name []byte) fieldID {
 		return fieldXForwardedHost
 	case "x-forwarded-proto":
 		return fieldXForwardedProto
-	case "x-forwarded-port", "x-forwarded-prefix", "x-forwarded-server", "x-forwarded-ssl", "x-real-ip":
+	case "x-real-ip":
 		return fieldXForwardedOther
 	}
-	if bytes.HasPrefix(lower, []byte("x-meshgw-")) {
+	switch {
+	case bytes.HasPrefix(lower, []byte("x-meshgw-")):
 		return internalField
+	case bytes.HasPrefix(lower, []byte("x-forwarded-")): // whatever it is: -client-cert is who the client is, to some
+		return fieldXForwardedOther
 	}
 	return otherField
 }

@@ -380,7 +380,7 @@ var (
 func newFetcher(control func(netip.AddrPort) bool) func(ctx context.Context, address string) ([]byte, error) {
 	dialer := &net.Dialer{Control: func(_, address string, _ syscall.RawConn) error {
 		to, err := netip.ParseAddrPort(address)
-		if ip := to.Addr().Unmap(); err != nil || ip.IsLinkLocalUnicast() || ip.IsMulticast() || ip.IsUnspecified() || control(to) {
+		if err != nil || dataplane.OffLimits(to.Addr()) || control(to) {
 			return fmt.Errorf("%s: %w", address, errGuarded)
 		}
 		return nil
