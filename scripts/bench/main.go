@@ -78,7 +78,7 @@ func measure(ctx context.Context, args []string) error {
 	for name := range strings.SplitSeq(*what, ",") {
 		step, ok := map[string]func() error{
 			"plain": b.plain, "features": b.features, "http2": b.http2, "latency": b.latency, "memory": b.memory,
-			"failover": b.failover, "reload": b.reloads, "scale": b.scale, "seeing": b.seeing, "busy": b.busy,
+			"failover": b.failover, "reload": b.reloads, "scale": b.scale, "limits": b.limits, "seeing": b.seeing, "busy": b.busy,
 		}[name]
 		if !ok {
 			return fmt.Errorf("nothing is called %q", name)

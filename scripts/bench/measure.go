@@ -304,7 +304,7 @@ func (b *bench) reloads() error {
 	return nil
 }
 
-// scale measures what many routes and many limited keys cost meshgw.
+// scale measures what many routes cost meshgw.
 func (b *bench) scale() error {
 	meshgw := b.meshgw()
 	if meshgw == nil {
@@ -314,19 +314,28 @@ func (b *bench) scale() error {
 		meshgw.variant("10 routes", func(s *setup) { s.routes(10) }),
 		meshgw.variant("10,000 routes", func(s *setup) { s.routes(10_000) }),
 	}
-	if err := b.loadAll(routes, true, small(), routes[0].name); err != nil {
+	return b.loadAll(routes, true, small(), routes[0].name)
+}
+
+// limits measures what it costs meshgw to hold requests to a limit that is never
+// hit: against none, one key for all, and 100,000 that come at random.
+func (b *bench) limits() error {
+	meshgw := b.meshgw()
+	if meshgw == nil {
+		return nil
+	}
+	script := filepath.Join(b.dir, "keys.lua")
+	const lua = "function request() return wrk.format(nil, nil, {Host = wrk.headers.Host, ['x-key'] = math.random(100000)}) end\n"
+	if err := os.WriteFile(script, []byte(lua), 0o600); err != nil {
 		return err
 	}
-	b.stopAll()
-	var keys []*peer
-	for _, n := range []int{1, 100_000} {
-		p := meshgw.variant(fmt.Sprintf("limited keys: %d", n), func(s *setup) { s.routes(200); s.Keys = true })
-		p.script = filepath.Join(b.dir, fmt.Sprintf("keys-%d.lua", n))
-		lua := fmt.Sprintf("function request() return wrk.format(nil, nil, {Host = wrk.headers.Host, ['x-key'] = math.random(%d)}) end\n", n)
-		if err := os.WriteFile(p.script, []byte(lua), 0o600); err != nil {
-			return err
-		}
-		keys = append(keys, p)
+	subjects := []*peer{
+		meshgw.variant("no limit", func(s *setup) { s.routes(200); s.Unlimited = true }),
+		meshgw.variant("one key", func(s *setup) { s.routes(200) }),
+		meshgw.variant("100,000 keys", func(s *setup) { s.routes(200); s.Keys = true }),
 	}
-	return b.loadAll(keys, true, small(), keys[0].name)
+	for _, p := range subjects {
+		p.script = script
+	}
+	return b.loadAll(subjects, true, small(), subjects[0].name)
 }

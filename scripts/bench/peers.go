@@ -30,6 +30,7 @@ type setup struct {
 	Hosts         []string
 	Prefixes      []string
 	Keys          bool // the limit is by the header x-key
+	Unlimited     bool // there is none after all; meshgw only
 
 	Node, Bind, Join string // of meshgw; empty = "bench", any port, a mesh of its own
 }
