@@ -26,7 +26,7 @@ type home struct {
 type oddity struct {
 	coldUntil   time.Duration // leases of a former home may still run
 	silentRates float64       // of leases that ended without a word
-	claims      float64       // rates taken over while the true home is believed alive
+	claims      float64       // rates taken over while the true home is believed alive, or may be behind a split
 	bonus       float64       // rates taken over from the other side of a healing partition
 	aside       float64       // of a durable pool: what is for the other sides
 	part        float64       // of a durable pool: this side's, 0..1
@@ -72,6 +72,7 @@ type side struct {
 	rising  bool    // a better share is seen but not yet in force
 	known   int
 	settled bool
+	doubt   bool // nodes have vanished just now, and more may be about to: a crash and a split begin alike
 	acting  bool // another node is first, but somebody cannot reach it
 	period  time.Duration
 	peers   map[NodeID]*peer
@@ -117,20 +118,20 @@ func (h *home) budget(s *side) float64 {
 	if !l.Open {
 		r = min(whole, whole*factor(s.share, phi)+odd.bonus)
 	}
-	if s.acting { // keep what was granted elsewhere, never more
+	if s.acting || s.doubt && odd.claims > 0 { // keep what was granted elsewhere, never more
 		here := float64(h.live) / float64(s.known)
 		switch {
 		case here > 0.5: // most nodes have come here: the true home, if there is one, has the rest
 			r = min(r, whole*factor(here, phi))
-		case h.live < 2: // nobody else to be seen: perhaps this node is the lonely one
+		case h.live < 2 && s.acting: // nobody else to be seen: perhaps this node is the lonely one
 			r = min(r, phi*whole/float64(s.known))
 		default:
 			r = min(r, odd.claims)
 		}
 	}
 	switch { // what the silent who have not vanished may still use
-	case h.silent > 1: // several at once look like a partition
-		r -= odd.silentRates
+	case h.silent > 1: // several at once look like a partition, whichever of them has vanished so far
+		r = min(r, whole-odd.silentRates)
 	case h.silent == 1 && l.Slots == 0: // one looks like a crash; its slots went with it
 		r -= phi * whole / float64(s.known)
 	}
@@ -159,14 +160,27 @@ func (h *home) sweep(now time.Duration, s *side) {
 			p.tokens += p.rate * (leaseTTL + graceTTL).Seconds()
 			p.demand, p.live, p.silent = 0, false, true
 		}
-		if p.silent && (s.gone(p.node) || now > p.at+silentMost) {
-			p.silent, p.rate = false, 0 // from now on the share covers it
-		}
 	}
+	h.hush(now, s)
 	h.parties = slices.DeleteFunc(h.parties, func(p party) bool { return !p.live && now > p.at+forgetParty })
 	h.recount()
 	if odd := h.oddly(); !odd.blank && now >= odd.coldUntil && h.silent == 0 && odd.claims == 0 && odd.bonus == 0 && odd.aside == 0 && odd.part == 1 {
 		h.odd = nil
+	}
+}
+
+// hush ends the silence of parties that have vanished, for which the share
+// stands from then on; but not before it stands for all of them, since a side of a
+// split is seen to vanish node by node.
+func (h *home) hush(now time.Duration, s *side) {
+	open := func(p party) bool { return p.silent && !s.gone(p.node) && now <= p.at+silentMost }
+	if slices.ContainsFunc(h.parties, open) {
+		return
+	}
+	for i := range h.parties {
+		if p := &h.parties[i]; p.silent {
+			p.silent, p.rate = false, 0
+		}
 	}
 }
 
@@ -217,9 +231,9 @@ func (h *home) report(now time.Duration, from NodeID, incarnation uint32, r *rep
 		*p = party{node: from, incarnation: incarnation, count: r.Base, born: born, at: now}
 		h.recount()
 	}
-	if s.acting && r.Claim > 0 && !p.live {
+	if (s.acting || s.doubt) && r.Claim > 0 && !p.live {
 		h.strange().claims += r.Claim
-	} else if !s.acting && h.odd != nil {
+	} else if !s.acting && !s.doubt && h.odd != nil {
 		h.odd.claims = 0
 	}
 	budget := h.budget(s)

@@ -29,6 +29,7 @@ const (
 
 	missedMost  = 16               // reports without an answer until another home is tried, for one leaseTTL
 	silentMost  = 30 * time.Second // so long a silent node's part is held back: membership may take 25 s to see half of a mesh vanish
+	doubtFor    = 10 * time.Second // between two nodes of one side that are seen to vanish
 	forgetParty = 60 * time.Second // a home forgets a node that long after it fell silent or gave back
 	forgetKey   = 60 * time.Second // a node gives up telling a home that never answers
 

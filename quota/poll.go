@@ -234,7 +234,7 @@ func (e *Engine) answer(now time.Duration, from *peer, incarnation uint32, r *re
 func (e *Engine) side(now time.Duration, k Key) side {
 	v := e.view.Load()
 	return side{
-		share: v.held(now), rising: v.rising(now), known: v.known, settled: v.settled(now),
+		share: v.held(now), rising: v.rising(now), known: v.known, settled: v.settled(now), doubt: v.doubtful(now),
 		acting: v.first(k) != e.self, period: v.period, peers: e.peers,
 	}
 }

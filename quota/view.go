@@ -176,6 +176,10 @@ func (v *view) settled(now time.Duration) bool {
 	return v.known == 1 || now-v.changedAt >= 2*leaseTTL
 }
 
+// doubtful reports whether nodes have vanished so lately that the rest of a side
+// may be about to.
+func (v *view) doubtful(now time.Duration) bool { return v.share < 1 && now-v.changedAt < doubtFor }
+
 // home is the first of k's order that is not avoided, or nil.
 func (v *view) home(k Key, now time.Duration) *peer {
 	return v.best(k, func(p *peer) bool { return now >= p.avoidUntil })

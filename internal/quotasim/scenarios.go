@@ -80,6 +80,7 @@ func scenarios() []scenario {
 	add(scenario{name: "join-N10", nodes: 10, limit: high, lasts: 30 * sec, events: []time.Duration{10 * sec}, absent: map[int]bool{0: true}, demand: skewed(2000, 10), faults: []fault{{10 * sec, join, 0}}})
 	parted := func(n int) []fault { return []fault{{10 * sec, split, n}, {40 * sec, heal, 0}} }
 	add(scenario{name: "part50-equal-N10", nodes: 10, limit: high, lasts: 60 * sec, demand: equal(2000, 10), events: []time.Duration{40 * sec}, faults: parted(5)})
+	add(scenario{name: "part50-late-N10", nodes: 10, limit: high, lasts: 60 * sec, demand: equal(2000, 10), late: 10 * sec, events: []time.Duration{40 * sec}, faults: parted(5)})
 	add(scenario{name: "part50-skew-N10", nodes: 10, limit: high, lasts: 60 * sec, demand: skewed(2000, 10), events: []time.Duration{40 * sec}, faults: parted(5)})
 	add(scenario{name: "isolated1-N10", nodes: 10, limit: high, lasts: 60 * sec, demand: equal(2000, 10), events: []time.Duration{40 * sec}, faults: parted(1)})
 	for _, loss := range []float64{0.1, 0.3} {

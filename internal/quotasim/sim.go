@@ -52,7 +52,8 @@ type scenario struct {
 	skew   time.Duration   // clocks are off by up to this
 	net    network
 	sync   time.Duration
-	absent map[int]bool // nodes that join later
+	absent map[int]bool  // nodes that join later
+	late   time.Duration // by up to this more a split is seen, node by node, by a whole side at a time
 	short  time.Duration
 	long   time.Duration
 	noHold bool
@@ -187,9 +188,15 @@ func (s *sim) strike(f fault) {
 				s.side[i] = 1
 			}
 		}
+		late := make([]time.Duration, len(s.side)) // of those that vanish
+		for i := range late {
+			if s.late > 0 {
+				late[i] = time.Duration(s.rng.Float64() * float64(s.late))
+			}
+		}
 		s.eachPair(func(i, j int) {
 			if s.side[i] != s.side[j] {
-				s.at(s.now+s.detect(), func() {
+				s.at(s.now+late[j]+s.detect(), func() {
 					if s.side[i] != s.side[j] {
 						s.see(i, j, false, true)
 					}
