@@ -62,7 +62,7 @@ func measure(ctx context.Context, args []string) error {
 	meshgw := f.String("meshgw", "bin/meshgw", "the meshgw to measure")
 	against := f.String("against", "", "another meshgw, of an earlier commit say, to measure beside it")
 	only := f.String("only", "", "names of the peers to measure, with commas; empty = all that are installed")
-	what := f.String("measure", "plain,features,http2,seeing,latency,memory,failover,reload,scale,busy", "what to measure")
+	what := f.String("measure", "plain,features,http2,seeing,latency,memory,failover,reload,scale,limits,busy", "what to measure")
 	rounds := f.Int("rounds", 5, "rounds of each measurement")
 	seconds := f.Int("seconds", 3, "length of a run")
 	if err := f.Parse(args); err != nil {
