@@ -79,6 +79,19 @@ type series struct {
 	observed atomic.Pointer[durations]
 }
 
+// regional is the series of one route to one upstream, by the region that serves,
+// this node's first.
+type regional []*series
+
+func (r regional) of(region string) *series {
+	for _, s := range r {
+		if s.labels[2] == region {
+			return s
+		}
+	}
+	return nil
+}
+
 type durations struct {
 	request, upstream prometheus.Observer
 	shown             [15]atomic.Int64 // when each bucket of request got its last exemplar, in ns

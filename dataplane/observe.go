@@ -40,7 +40,7 @@ func (s *Server) observe(x *Exchange, now time.Time, err error) {
 		if x.endpoint != nil {
 			region = x.endpoint.state.Region()
 		}
-		series = x.target.series[region]
+		series = x.target.series.of(region)
 		if region != s.cfg.Region {
 			s.metrics.failovers.WithLabelValues(x.target.upstream.Name, s.cfg.Region, region).Inc()
 		}

@@ -47,7 +47,7 @@ type liveTarget struct {
 	upstream *upstream
 	timeouts routetable.ServiceTimeouts
 	weight   int
-	series   map[string]*series // by the region that serves
+	series   regional
 }
 
 // upstream is a service and the live state of its endpoints.
@@ -100,7 +100,8 @@ func (s *Server) Publish(t *routetable.Table) {
 	s.publishing.Lock()
 	defer s.publishing.Unlock()
 	old := s.plan.Load()
-	p := &plan{table: t, byName: map[string]*liveRule{}, askers: map[string]*asker{}}
+	rules := len(t.Rules())
+	p := &plan{table: t, rules: make([]*liveRule, 0, rules), byName: make(map[string]*liveRule, rules), askers: map[string]*asker{}}
 	kept := map[*pool]bool{}
 	for _, service := range t.Services() {
 		u := s.upstream(service, old)
@@ -159,11 +160,11 @@ func (s *Server) liveRule(r *routetable.Rule, p *plan) *liveRule {
 }
 
 // seriesOf makes the series of a route to u, for each region that may serve.
-func (s *Server) seriesOf(route string, u *upstream) map[string]*series {
-	all := map[string]*series{s.cfg.Region: s.metrics.series(route, u.Name, s.cfg.Region)}
+func (s *Server) seriesOf(route string, u *upstream) regional {
+	all := regional{s.metrics.series(route, u.Name, s.cfg.Region)}
 	for _, e := range u.endpoints {
-		if region := e.state.Region(); all[region] == nil {
-			all[region] = s.metrics.series(route, u.Name, region)
+		if region := e.state.Region(); all.of(region) == nil {
+			all = append(all, s.metrics.series(route, u.Name, region))
 		}
 	}
 	return all
@@ -173,18 +174,10 @@ func (s *Server) seriesOf(route string, u *upstream) map[string]*series {
 // route file has them. A route with any is answered with 503, since a route
 // without its checks would be worse than none.
 func Unsupported(r *routetable.Rule) []string {
-	var missing []string
-	for _, setting := range []struct {
-		name string
-		used bool
-	}{
-		{fmt.Sprintf("limits with more than %d rates and concurrencies together", mostAsks), asksOf(r) > mostAsks},
-	} {
-		if setting.used {
-			missing = append(missing, setting.name)
-		}
+	if asksOf(r) > mostAsks {
+		return []string{fmt.Sprintf("limits with more than %d rates and concurrencies together", mostAsks)}
 	}
-	return missing
+	return nil
 }
 
 // upstream makes service live, with what old has of it.
