@@ -86,6 +86,7 @@ type endpoint struct {
 	address  routetable.Address
 	tls      routetable.UpstreamTLS // as dialled
 	protocol routetable.Protocol
+	shown    *certificates
 	connect  *atomic.Int64 // time to connect, ns
 	watched  *watched
 	near     bool   // in this node's region
@@ -264,6 +265,7 @@ func (s *Server) newEndpoint(u *upstream, address routetable.Address) *endpoint 
 		address:  address,
 		tls:      u.TLS,
 		protocol: u.Protocol,
+		shown:    &certificates{},
 		connect:  new(atomic.Int64),
 		watched:  &watched{},
 		near:     address.Region == "" || address.Region == s.cfg.Region,
@@ -275,6 +277,8 @@ func (s *Server) newEndpoint(u *upstream, address routetable.Address) *endpoint 
 		if secure, err = upstreamTLS(u.TLS, address.Host, u.Protocol); err != nil {
 			e.broken = err.Error()
 			s.log.Error().Err(err).Str("upstream", u.Name).Str("endpoint", address.URL).Msg("endpoint left out")
+		} else {
+			e.shown.follow(secure)
 		}
 	}
 	e.pool = &pool{pending: &u.shared.pending, queued: &e.state.Queued}

@@ -14,6 +14,13 @@ import (
 // less for one that lives shorter than ten.
 const expiring = 14 * 24 * time.Hour
 
+// How much one key may seal, by all nodes together: AES-GCM with random nonces is
+// safe for 2^32 packets (NIST SP 800-38D, 8.3). Half of it is time to act.
+const (
+	keyWorn = 1 << 31
+	keyLife = 1 << 32
+)
+
 // certificates: what is to expire soon, or not the same everywhere.
 func (r Round) certificates() api.Check {
 	c := api.Check{Name: api.CheckCertificates}
@@ -37,6 +44,7 @@ func (r Round) certificates() api.Check {
 	}
 	c.Findings = append(c.Findings, r.unlike()...)
 	c.Findings = append(c.Findings, r.keys()...)
+	c.Findings = append(c.Findings, r.worn()...)
 	if c.Summary = "gossip is in clear, there are no certificates"; r.sealed() {
 		c.Summary = "every node has the same gossip keys"
 	}
@@ -55,6 +63,9 @@ func called(use string) string {
 		return "the mesh certificate"
 	case "mesh_ca":
 		return "the CA of the mesh"
+	}
+	if name, ok := strings.CutPrefix(use, ForUpstream); ok {
+		return "the certificate shown to upstream " + name
 	}
 	return "the certificate of " + use
 }
@@ -80,6 +91,12 @@ func renew(use string) string {
 	case "mesh_ca":
 		return "meshgw cert ca --help"
 	}
+	if name, ok := strings.CutPrefix(use, ForUpstream); ok {
+		return "meshgw routes apply FILE # with a new tls.cert of " + name
+	}
+	if strings.HasPrefix(use, OfUpstream) {
+		return "openssl s_client -connect HOST:PORT # at one of its endpoints, whose it is to renew"
+	}
 	return "kill -HUP PID # once the files are renewed"
 }
 
@@ -91,9 +108,9 @@ func (r Round) unlike() (all []api.Finding) {
 	for _, a := range r.Answers {
 		var ca []string
 		for _, cert := range a.Certificates {
-			switch cert.Use {
-			case "mesh":
-			case "mesh_ca":
+			switch {
+			case cert.Use == "mesh", strings.HasPrefix(cert.Use, OfUpstream): // each has its own
+			case cert.Use == "mesh_ca":
 				ca = append(ca, cert.Fingerprint)
 			default:
 				key := [2]string{cert.Use, cert.Names}
@@ -157,6 +174,29 @@ func (r Round) keys() (all []api.Finding) {
 			What:  "Serf's RPC asks for no key: whoever has an account on the machine can read and change the gossip keys",
 			Nodes: open, Next: "meshgw agent --rpc-auth KEY",
 		})
+	}
+	return all
+}
+
+// worn: keys that seal and have sealed much.
+func (r Round) worn() (all []api.Finding) {
+	sealed := map[string]uint64{}
+	var primaries groups[string]
+	for _, a := range r.Answers {
+		for key, count := range a.Sealed {
+			sealed[key] += count
+		}
+		if len(a.Keys) > 0 {
+			primaries.add(a.Keys[0], a.Node, time.Time{})
+		}
+	}
+	for _, key := range primaries.keys {
+		if n := sealed[key]; n >= keyWorn {
+			all = append(all, api.Finding{
+				What:  fmt.Sprintf("the gossip key %s has sealed %d packets, %d %% of what is safe", key, n, n*100/keyLife),
+				Nodes: primaries.nodes[key], Next: "meshgw keys rotate",
+			})
+		}
 	}
 	return all
 }

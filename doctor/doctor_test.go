@@ -281,6 +281,30 @@ func TestWhatIsWrongIsFoundOnItsLineAlone(t *testing.T) {
 			[]string{"gossip keys are not the same everywhere: eu-1, eu-2 against us-1"},
 			"us-1", "serf keys -list",
 		},
+		"a key that has sealed much": {
+			func(r *doctor.Round) {
+				for i := range r.Answers {
+					r.Answers[i].Sealed = map[string]uint64{"aaa": 1 << 30, "bbb": 1 << 33}
+				}
+			},
+			"certificates",
+			[]string{"the gossip key aaa has sealed 3221225472 packets, 75 % of what is safe"},
+			"eu-1 eu-2 us-1", "meshgw keys rotate",
+		},
+		"certificates of an upstream to expire": {
+			func(r *doctor.Round) {
+				soon := doctor.Certificate{Names: "orders.internal", From: now.AddDate(0, -1, 0), Until: now.AddDate(0, 0, 3)}
+				theirs, ours := soon, soon
+				theirs.Use, ours.Use = doctor.OfUpstream+"orders", doctor.ForUpstream+"orders"
+				r.Answers[1].Certificates = append(r.Answers[1].Certificates, theirs, ours)
+			},
+			"certificates",
+			[]string{
+				"the certificate of upstream orders for orders.internal expires in 3 days, 2026-03-04",
+				"the certificate shown to upstream orders for orders.internal expires in 3 days, 2026-03-04",
+			},
+			"eu-2", "openssl s_client",
+		},
 		"an RPC without a key": {
 			func(r *doctor.Round) { r.Answers[0].OpenRPC, r.Answers[2].OpenRPC = true, true },
 			"certificates",
@@ -361,6 +385,16 @@ func TestWhatMendsItselfOrIsChanceIsNoFinding(t *testing.T) {
 			}
 		},
 		"a limit that there is none of": func(r *doctor.Round) { r.Answers[0].Uses = []doctor.Use{{What: doctor.Memory, Used: 1 << 40}} },
+		"endpoints with a certificate each": func(r *doctor.Round) {
+			for i, hash := range []string{"1", "2", "2"} {
+				r.Answers[i].Certificates = append(r.Answers[i].Certificates, doctor.Certificate{
+					Use: doctor.OfUpstream + "orders", Names: "orders.internal", Fingerprint: hash, From: now.AddDate(0, -1, 0), Until: now.AddDate(0, 3, 0),
+				})
+			}
+		},
+		"a worn key that seals nothing any more": func(r *doctor.Round) {
+			r.Answers[0].Sealed = map[string]uint64{"aaa": 12, "bbb": 1 << 40}
+		},
 		"a certificate of a day": func(r *doctor.Round) {
 			c := &r.Answers[0].Certificates[1]
 			c.From, c.Until = now.Add(-6*time.Hour), now.Add(18*time.Hour)

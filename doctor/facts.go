@@ -37,6 +37,8 @@ type Facts struct {
 	Keys         []string      `json:"keys"`     // fingerprints of the gossip keys, the primary first; empty = in clear
 	OpenRPC      bool          `json:"open_rpc"` // Serf's RPC asks for no key, and there are gossip keys to read by it
 
+	Sealed map[string]uint64 `json:"sealed,omitempty"` // packets, by this node with each key, in all its life
+
 	// Line 7.
 	Traffic []Traffic `json:"traffic"`
 }
@@ -94,9 +96,15 @@ type Failure struct {
 	RequestID string    `json:"request_id"` // of the last of them
 }
 
-// Certificate is one that a node shows, or believes in.
+// The uses of certificates that belong to an upstream, each with its name behind.
+const (
+	OfUpstream  = "upstream "        // what its endpoints show
+	ForUpstream = "upstream client " // what they are shown
+)
+
+// Certificate is one that a node shows, is shown, or believes in.
 type Certificate struct {
-	Use         string    `json:"use"` // https, mesh, mesh_ca
+	Use         string    `json:"use"` // https, mesh, mesh_ca, or of an upstream
 	Names       string    `json:"names"`
 	Fingerprint string    `json:"fingerprint"`
 	From        time.Time `json:"from"`

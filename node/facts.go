@@ -74,9 +74,9 @@ func (n *Node) facts() doctor.Facts {
 		Uses: n.uses(status.Upstreams), Shedding: *n.phase.Load() == roster.Shedding,
 		Errors:       n.failures(n.world.now()),
 		Certificates: n.certificatesShown(),
-		Keys:         n.mesh.Fingerprints(),
 		Traffic:      n.pastTraffic(),
 	}
+	f.Keys, f.Sealed = n.gossipKeys()
 	f.OpenRPC = len(f.Keys) > 0 && n.cfg.Gossip.RPCAuth == "" && n.listen.RPC != ""
 	f.Clock = n.world.now().UTC() // last, since what came before took its time
 	return f
@@ -211,6 +211,17 @@ func (n *Node) failures(now time.Time) []doctor.Failure {
 	return all[:min(len(all), mostFailures)]
 }
 
+// gossipKeys are the keys of the keyring, the primary first, and how much this
+// node has sealed with each.
+func (n *Node) gossipKeys() (keys []string, sealed map[string]uint64) {
+	sealed = map[string]uint64{}
+	for _, k := range n.mesh.Keys() {
+		keys = append(keys, k.Fingerprint)
+		sealed[k.Fingerprint] = k.Sealed
+	}
+	return keys, sealed
+}
+
 func (n *Node) certificatesShown() []doctor.Certificate {
 	all := []doctor.Certificate{}
 	for _, certs := range n.certs {
@@ -222,6 +233,14 @@ func (n *Node) certificatesShown() []doctor.Certificate {
 		all = append(all, certificateOf("mesh", loaded.own))
 		for _, ca := range loaded.roots {
 			all = append(all, certificateOf("mesh_ca", ca))
+		}
+	}
+	for _, u := range n.plane.UpstreamCertificates() {
+		for _, c := range u.Theirs {
+			all = append(all, certificateOf(doctor.OfUpstream+u.Upstream, c))
+		}
+		if u.Ours != nil {
+			all = append(all, certificateOf(doctor.ForUpstream+u.Upstream, u.Ours))
 		}
 	}
 	return all

@@ -172,10 +172,7 @@ func (n *Node) rememberSealed(ctx context.Context) {
 }
 
 func (n *Node) saveSealed() error {
-	counts := map[string]uint64{}
-	for _, k := range n.mesh.Keys() {
-		counts[k.Fingerprint] = k.Sealed
-	}
+	_, counts := n.gossipKeys()
 	if len(counts) == 0 {
 		return nil
 	}

@@ -1,8 +1,11 @@
 package e2e
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -84,7 +87,8 @@ func (p *process) limitFiles(most uint64) uint64 {
 }
 
 // Every line is proved by the fault that it looks for, but for the cut link: see
-// TestNamespaceOfALinkThatIsCut.
+// TestNamespaceOfALinkThatIsCut. Clocks, keys and upstreams' certificates have
+// their own test.
 func TestTheDoctorFindsEachFault(t *testing.T) {
 	w := newWorld(t)
 	w.certificate("b.crt", "b.key")
@@ -186,4 +190,58 @@ routes:
 	if out, err := w.try("meshgw", "doctor", "--admin", "127.0.0.1:9"); exitCode(err) != 2 {
 		t.Errorf("out of reach: exit %d, %s", exitCode(err), out)
 	}
+}
+
+// What goes wrong with time: a clock that runs ahead, a certificate of an endpoint
+// that is about to expire, a gossip key that has sealed too much.
+func TestTheDoctorFindsWhatTimeDoes(t *testing.T) {
+	w := newWorld(t)
+	w.certificateUntil("up.crt", "up.key", time.Now().Add(time.Hour/8)) // of an hour and a bit
+	pair, err := tls.LoadX509KeyPair(filepath.Join(w.dir, "up.crt"), filepath.Join(w.dir, "up.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	up := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	up.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+	up.StartTLS()
+	defer up.Close()
+	file := filepath.Join(w.dir, "routes.yaml")
+	table := fmt.Sprintf("upstreams:\n  - {name: orders, endpoints: [{url: %q}], tls: {ca: %s, server_name: localhost}}\nroutes: [{name: orders, upstream: orders}]\n", up.URL, filepath.Join(w.dir, "up.crt"))
+	if err := os.WriteFile(file, []byte(table), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a := w.start("a", "--rpc-auth", "secret", "--routes", file, "--allow-chaos")
+	b := w.start("b", "--rpc-auth", "secret", "--join", a.listen.Gossip)
+	allSee(t, 15*time.Second, a, b)
+	eventually(t, 10*time.Second, "the upstream answers over TLS", func() error {
+		got, err := a.get("/")
+		if err == nil && got.status != http.StatusOK {
+			err = fmt.Errorf("status %d", got.status)
+		}
+		return err
+	})
+	b.finds(t, 10*time.Second, api.CheckCertificates, []string{"a"}, "the certificate of upstream orders for localhost expires in")
+
+	if err := a.client().SetClock(t.Context(), 5*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	b.finds(t, 10*time.Second, api.CheckMembers, []string{"a"}, "the clock of a is ", "ahead of that of b")
+	if err := a.client().SetClock(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+
+	keys, err := b.client().GossipKeys(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := keys.Keys[0].Fingerprint
+	b.terminate()
+	b.end(20 * time.Second)
+	counts := filepath.Join(w.dir, "b", "sealed.json")
+	if err := os.WriteFile(counts, fmt.Appendf(nil, "{%q: %d}", key, uint64(3)<<30), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b = w.start("b", "--rpc-auth", "secret", "--join", a.listen.Gossip)
+	allSee(t, 15*time.Second, a, b)
+	a.finds(t, 10*time.Second, api.CheckCertificates, []string{"a", "b"}, "the gossip key "+key+" has sealed 32", " 75 % of what is safe")
 }
