@@ -34,13 +34,12 @@ race-e2e: ## real processes under the race detector (minutes; not in check)
 	go test -race -short ./internal/e2e
 
 .PHONY: test-root
-test-root: ## what needs Debian: network namespaces and partitions (iproute2, as root), slowhttptest, Chromium
+test-root: ## what needs Debian: network namespaces and partitions (iproute2, as root), slowhttptest, Chromium, Prometheus
 	scripts/install-tools.sh
-	go test -tags root -run "Namespace|SlowHTTPTest|StatusPage" -v ./internal/e2e
+	go test -tags root -run "Namespace|SlowHTTPTest|StatusPage|Prometheus" -v ./internal/e2e
 
-# Not in check: on a full machine its nodes shed what should fail over.
 .PHONY: test-alerts
-test-alerts: ## the rules and the dashboard of deploy/ with a real Prometheus and a real mesh
+test-alerts: ## of those, the rules and the dashboard of deploy/ with a real Prometheus and a real mesh
 	scripts/install-tools.sh promtool:prometheus
 	go test -tags root -run Prometheus -v ./internal/e2e
 

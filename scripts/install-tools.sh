@@ -4,7 +4,7 @@
 # Says so and fails where it cannot: nothing is skipped in silence.
 set -eu
 missing=
-[ $# -gt 0 ] || set -- ip:iproute2 nft:nftables slowhttptest:slowhttptest chromium:chromium
+[ $# -gt 0 ] || set -- ip:iproute2 nft:nftables slowhttptest:slowhttptest chromium:chromium promtool:prometheus
 for pair; do
 	command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
 done

@@ -187,7 +187,7 @@ func (w *world) start(name string, args ...string) *process {
 func (p *process) waitReady() {
 	p.w.t.Helper()
 	began := time.Now()
-	eventually(p.w.t, 10*time.Second, p.name+" is ready", func() error {
+	eventually(p.w.t, 30*time.Second, p.name+" is ready", func() error {
 		select {
 		case <-p.ended:
 			p.w.t.Fatalf("%s ended: %v\n%s", p.name, p.err, p.log.String())

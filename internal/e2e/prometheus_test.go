@@ -85,7 +85,7 @@ func (p *prometheusServer) query(expr string) (int, error) {
 // fires waits for alerts.
 func (p *prometheusServer) fires(names ...string) {
 	p.t.Helper()
-	eventually(p.t, 40*time.Second, fmt.Sprint("alerts fire: ", names), func() error {
+	eventually(p.t, time.Minute, fmt.Sprint("alerts fire: ", names), func() error {
 		var got struct {
 			Alerts []struct {
 				State  string
