@@ -16,106 +16,11 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/grpclog"
-	"google.golang.org/grpc/interop"
 	testgrpc "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/status"
+
+	"github.com/meshgw/meshgw/internal/grpctest"
 )
-
-// panics makes the interop suite, which ends the process where a case fails, end
-// the case.
-type panics struct{ grpclog.LoggerV2 }
-
-func (panics) Fatal(args ...any)                 { panic(fmt.Sprint(args...)) }
-func (panics) Fatalln(args ...any)               { panic(fmt.Sprint(args...)) }
-func (panics) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
-func (panics) FatalDepth(_ int, args ...any)     { panic(fmt.Sprint(args...)) }
-func (panics) InfoDepth(int, ...any)             {}
-func (panics) WarningDepth(int, ...any)          {}
-func (panics) ErrorDepth(int, ...any)            {}
-
-// interopServer serves gRPC's own interoperability tests; over TLS where there is
-// a certificate.
-func interopServer(t *testing.T, options ...grpc.ServerOption) (addr string) {
-	t.Helper()
-	grpclog.SetLoggerV2(panics{grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard)})
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := grpc.NewServer(options...)
-	testgrpc.RegisterTestServiceServer(s, interop.NewTestServer())
-	go s.Serve(ln)
-	t.Cleanup(s.Stop)
-	return ln.Addr().String()
-}
-
-// dialGRPC connects a gRPC client; in clear where secure is nil.
-func dialGRPC(t *testing.T, addr string, secure *tls.Config) *grpc.ClientConn {
-	t.Helper()
-	creds := insecure.NewCredentials()
-	if secure != nil {
-		creds = credentials.NewTLS(secure)
-	}
-	cc, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(creds))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cc.Close() })
-	return cc
-}
-
-// interopCases are those that Go's client and server have without a cloud: all
-// that pass without a gateway between them.
-func interopCases(cc *grpc.ClientConn) map[string]func(ctx context.Context) {
-	tc := testgrpc.NewTestServiceClient(cc)
-	call := func(test func(context.Context, testgrpc.TestServiceClient, ...grpc.CallOption)) func(context.Context) {
-		return func(ctx context.Context) { test(ctx, tc) }
-	}
-	return map[string]func(ctx context.Context){
-		"empty_unary":                 call(interop.DoEmptyUnaryCall),
-		"large_unary":                 call(interop.DoLargeUnaryCall),
-		"client_streaming":            call(interop.DoClientStreaming),
-		"server_streaming":            call(interop.DoServerStreaming),
-		"ping_pong":                   call(interop.DoPingPong),
-		"empty_stream":                call(interop.DoEmptyStream),
-		"timeout_on_sleeping_server":  call(interop.DoTimeoutOnSleepingServer),
-		"cancel_after_begin":          call(interop.DoCancelAfterBegin),
-		"cancel_after_first_response": call(interop.DoCancelAfterFirstResponse),
-		"status_code_and_message":     call(interop.DoStatusCodeAndMessage),
-		"special_status_message":      call(interop.DoSpecialStatusMessage),
-		"custom_metadata":             call(interop.DoCustomMetadata),
-		"unimplemented_method":        func(ctx context.Context) { interop.DoUnimplementedMethod(ctx, cc) },
-		"unimplemented_service": func(ctx context.Context) {
-			interop.DoUnimplementedService(ctx, testgrpc.NewUnimplementedServiceClient(cc))
-		},
-		"rpc_soak": func(ctx context.Context) {
-			interop.DoSoakTest(ctx, interop.SoakTestConfig{
-				RequestSize: 271828, ResponseSize: 314159, PerIterationMaxAcceptableLatency: 10 * time.Second,
-				OverallTimeout: 30 * time.Second, Iterations: 20, NumWorkers: 2,
-				ChannelForTest: func() (*grpc.ClientConn, func()) { return cc, func() {} },
-			})
-		},
-	}
-}
-
-// runInterop runs every case over cc.
-func runInterop(t *testing.T, cc *grpc.ClientConn) {
-	t.Helper()
-	for name, test := range interopCases(cc) {
-		t.Run(name, func(t *testing.T) {
-			defer func() {
-				if why := recover(); why != nil {
-					t.Error(why)
-				}
-			}()
-			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-			defer cancel()
-			test(ctx)
-		})
-	}
-}
 
 // serviceFile writes a route file of one route to endpoints that speak protocol.
 func (w *world) serviceFile(protocol, settings string, urls ...string) string {
@@ -138,17 +43,17 @@ func TestGRPCInteropPassesInClearAndOverTLS(t *testing.T) {
 	w.certificate("edge.crt", "edge.key")
 	w.certificate("up.crt", "up.key")
 	clear := w.start("clear", "--https", "127.0.0.1:0", "--tls-cert", filepath.Join(w.dir, "edge.crt"), "--tls-key", filepath.Join(w.dir, "edge.key"),
-		"--routes", w.serviceFile("h2c", "", "{url: http://"+interopServer(t)+"}"))
+		"--routes", w.serviceFile("h2c", "", "{url: http://"+grpctest.Serve(t)+"}"))
 	pair, err := tls.LoadX509KeyPair(filepath.Join(w.dir, "up.crt"), filepath.Join(w.dir, "up.key"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	over := interopServer(t, grpc.Creds(credentials.NewServerTLSFromCert(&pair)))
+	over := grpctest.Serve(t, grpc.Creds(credentials.NewServerTLSFromCert(&pair)))
 	secure := w.start("secure", "--https", "127.0.0.1:0", "--tls-cert", filepath.Join(w.dir, "edge.crt"), "--tls-key", filepath.Join(w.dir, "edge.key"),
 		"--routes", w.serviceFile("h2", "    tls: {ca: "+filepath.Join(w.dir, "up.crt")+", server_name: localhost}\n", "{url: https://"+over+"}"))
 	unverified := &tls.Config{ServerName: "localhost", InsecureSkipVerify: true}
-	t.Run("clear", func(t *testing.T) { runInterop(t, dialGRPC(t, clear.listen.HTTP, nil)) })
-	t.Run("tls", func(t *testing.T) { runInterop(t, dialGRPC(t, secure.listen.HTTPS, unverified)) })
+	t.Run("clear", func(t *testing.T) { grpctest.Run(t, grpctest.Dial(t, clear.listen.HTTP, nil)) })
+	t.Run("tls", func(t *testing.T) { grpctest.Run(t, grpctest.Dial(t, secure.listen.HTTPS, unverified)) })
 	if got := clear.metrics(t); !strings.Contains(got, `meshgw_grpc_calls_total{grpc_status="UNIMPLEMENTED",route="grpc",upstream="grpc"} 2`) {
 		t.Errorf("metrics lack the two calls that are not implemented:\n%s", linesWith(got, "grpc_calls"))
 	}
@@ -159,12 +64,12 @@ func TestGRPCInteropPassesInClearAndOverTLS(t *testing.T) {
 
 func TestGRPCGoesThroughTheMeshLink(t *testing.T) {
 	w := newWorld(t)
-	up := interopServer(t)
+	up := grpctest.Serve(t)
 	routes := w.serviceFile("h2c", "", "{url: http://"+up+", region: eu}")
 	us := w.start("us-1", "--region", "us", "--mesh", "127.0.0.1:0", "--insecure", "--routes", routes)
 	eu := w.start("eu-1", "--region", "eu", "--mesh", "127.0.0.1:0", "--insecure", "--join", us.listen.Gossip)
 	allSee(t, 10*time.Second, us, eu)
-	cc := dialGRPC(t, us.listen.HTTP, nil)
+	cc := grpctest.Dial(t, us.listen.HTTP, nil)
 	tc := testgrpc.NewTestServiceClient(cc)
 	eventually(t, 15*time.Second, "a call reaches eu through the link", func() error {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -172,7 +77,7 @@ func TestGRPCGoesThroughTheMeshLink(t *testing.T) {
 		_, err := tc.EmptyCall(ctx, &testgrpc.Empty{})
 		return err
 	})
-	runInterop(t, cc)
+	grpctest.Run(t, cc)
 	eventually(t, 10*time.Second, "what came over the link is logged", func() error {
 		return logged(eu, `"protocol":"HTTP/2","attempts"`, `"via":"us-1"`)
 	})
@@ -188,7 +93,7 @@ func TestGRPCIsRefusedInItsOwnTerms(t *testing.T) {
 	dead := ln.Addr().String()
 	ln.Close()
 	n := w.start("a", "--routes", w.serviceFile("h2c", "", "{url: http://"+dead+"}"))
-	tc := testgrpc.NewTestServiceClient(dialGRPC(t, n.listen.HTTP, nil))
+	tc := testgrpc.NewTestServiceClient(grpctest.Dial(t, n.listen.HTTP, nil))
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	_, err = tc.EmptyCall(ctx, &testgrpc.Empty{})
