@@ -228,8 +228,8 @@ func (e *entry) report(now time.Duration, home *peer) report {
 	if e.slots != nil {
 		e.slots.report(&r, e)
 	}
-	if e.isLeased && e.home != home {
-		r.Claim = float64(e.rate)
+	if e.home != nil && e.home != home && now < e.leaseEnds()+doubtFor {
+		r.Claim = float64(e.rate) // ended or not: that home holds it back for this node
 	}
 	if e.releasing {
 		if e.isLeased {
