@@ -47,7 +47,7 @@ func (r rates) demand() (sum float64) {
 const (
 	averagedOver = time.Second
 	drained      = 2 * time.Second // the time in which a queue should be gone: that much less is offered to others
-	lost         = 1.1             // what may be sent for what finds a slot, since some come when all are in use
+	lost         = 1.04            // what may be sent for what finds a slot, since some come when all are in use
 )
 
 // taken is what this node takes for other regions, in requests/s. What was sent
