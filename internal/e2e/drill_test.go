@@ -134,12 +134,19 @@ func TestDrillRegionOutage(t *testing.T) {
 	began := time.Now()
 	time.Sleep(90 * time.Second)
 	results := back.stop()
-	for second := range 90 {
+	home := make([]float64, 90) // the part served at home, by seconds
+	for second := range home {
 		at := began.Add(time.Duration(second) * time.Second)
 		in := func(r result) bool { return r.at.After(at) && r.at.Before(at.Add(time.Second)) }
+		home[second] = float64(count(results, func(r result) bool { return in(r) && r.region == "eu" })) / float64(count(results, in))
 		if second%5 == 0 {
-			t.Logf("return: after %d s %d of %d at home", second, count(results, func(r result) bool { return in(r) && r.region == "eu" }), count(results, in))
+			t.Logf("return: after %d s %.0f %% at home", second, 100*home[second])
 		}
+	}
+	above, served := overshoot(home), count(results, func(r result) bool { return r.status == 200 })
+	t.Logf("return: at most %.1f %% of the requests more at home than the ramp lets in; %d of %d served", 100*above, served, len(results))
+	if above > 0.1 {
+		t.Errorf("%.1f %% of the requests overshoot the ramp, want at most 10 %%", 100*above)
 	}
 	last := results[len(results)-100:]
 	if n := count(last, func(r result) bool { return r.region != "eu" }); n > 0 {
@@ -148,6 +155,28 @@ func TestDrillRegionOutage(t *testing.T) {
 	if n := count(results, failed); n > len(results)/100 {
 		t.Errorf("%d of %d failed on the return", n, len(results))
 	}
+}
+
+// overshoot is by how much the part of requests served at home exceeds, over any
+// five seconds, the ramp of half a minute that begins where the first come home
+// after the last second without any.
+func overshoot(home []float64) (over float64) {
+	const ramp, window = 30.0, 5
+	begins := 0
+	for second, part := range home {
+		if part == 0 {
+			begins = second + 1
+		}
+	}
+	for second := begins; second+window <= len(home); second++ {
+		mean, due := 0.0, 0.0
+		for i := second; i < second+window; i++ {
+			mean += home[i] / window
+			due += min(1, float64(i+1-begins)/ramp) / window
+		}
+		over = max(over, mean-due)
+	}
+	return over
 }
 
 // byAnswer counts results by who answered and with what.

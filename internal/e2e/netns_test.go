@@ -31,6 +31,7 @@ type host struct {
 type lan struct {
 	w     *world
 	hosts []*host
+	args  []string // of every agent besides
 }
 
 func ip(t *testing.T, args ...string) {
@@ -40,13 +41,14 @@ func ip(t *testing.T, args ...string) {
 	}
 }
 
-func newLAN(t *testing.T, count int) *lan {
+func newLAN(t *testing.T, count int, args ...string) *lan {
 	t.Helper()
-	l := &lan{w: newWorld(t)}
+	l := &lan{w: newWorld(t), args: args}
 	id := os.Getpid() % 10000
 	bridge := fmt.Sprintf("mgb%d", id)
 	ip(t, "link", "add", bridge, "type", "bridge")
 	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", bridge).Run() })
+	ip(t, "addr", "add", "10.77.31.254/24", "dev", bridge) // of the test itself, which no cut touches
 	ip(t, "link", "set", bridge, "up")
 	for i := range count {
 		h := &host{ns: fmt.Sprintf("mg%d-%d", id, i), ip: fmt.Sprintf("10.77.31.%d", i+1)}
@@ -71,9 +73,12 @@ func (l *lan) start(h *host) {
 	t.Helper()
 	h.process = &process{w: l.w, name: h.ns, ended: make(chan struct{})}
 	ready := filepath.Join(l.w.dir, h.ns+".ready")
-	h.cmd = exec.Command("ip", "netns", "exec", h.ns, filepath.Join(bin, "meshgw"), "agent", "--node", h.ns,
+	args := append([]string{
+		"netns", "exec", h.ns, filepath.Join(bin, "meshgw"), "agent", "--node", h.ns,
 		"--data-dir", filepath.Join(l.w.dir, h.ns), "--ready-file", ready, "--keyring", l.w.keyring,
-		"--bind", h.ip+":7946", "--join", l.hosts[0].ip, "--log-format", "json", "--config", l.w.settings())
+		"--bind", h.ip + ":7946", "--join", l.hosts[0].ip, "--log-format", "json", "--config", l.w.settings(),
+	}, l.args...)
+	h.cmd = exec.Command("ip", args...)
 	h.cmd.Stdout, h.cmd.Stderr = &h.log, &h.log
 	h.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := h.cmd.Start(); err != nil {
