@@ -33,6 +33,11 @@ race: ## most of it again under the race detector (needs a C compiler)
 race-e2e: ## real processes under the race detector (minutes; not in check)
 	go test -race -short ./internal/e2e
 
+HTTP2_TESTS := Killed|Frozen|Freeze|Posts|Rolling|SlowUpstream|LargeBodies|Region|ClosedPort|Limit|Quota|AtOnce|Stopped|SIGTERM|Applies|Request|Top|Traces|Ban|Proxies|DeadUpstream|DeadEndpoint|EverythingDown
+.PHONY: test-http2
+test-http2: ## what processes are asked by clients, again over HTTP/2 (minutes; not in check)
+	MESHGW_HTTP2=1 go test -run '$(HTTP2_TESTS)' ./internal/e2e
+
 .PHONY: test-root
 test-root: ## what needs Debian: network namespaces and partitions (iproute2, as root), slowhttptest, Chromium, Prometheus
 	scripts/install-tools.sh

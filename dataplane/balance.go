@@ -244,7 +244,7 @@ func (s *Server) attempt(x *Exchange, e *endpoint) *failure {
 		e.pool.release()
 		return f
 	}
-	x.outcome = failover.Outcome{Kind: kind, Latency: x.upstream, Answered: true}
+	x.outcome = failover.Outcome{Kind: kind, Latency: x.upstream, Answered: true, Later: x.endsLater(kind)}
 	e.state.Answer(now, x.outcome)
 	return nil
 }

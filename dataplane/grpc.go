@@ -8,6 +8,8 @@ import (
 	"os"
 	"strconv"
 	"time"
+
+	"github.com/meshgw/meshgw/failover"
 )
 
 // grpcStatus is how a gRPC call ended: its number, plus one; 0 = not known.
@@ -128,6 +130,11 @@ func (x *Exchange) takeGRPC() {
 	if timeout, ok := parseGRPCTimeout(value); ok && count == 1 {
 		x.until = x.Start.Add(timeout)
 	}
+}
+
+// endsLater reports whether how the call went is still to come, with its trailers.
+func (x *Exchange) endsLater(kind failover.Kind) bool {
+	return x.grpc && kind == failover.OK && x.called == grpcUnknown && x.endpoint.gateway == ""
 }
 
 // outOfTime reports whether err, in the middle of an answer, is that the call's

@@ -3,7 +3,9 @@ package dataplane_test
 import (
 	"crypto/tls"
 	"net"
+	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -80,6 +82,41 @@ func TestGRPCIsRefusedInItsOwnTerms(t *testing.T) {
 	if log := g.log.String(); !strings.Contains(log, `"error":"connect_failure","grpc_status":"UNAVAILABLE"`) {
 		t.Errorf("log: %s", log)
 	}
+}
+
+// A service that begins its answers and ends them with UNAVAILABLE is as bad as
+// one that says so at once, and one good end among them is one good end.
+func TestUnavailableBehindAHeadOpensTheBreaker(t *testing.T) {
+	var status atomic.Value
+	status.Store("14")
+	spec := startHTTP2Upstream(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/grpc")
+		w.WriteHeader(200)
+		_ = http.NewResponseController(w).Flush()
+		w.Header().Set(http.TrailerPrefix+"Grpc-Status", status.Load().(string))
+	})
+	g := startGateway(t, dataplane.Config{}, spec)
+	client := overHTTP2(t)
+	call := func(want string) {
+		t.Helper()
+		req, _ := http.NewRequest("POST", "http://"+g.addr+"/a/b", strings.NewReader("\x00\x00\x00\x00\x00"))
+		req.Header.Set("Content-Type", "application/grpc")
+		a, _ := client.do(req)
+		if got := a.Trailer.Get("Grpc-Status") + a.Header.Get("X-Meshgw-Error"); got != want {
+			t.Fatalf("got %q, want %q", got, want)
+		}
+	}
+	const most = 5 // in a row, by default
+	for range most - 1 {
+		call("14")
+	}
+	status.Store("0")
+	call("0")
+	status.Store("14")
+	for range most {
+		call("14")
+	}
+	call("circuit_open")
 }
 
 func TestGRPCGoesThroughTheMeshLink(t *testing.T) {

@@ -123,7 +123,7 @@ func (e *Endpoint) Answer(now time.Time, o Outcome) {
 func (e *Endpoint) End(now time.Time, o Outcome) {
 	e.inflight.Add(-1)
 	if o.Answered {
-		if o.Kind.Failed() {
+		if o.Kind.Failed() || o.Later {
 			e.report(now, o)
 		}
 		return
@@ -142,7 +142,9 @@ func (e *Endpoint) count(now time.Time, o Outcome) {
 		e.peak.observe(at, o.Latency) // a refusal is quick and says nothing of the speed
 	}
 	e.tally.count(o)
-	e.report(now, o)
+	if !o.Later || e.gate.Load()&(gateBreaker|gateStalled) != 0 {
+		e.report(now, o)
+	}
 }
 
 // report drives breaker and suspicion. A success while all is well, by far the

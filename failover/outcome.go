@@ -49,4 +49,8 @@ type Outcome struct {
 	// Answered says that Answer was called for this try: End then counts its
 	// outcome only if it is a failure, such as a body cut short.
 	Answered bool
+	// Later says that the header tells nothing of how it went, as in gRPC, where
+	// trailers do: Answer then leaves the breaker as it is, unless it waits for a
+	// sign of life, and End counts the outcome.
+	Later bool
 }

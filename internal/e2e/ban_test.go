@@ -11,13 +11,13 @@ import (
 )
 
 // statusFor asks p on behalf of a client, as a proxy in front would.
-func (p *process) statusFor(client string) (int, error) {
+func (p *process) statusFor(address string) (int, error) {
 	req, err := http.NewRequest(http.MethodGet, "http://"+p.listen.HTTP+"/", nil)
 	if err != nil {
 		return 0, err
 	}
-	req.Header.Set("X-Forwarded-For", client)
-	resp, err := http.DefaultClient.Do(req)
+	req.Header.Set("X-Forwarded-For", address)
+	resp, err := client.Do(req)
 	if err != nil {
 		return 0, err
 	}

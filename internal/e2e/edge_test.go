@@ -87,7 +87,7 @@ func TestPostsAreNeverSentTwice(t *testing.T) {
 	}
 	a := w.start("a", "--access-log", "off", "--routes", w.routeFile("routes.yaml", "/", urls...))
 	serve(t, a)
-	transport := &http.Transport{MaxIdleConnsPerHost: 16}
+	transport := clientTransport(16)
 	defer transport.CloseIdleConnections()
 	var failures, next atomic.Int64
 	var wg sync.WaitGroup
@@ -171,7 +171,7 @@ func TestARollingRestartLosesNothing(t *testing.T) {
 		}
 	})
 	var served, lost atomic.Int64
-	transport := &http.Transport{MaxIdleConnsPerHost: 16}
+	transport := clientTransport(16)
 	defer transport.CloseIdleConnections()
 	for i := range 8 {
 		wg.Go(func() {
@@ -366,7 +366,7 @@ routes: [{name: large, upstream: large, max_body: 0}]
 		}
 	}
 	serveLarge("down", func() (int64, error) {
-		resp, err := http.Get("http://" + a.listen.HTTP + "/")
+		resp, err := client.Get("http://" + a.listen.HTTP + "/")
 		if err != nil {
 			return 0, err
 		}
@@ -380,7 +380,7 @@ routes: [{name: large, upstream: large, max_body: 0}]
 				return 0, err
 			}
 			req.ContentLength = length
-			resp, err := http.DefaultClient.Do(req)
+			resp, err := client.Do(req)
 			if err != nil {
 				return 0, err
 			}

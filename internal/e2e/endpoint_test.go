@@ -129,7 +129,7 @@ type traffic struct {
 func startLoad(t *testing.T, method, path string, rate int, nodes ...*process) *traffic {
 	t.Helper()
 	l := &traffic{}
-	client := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 256}}
+	client := &http.Client{Timeout: 20 * time.Second, Transport: clientTransport(256)}
 	ended := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {

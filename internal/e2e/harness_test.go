@@ -310,12 +310,15 @@ type answerOf struct {
 }
 
 func (p *process) get(path string) (answerOf, error) {
-	resp, err := http.Get("http://" + p.listen.HTTP + path)
+	resp, err := client.Get("http://" + p.listen.HTTP + path)
 	if err != nil {
 		return answerOf{}, err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
+	if err == nil {
+		err = inVersion(resp)
+	}
 	return answerOf{resp.StatusCode, resp.Header, string(body)}, err
 }
 

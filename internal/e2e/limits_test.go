@@ -85,7 +85,7 @@ func offerHopping(t *testing.T, perSecond int, ps []*process) *load {
 
 func newLoad(t *testing.T) (context.Context, *load) {
 	t.Helper()
-	l := &load{client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
+	l := &load{client: &http.Client{Transport: clientTransport(64)}}
 	ctx, cancel := context.WithCancel(t.Context())
 	l.stop = sync.OnceFunc(func() {
 		cancel()
@@ -382,7 +382,7 @@ func TestRequestsAtOnceAreBoundedOverTheMesh(t *testing.T) {
 	var streaming, refused atomic.Int64
 	for i := range 8 {
 		wg.Go(func() {
-			resp, err := http.Get("http://" + ps[i%2].listen.HTTP + "/slow")
+			resp, err := client.Get("http://" + ps[i%2].listen.HTTP + "/slow")
 			if err != nil {
 				t.Error(err)
 				return

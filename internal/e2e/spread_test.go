@@ -51,7 +51,7 @@ func servedBy(ctx context.Context, nodes []*process, pause time.Duration, path, 
 }
 
 func firstAnswer(ctx context.Context, pause time.Duration, url, body string) (time.Time, error) {
-	client := &http.Client{Transport: &http.Transport{}}
+	client := &http.Client{Transport: clientTransport(2)}
 	defer client.CloseIdleConnections()
 	for {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)

@@ -19,7 +19,7 @@ import (
 // of its own.
 func ask(t *testing.T, nodes []*process, count int) {
 	t.Helper()
-	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
+	client := &http.Client{Timeout: 10 * time.Second, Transport: clientTransport(16)}
 	defer client.CloseIdleConnections()
 	const clients = 8
 	var wg sync.WaitGroup
@@ -63,6 +63,7 @@ func twoHops(t *testing.T) (w *world, in, out []*process) {
 	in = []*process{start("eu-1", "eu"), start("eu-2", "eu"), start("eu-3", "eu")}
 	allSee(t, 15*time.Second, append(slices.Clone(in), out...)...)
 	serve(t, in...)
+	time.Sleep(1200 * time.Millisecond) // for us to tell its room, as each node does every second
 	return w, in, out
 }
 

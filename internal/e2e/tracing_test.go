@@ -22,7 +22,7 @@ func (p *process) getTraced(path string, trace int, sampled bool) (id string, st
 		return id, 0, err
 	}
 	req.Header.Set("traceparent", "00-"+id+"-00000000000000aa-"+flags)
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return id, 0, err
 	}
