@@ -85,3 +85,14 @@ func FuzzMessages(f *testing.F) {
 		}
 	})
 }
+
+func FuzzReadHealth(f *testing.F) {
+	for _, s := range []string{"\x00\x00\x00\x00\x02\x08\x01", "\x00\x00\x00\x00\x02\x08\x02", "\x00\x00\x00\x00\x00", "\x00\x00\x00\x00\x05\x12\x01a\x08\x01", ""} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, framed []byte) {
+		if isServing(framed) && !bytes.Contains(framed, []byte{8, serving}) && !bytes.Contains(framed, []byte{0x88}) {
+			t.Fatalf("%q is taken for well", framed)
+		}
+	})
+}

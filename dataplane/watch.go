@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"sync"
 	"time"
 
@@ -157,10 +158,12 @@ func (u *upstream) checkInterval() time.Duration {
 // check does one active check.
 func (s *Server) check(spec *routetable.HealthCheck, e *endpoint) {
 	failure := ""
-	status, err := s.probe(e, "GET", e.address.BasePath+spec.Path, time.Duration(spec.Timeout))
+	status, err := s.examine(e, spec, time.Duration(spec.Timeout))
 	switch {
 	case err != nil:
 		failure = err.Error()
+	case spec.GRPC != nil && status == http.StatusServiceUnavailable:
+		failure = "not serving"
 	case status < 200 || status > 399:
 		failure = fmt.Sprintf("status %d", status)
 	}
@@ -181,12 +184,8 @@ func (s *Server) tryOut(u *upstream, e *endpoint) {
 		return
 	}
 	e.watched.trying = true
-	method, target := "OPTIONS", "*"
-	if u.Check != nil {
-		method, target = "GET", e.address.BasePath+u.Check.Path
-	}
 	s.spawn(func() {
-		status, err := s.probe(e, method, target, tryTimeout)
+		status, err := s.examine(e, u.Check, tryTimeout)
 		kind := kindOf(status)
 		switch {
 		case errors.Is(err, errForbiddenAddress):
@@ -199,6 +198,21 @@ func (s *Server) tryOut(u *upstream, e *endpoint) {
 		defer e.watched.mu.Unlock()
 		e.watched.trying = false
 	})
+}
+
+// examine asks the endpoint as its check says, or by the ping where it has none.
+func (s *Server) examine(e *endpoint, spec *routetable.HealthCheck, timeout time.Duration) (status int, err error) {
+	switch {
+	case spec == nil:
+		return s.probe(e, "OPTIONS", "*", timeout)
+	case spec.GRPC == nil:
+		return s.probe(e, "GET", e.address.BasePath+spec.Path, timeout)
+	case e.h2 == nil:
+		return 0, errNoHTTP2
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	return e.checkGRPC(ctx, spec.GRPC.Service)
 }
 
 // probe does one exchange with e, over a connection of its own.

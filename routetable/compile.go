@@ -203,6 +203,7 @@ func healthCheck(h *HealthCheck) *HealthCheck {
 	}
 	return &HealthCheck{
 		Path:           h.Path,
+		GRPC:           h.GRPC,
 		Interval:       cmp.Or(h.Interval, Duration(2*time.Second)),
 		Timeout:        cmp.Or(h.Timeout, Duration(time.Second)),
 		UnhealthyAfter: cmp.Or(h.UnhealthyAfter, 3),

@@ -58,13 +58,20 @@ type Failover struct {
 	Via     string   `json:"via,omitempty"`     // mesh (default) or direct
 }
 
-// HealthCheck is an active check of each endpoint.
+// HealthCheck is an active check of each endpoint, by a path or by gRPC's own
+// protocol for that.
 type HealthCheck struct {
-	Path           string   `json:"path"`
-	Interval       Duration `json:"interval,omitempty"`        // default 2s
-	Timeout        Duration `json:"timeout,omitempty"`         // default 1s
-	UnhealthyAfter int      `json:"unhealthy_after,omitempty"` // default 3
-	HealthyAfter   int      `json:"healthy_after,omitempty"`   // default 2
+	Path           string     `json:"path,omitempty"`
+	GRPC           *GRPCCheck `json:"grpc,omitempty"`
+	Interval       Duration   `json:"interval,omitempty"`        // default 2s
+	Timeout        Duration   `json:"timeout,omitempty"`         // default 1s
+	UnhealthyAfter int        `json:"unhealthy_after,omitempty"` // default 3
+	HealthyAfter   int        `json:"healthy_after,omitempty"`   // default 2
+}
+
+// GRPCCheck asks grpc.health.v1.Health of an endpoint that speaks HTTP/2.
+type GRPCCheck struct {
+	Service string `json:"service,omitempty"` // none = the server as a whole
 }
 
 // UpstreamTLS is how https endpoints are verified and what they are shown.

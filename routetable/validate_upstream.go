@@ -14,7 +14,7 @@ func (v *validator) upstream(u *Upstream) {
 	v.endpoints(u)
 	v.balance(u.Balance)
 	v.failover(u.Failover)
-	v.healthCheck(u.HealthCheck)
+	v.healthCheck(u)
 	v.upstreamTLS(u)
 	if b := u.CircuitBreaker; b != nil {
 		v.between("circuit_breaker.consecutive_failures", int64(b.ConsecutiveFailures), 0, 1_000_000)
@@ -129,14 +129,15 @@ func (v *validator) failover(f *Failover) {
 	}
 }
 
-func (v *validator) healthCheck(h *HealthCheck) {
-	if h == nil {
+func (v *validator) healthCheck(u *Upstream) {
+	h := u.HealthCheck
+	switch {
+	case h == nil:
 		return
-	}
-	path, _, _ := strings.Cut(h.Path, "?")
-	v.pathIn("health_check.path", path)
-	if !isFieldValue(h.Path) || strings.ContainsAny(h.Path, " #") {
-		v.errorf("health_check.path", "expected a path and maybe a query, got %q", h.Path)
+	case h.GRPC != nil:
+		v.grpcCheck(u)
+	default:
+		v.checkedPath(h.Path)
 	}
 	all := healthCheck(h)
 	if all.Timeout > all.Interval {
@@ -147,6 +148,27 @@ func (v *validator) healthCheck(h *HealthCheck) {
 	}
 	v.between("health_check.unhealthy_after", int64(h.UnhealthyAfter), 0, 100)
 	v.between("health_check.healthy_after", int64(h.HealthyAfter), 0, 100)
+}
+
+func (v *validator) checkedPath(target string) {
+	path, _, _ := strings.Cut(target, "?")
+	v.pathIn("health_check.path", path)
+	if !isFieldValue(target) || strings.ContainsAny(target, " #") {
+		v.errorf("health_check.path", "expected a path and maybe a query, got %q", target)
+	}
+}
+
+func (v *validator) grpcCheck(u *Upstream) {
+	h := u.HealthCheck
+	if h.Path != "" {
+		v.errorf("health_check.grpc", "expected path or grpc, got both")
+	}
+	if protocol, known := upstreamProtocol(u.Protocol); known && protocol == HTTP1 {
+		v.errorf("health_check.grpc", "is for upstreams with protocol: h2c or h2")
+	}
+	if len(h.GRPC.Service) > 256 {
+		v.errorf("health_check.grpc.service", "expected at most 256 bytes")
+	}
 }
 
 func (v *validator) upstreamTLS(u *Upstream) {
