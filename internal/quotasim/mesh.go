@@ -12,6 +12,7 @@ type mesh struct {
 	s       *sim
 	engines []*quota.Engine
 	incs    []uint32
+	told    [][]uint32      // of which incarnation of another a node knows
 	polls   []time.Duration // when the next is due
 	waiting []map[quota.Ticket]struct{}
 	asks    []quota.Ask
@@ -35,16 +36,35 @@ func (m *mesh) start(s *sim) {
 	m.incs = make([]uint32, s.nodes)
 	m.polls = make([]time.Duration, s.nodes)
 	m.waiting = make([]map[quota.Ticket]struct{}, s.nodes)
+	m.told = make([][]uint32, s.nodes)
+	for i := range m.engines {
+		m.told[i] = make([]uint32, s.nodes)
+	}
 	for i := range m.engines {
 		m.boot(i, -time.Hour)
 	}
 	s.onView = m.tell
 	s.onFault = func(f fault) {
 		if f.kind == restart {
-			m.incs[f.node]++
-			m.boot(f.node, s.now)
+			m.restart(f.node)
 		}
 	}
+}
+
+// restart has a node come back in its next incarnation, of which the others hear
+// each at its own time.
+func (m *mesh) restart(node int) {
+	m.incs[node]++
+	inc := m.incs[node]
+	for i := range m.told {
+		if i != node {
+			m.s.at(m.s.now+m.s.notice(), func() {
+				m.told[i][node] = inc
+				m.tell(i)
+			})
+		}
+	}
+	m.boot(node, m.s.now)
 }
 
 // boot makes the engine of a node anew.
@@ -77,7 +97,7 @@ func (m *mesh) members(i int, at time.Duration) {
 		if m.s.views[i][j] {
 			state = quota.Alive
 		}
-		ms = append(ms, quota.Member{ID: quota.NodeID(j + 1), State: state})
+		ms = append(ms, quota.Member{ID: quota.NodeID(j + 1), Incarnation: m.told[i][j], State: state})
 	}
 	m.engines[i].Members(at+m.s.offset[i], ms)
 }
