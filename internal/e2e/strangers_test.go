@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -121,7 +122,7 @@ func (w *wiretap) carryStream(c net.Conn) {
 func (w *wiretap) tapped() (packets, streams [][]byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.packet[:len(w.packet):len(w.packet)], w.stream[:len(w.stream):len(w.stream)]
+	return slices.Clip(w.packet), slices.Clip(w.stream)
 }
 
 // hostilePacket is one of what a stranger can think of: noise of any length, what
