@@ -367,6 +367,26 @@ func TestChangeOfALimitScalesWhatWasTaken(t *testing.T) {
 	}
 }
 
+func TestAKeyThatHasPlentyIsReportedSeldom(t *testing.T) {
+	l := rate("l", 1000, 1000)
+	m := newMesh(t, 2, l)
+	a := ask(l, "acme")
+	node, sent := m.stranger(a), 0
+	m.load(2*time.Second, only(node, 50), a)
+	m.cut = func(from, _ int) bool {
+		if from == node {
+			sent++
+		}
+		return false
+	}
+	if got := len(m.load(4*time.Second, only(node, 50), a)); got < 150 {
+		t.Errorf("%d of about 200 admitted", got)
+	}
+	if sent < 4 || sent > 14 {
+		t.Errorf("%d reports in 4 s, want about two a second", sent)
+	}
+}
+
 func TestLeaveGivesLeasesBack(t *testing.T) {
 	l := rate("l", 0.001, 100)
 	m := newMesh(t, 2, l)

@@ -118,16 +118,8 @@ func (h *home) budget(s *side) float64 {
 	if !l.Open {
 		r = min(whole, whole*factor(s.share, phi)+odd.bonus)
 	}
-	if s.acting || s.doubt && odd.claims > 0 { // keep what was granted elsewhere, never more
-		here := float64(h.live) / float64(s.known)
-		switch {
-		case here > 0.5: // most nodes have come here: the true home, if there is one, has the rest
-			r = min(r, whole*factor(here, phi))
-		case h.live < 2 && s.acting: // nobody else to be seen: perhaps this node is the lonely one
-			r = min(r, phi*whole/float64(s.known))
-		default:
-			r = min(r, odd.claims)
-		}
+	if s.acting || s.doubt && odd.claims > 0 && !l.Open {
+		r = min(r, h.kept(whole, s))
 	}
 	switch { // what the silent who have not vanished may still use
 	case h.silent > 1: // several at once look like a partition, whichever of them has vanished so far
@@ -136,6 +128,20 @@ func (h *home) budget(s *side) float64 {
 		r -= phi * whole / float64(s.known)
 	}
 	return r
+}
+
+// kept is what a home may hand out that has come to a key while another may still
+// hold it: what was granted elsewhere, never more.
+func (h *home) kept(whole float64, s *side) float64 {
+	phi, here := h.limit.Isolated, float64(h.live)/float64(s.known)
+	switch {
+	case here > 0.5: // most nodes have come here: the true home, if there is one, has the rest
+		return whole * factor(here, phi)
+	case h.live < 2 && s.acting: // nobody else to be seen: perhaps this node is the lonely one
+		return phi * whole / float64(s.known)
+	default:
+		return h.oddly().claims
+	}
 }
 
 // advance brings the pool up to now. The leases take more than the budget for a
