@@ -145,6 +145,7 @@ func TestDrillRegionOutage(t *testing.T) {
 	}
 	above, served := overshoot(home), count(results, func(r result) bool { return r.status == 200 })
 	t.Logf("return: at most %.1f %% of the requests more at home than the ramp lets in; %d of %d served", 100*above, served, len(results))
+	t.Logf("return: answers: %v", byAnswer(results, func(result) bool { return true }))
 	if above > 0.1 {
 		t.Errorf("%.1f %% of the requests overshoot the ramp, want at most 10 %%", 100*above)
 	}
