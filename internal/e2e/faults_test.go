@@ -58,18 +58,23 @@ func TestAKilledEndpointCostsNoGetAndRepeatsNoPost(t *testing.T) {
 	serve(t, a)
 	gets, posts := startLoad(t, "GET", "/", scaled(2000), a), startLoad(t, "POST", "/", scaled(1000), a)
 	time.Sleep(time.Second)
+	before := time.Now()
 	all[0].kill()
+	after := time.Now()
 	time.Sleep(2 * time.Second)
 	if full() {
 		time.Sleep(3 * time.Second)
 	}
 	got, posted := gets.stop(), posts.stop()
-	t.Logf("%d GET, %d failed; %d POST, %d failed", len(got), count(got, failed), len(posted), count(posted, failed))
+	// A POST that the endpoint may have had is not sent again: of those, some fail.
+	underWay := func(r result) bool { return r.at.After(before) && r.at.Add(-r.took).Before(after) }
+	t.Logf("%d GET, %d failed; %d POST, %d failed, %d were under way as it died",
+		len(got), count(got, failed), len(posted), count(posted, failed), count(posted, underWay))
 	if n := count(got, failed); n > 0 {
 		t.Errorf("%d of %d GET failed", n, len(got))
 	}
-	if n := count(posted, failed); n > 2 {
-		t.Errorf("%d of %d POST failed, want at most 2", n, len(posted))
+	if n := count(posted, func(r result) bool { return failed(r) && !underWay(r) }); n > 0 {
+		t.Errorf("%d of %d POST failed that the endpoint cannot have had", n, len(posted))
 	}
 	if n := repeated(t, "POST", all); n > 0 {
 		t.Errorf("%d POST came twice", n)
