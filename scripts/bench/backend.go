@@ -81,8 +81,7 @@ func (u *upstream) accept(socket int) {
 func (u *upstream) serve(fd int, buf []byte) {
 	n, err := unix.Read(fd, buf)
 	if n <= 0 && err != unix.EAGAIN {
-		delete(u.unsent, fd)
-		_ = unix.Close(fd)
+		u.drop(fd)
 		return
 	}
 	for head := range bytes.SplitAfterSeq(buf[:max(n, 0)], []byte("\r\n\r\n")) {
@@ -90,16 +89,30 @@ func (u *upstream) serve(fd int, buf []byte) {
 			continue
 		}
 		target, _, _ := bytes.Cut(head, []byte(" HTTP/"))
+		answer := u.small
 		if bytes.HasSuffix(target, []byte("64k")) {
-			u.send(fd, u.large)
-		} else {
-			u.send(fd, u.small)
+			answer = u.large
+		}
+		if !u.send(fd, answer) {
+			return
 		}
 	}
 }
 
-func (u *upstream) send(fd int, answer []byte) {
-	n, _ := unix.Write(fd, answer)
+// drop closes a connection.
+func (u *upstream) drop(fd int) {
+	delete(u.unsent, fd)
+	_ = unix.Close(fd)
+}
+
+// send sends what can be sent now; false if the connection is gone, which would
+// otherwise be ready to be written to for ever.
+func (u *upstream) send(fd int, answer []byte) bool {
+	n, err := unix.Write(fd, answer)
+	if n < 0 && err != unix.EAGAIN {
+		u.drop(fd)
+		return false
+	}
 	rest := answer[max(n, 0):]
 	switch {
 	case len(rest) > 0:
@@ -109,4 +122,5 @@ func (u *upstream) send(fd int, answer []byte) {
 		delete(u.unsent, fd)
 		_ = u.watch(unix.EPOLL_CTL_MOD, fd, unix.EPOLLIN)
 	}
+	return true
 }
