@@ -3,6 +3,7 @@ package admin_test
 import (
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 
@@ -43,7 +44,7 @@ func TestBansAreReadPutAndLifted(t *testing.T) {
 
 func TestEveryChangeHasALineThatSaysWhoAndFromWhere(t *testing.T) {
 	var log strings.Builder
-	tokens, err := admin.ParseTokens("tokens", []byte("ann write "+writeToken+"\nbob read "+readToken+"\n"))
+	tokens, err := admin.ParseTokens("tokens", []byte("ann write "+writeToken+"\nbob read "+readToken+"\n"), os.Getenv)
 	if err != nil {
 		t.Fatal(err)
 	}

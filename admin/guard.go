@@ -15,7 +15,8 @@ import (
 )
 
 // guard lets through who may ask. A bearer token decides alone where one is
-// sent. Without one, only loopback is believed, and there only what no web page
+// sent, and a client certificate where none is, unless another origin's page has the
+// browser show it. Without either, only loopback is believed, and there only what no web page
 // and no proxy can have caused: Host a loopback name (against DNS rebinding), no
 // trace of a proxy, Origin absent or the listener's own. With open, anybody is.
 func guard(tokens Tokens, open bool, log zerolog.Logger, next http.Handler) http.Handler {
@@ -63,9 +64,12 @@ func identify(tokens Tokens, open bool, r *http.Request) (Token, *api.Problem) {
 		}
 		return Token{}, api.NewProblem(http.StatusUnauthorized, "unknown token")
 	}
+	shown, certified := tokens.shown(r.TLS)
 	switch {
 	case !ownOrigin(r):
 		return Token{}, api.NewProblem(http.StatusForbidden, "asked by another origin's page")
+	case certified:
+		return shown, nil
 	case open:
 		return Token{Name: "anybody", Role: RoleWrite}, nil
 	case onLoopback(r) && straight(r):
@@ -77,7 +81,7 @@ func identify(tokens Tokens, open bool, r *http.Request) (Token, *api.Problem) {
 	case isProbe(r):
 		return Token{Name: "probe", Role: RoleRead}, nil
 	}
-	return Token{}, api.NewProblem(http.StatusUnauthorized, "this listener asks for a token")
+	return Token{}, api.NewProblem(http.StatusUnauthorized, "this listener asks for a token or a certificate")
 }
 
 // isProbe reports whether r asks for a yes or no that tells nothing else: those

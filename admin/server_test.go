@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -181,7 +182,7 @@ func serve(t *testing.T, ln net.Listener, n *node, tokens admin.Tokens, open boo
 
 func tokens(t *testing.T) admin.Tokens {
 	t.Helper()
-	all, err := admin.ParseTokens("tokens", []byte("# who may ask\nreader read "+readToken+"\n\nwriter write "+writeToken+"\n"))
+	all, err := admin.ParseTokens("tokens", []byte("# who may ask\nreader read "+readToken+"\n\nwriter write "+writeToken+"\n"), os.Getenv)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,9 +5,12 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"crypto/subtle"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -20,23 +23,25 @@ const (
 // minToken keeps out tokens that can be guessed.
 const minToken = 16
 
-// Token is who may ask. The token itself is not kept, only its SHA-256.
+// Token is who may ask, by a token or by a client certificate. The token itself is
+// not kept, only its SHA-256.
 type Token struct {
 	Name string
 	Role string
 	sum  [sha256.Size]byte
+	san  string // name that the certificate is for, instead of a token
 }
 
 // Tokens is all who may ask.
 type Tokens []Token
 
 // ReadTokens reads the tokens file at path. See ParseTokens.
-func ReadTokens(path string) (Tokens, error) {
+func ReadTokens(path string, getenv func(string) string) (Tokens, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read admin tokens: %w", err)
 	}
-	tokens, err := ParseTokens(path, data)
+	tokens, err := ParseTokens(path, data, getenv)
 	if err == nil && len(tokens) == 0 {
 		err = fmt.Errorf("%s: no token", path)
 	}
@@ -44,9 +49,10 @@ func ReadTokens(path string) (Tokens, error) {
 }
 
 // ParseTokens reads lines NAME ROLE TOKEN; empty ones and those that begin with
-// # are skipped. All mistakes are reported, with path and line, none with a
-// token in it.
-func ParseTokens(path string, data []byte) (Tokens, error) {
+// # are skipped. For ${VARIABLE} stands what the environment has; san:NAME is whoever
+// shows a client certificate for that name. All mistakes are reported, with path
+// and line, none with a token in it.
+func ParseTokens(path string, data []byte, getenv func(string) string) (Tokens, error) {
 	var (
 		tokens Tokens
 		errs   []error
@@ -63,13 +69,15 @@ func ParseTokens(path string, data []byte) (Tokens, error) {
 			errs = append(errs, fmt.Errorf("%s:%d: want NAME ROLE TOKEN", path, n))
 		case f[1] != RoleRead && f[1] != RoleWrite:
 			errs = append(errs, fmt.Errorf("%s:%d: %s: role: want read or write", path, n, f[0]))
-		case len(f[2]) < minToken:
-			errs = append(errs, fmt.Errorf("%s:%d: %s: want a token of %d characters at least", path, n, f[0], minToken))
 		case names[f[0]]:
 			errs = append(errs, fmt.Errorf("%s:%d: %s: this name is taken", path, n, f[0]))
 		default:
 			names[f[0]] = true
-			tokens = append(tokens, Token{Name: f[0], Role: f[1], sum: sha256.Sum256([]byte(f[2]))})
+			t, err := newToken(f[0], f[1], f[2], getenv)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%s:%d: %s: %w", path, n, f[0], err))
+			}
+			tokens = append(tokens, t)
 		}
 	}
 	if err := lines.Err(); err != nil {
@@ -81,12 +89,56 @@ func ParseTokens(path string, data []byte) (Tokens, error) {
 	return tokens, nil
 }
 
+// newToken reads what stands for a token.
+func newToken(name, role, text string, getenv func(string) string) (Token, error) {
+	t := Token{Name: name, Role: role}
+	if san, ok := strings.CutPrefix(text, "san:"); ok {
+		if t.san = san; san == "" {
+			return t, errors.New("want the name that a certificate is for after san:")
+		}
+		return t, nil
+	}
+	if variable, ok := strings.CutPrefix(text, "${"); ok {
+		variable, ok = strings.CutSuffix(variable, "}")
+		if text = getenv(variable); !ok || text == "" {
+			return t, errors.New("want ${VARIABLE}, set in the environment")
+		}
+	}
+	if len(text) < minToken {
+		return t, fmt.Errorf("want a token of %d characters at least", minToken)
+	}
+	t.sum = sha256.Sum256([]byte(text))
+	return t, nil
+}
+
+// AskForCertificates reports whether any line wants one.
+func (ts Tokens) AskForCertificates() bool {
+	return slices.ContainsFunc(ts, func(t Token) bool { return t.san != "" })
+}
+
+// shown returns the token of the first line whose name the client's certificate is
+// for, which TLS has verified. A line for a wildcard is for that certificate, not for
+// what it covers.
+func (ts Tokens) shown(state *tls.ConnectionState) (Token, bool) {
+	if state == nil || len(state.PeerCertificates) == 0 {
+		return Token{}, false
+	}
+	c := state.PeerCertificates[0]
+	for _, t := range ts {
+		if t.san != "" && (slices.Contains(c.DNSNames, t.san) || slices.Contains(c.EmailAddresses, t.san) ||
+			slices.ContainsFunc(c.URIs, func(u *url.URL) bool { return u.String() == t.san })) {
+			return t, true
+		}
+	}
+	return Token{}, false
+}
+
 // find returns the token that was given. It looks at all of them, by hashes of
 // one length, so that the time taken tells nothing.
 func (ts Tokens) find(given string) (Token, bool) {
 	sum := sha256.Sum256([]byte(given))
 	found := -1
-	for i := range ts {
+	for i := range ts { // the sum of a line without a token is zero, which no text has
 		found = subtle.ConstantTimeSelect(subtle.ConstantTimeCompare(ts[i].sum[:], sum[:]), i, found)
 	}
 	if found < 0 {

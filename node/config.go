@@ -26,6 +26,7 @@ type Config struct {
 	RoutesFile      string         // empty for none
 	ReadyFile       string         // empty for none; holds the addresses once the node serves
 	AdminTokensFile string         // empty for none
+	AdminTLS        AdminTLSConfig // zero = in clear
 	TrustedProxies  []netip.Prefix // whose forwarding headers are believed
 	MaxInflight     int            // requests served at once; 0 = by memory
 	ShedCPU         float64        // share of the CPU from which requests are refused; 0 = never
@@ -63,6 +64,12 @@ type Certificate struct {
 // mesh, and this node's certificate with its key. All are given, or none.
 type MeshTLSConfig struct {
 	CA, Cert, Key string
+}
+
+// AdminTLSConfig names the PEM files that secure the admin listener.
+type AdminTLSConfig struct {
+	Certificate
+	ClientCA string // whose certificates it believes of clients; empty = none is asked for
 }
 
 // GossipConfig is how a node is reached by its peers and finds them.

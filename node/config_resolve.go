@@ -17,6 +17,17 @@ func (d *draft) resolve() {
 	d.resolveGossip()
 	d.resolveHTTPS()
 	d.resolveMesh()
+	d.resolveAdmin()
+}
+
+func (d *draft) resolveAdmin() {
+	t := d.AdminTLS
+	switch {
+	case (t.Cert == "") != (t.Key == ""):
+		d.refuse(d.place("admin-tls-cert"), "the admin listener needs both of --admin-tls-cert and --admin-tls-key")
+	case t.ClientCA != "" && t.Cert == "":
+		d.refuse(d.place("admin-client-ca"), "certificates of clients need TLS: give --admin-tls-cert and --admin-tls-key")
+	}
 	if !loopback(d.Listen.Admin) && d.AdminTokensFile == "" && !d.Insecure {
 		d.refuse(d.place("admin"), "%s is not loopback and anybody could change routes there: give --admin-tokens or --insecure", d.Listen.Admin)
 	}
@@ -97,6 +108,9 @@ func (c Config) Warnings() []string {
 		if info, err := os.Stat(c.Gossip.KeyringFile); err == nil && info.Mode().Perm()&0o077 != 0 {
 			all = append(all, "keyring "+c.Gossip.KeyringFile+" can be read by others than its owner: give it mode 0600")
 		}
+	}
+	if !loopback(c.Listen.Admin) && c.AdminTokensFile != "" && c.AdminTLS.Cert == "" {
+		all = append(all, "tokens of the admin API are sent in clear to "+c.Listen.Admin+": give --admin-tls-cert and --admin-tls-key")
 	}
 	if c.Insecure {
 		all = append(all, "insecure: what is not encrypted may be read and forged by anybody on the network")

@@ -89,7 +89,10 @@ func listenSettings() []Setting {
 		{Flag: "mesh-key", Key: "mesh_tls.key", Value: "FILE", Absent: "none", Help: "PEM key of --mesh-cert", set: text(func(d *draft) *string { return &d.MeshTLS.Key })},
 		{Key: moreKey, Many: true, Absent: "none", Help: "further listeners for clients: a list of {name, address, tls: {certificates: [{cert, key}]}}", set: notAList},
 		{Flag: "admin", Key: "listen.admin", Value: "ADDR", Default: "127.0.0.1:9901", Help: "address of status, metrics and the admin API", set: adminAddress},
-		{Flag: "admin-tokens", Key: "admin.tokens_file", Value: "FILE", Absent: "none", Help: "file of lines NAME ROLE TOKEN that the admin API admits; ROLE is read or write", set: text(func(d *draft) *string { return &d.AdminTokensFile })},
+		{Flag: "admin-tokens", Key: "admin.tokens_file", Value: "FILE", Absent: "none", Help: "file of lines NAME ROLE TOKEN that the admin API admits; ROLE is read or write, TOKEN may be ${VARIABLE} or san:NAME", set: text(func(d *draft) *string { return &d.AdminTokensFile })},
+		{Flag: "admin-tls-cert", Key: "admin.tls.cert", Value: "FILE", Absent: "the admin API in clear", Help: "PEM certificate chain of the admin listener", set: text(func(d *draft) *string { return &d.AdminTLS.Cert })},
+		{Flag: "admin-tls-key", Key: "admin.tls.key", Value: "FILE", Absent: "none", Help: "PEM key of --admin-tls-cert", set: text(func(d *draft) *string { return &d.AdminTLS.Key })},
+		{Flag: "admin-client-ca", Key: "admin.tls.client_ca", Value: "FILE", Absent: "clients are asked for none", Help: "PEM certificates of the CAs whose certificates admin clients may show instead of a token", set: text(func(d *draft) *string { return &d.AdminTLS.ClientCA })},
 	}
 }
 

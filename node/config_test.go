@@ -69,6 +69,7 @@ func TestLoadReadsEveryKeyOfTheFile(t *testing.T) {
 		RoutesFile:     "/etc/meshgw/routes.yaml",
 		ReadyFile:      "/run/meshgw/ready.json",
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32")},
+		AdminTLS:       AdminTLSConfig{Certificate: Certificate{Cert: "admin.pem", Key: "admin.key"}, ClientCA: "ops.pem"},
 		MeshTLS:        MeshTLSConfig{CA: "ca.pem", Cert: "node.pem", Key: "node.key"},
 		ShedCPU:        0.7,
 		MaxInflight:    1000, AdminTokensFile: "/etc/meshgw/tokens", Insecure: true, AllowChaos: true,

@@ -2,7 +2,10 @@ package node
 
 import (
 	"crypto/tls"
+	"fmt"
+	"os"
 
+	"github.com/meshgw/meshgw/admin"
 	"github.com/meshgw/meshgw/api"
 	"github.com/meshgw/meshgw/dataplane"
 	"github.com/meshgw/meshgw/roster"
@@ -23,6 +26,32 @@ func (n *Node) secure(files []Certificate, clientCA string) (*tls.Config, error)
 	secure := certs.Config()
 	secure.Time = n.world.now
 	return secure, nil
+}
+
+// readAdminTokens reads who may ask the admin listener.
+func (n *Node) readAdminTokens() (err error) {
+	if n.cfg.AdminTokensFile == "" {
+		return nil
+	}
+	n.adminTokens, err = admin.ReadTokens(n.cfg.AdminTokensFile, os.Getenv)
+	if err == nil && n.adminTokens.AskForCertificates() && n.cfg.AdminTLS.ClientCA == "" {
+		err = fmt.Errorf("%s: san: asks for certificates: give --admin-client-ca", n.cfg.AdminTokensFile)
+	}
+	return err
+}
+
+// secureAdmin has the admin listener speak TLS, where it has a certificate.
+func (n *Node) secureAdmin() error {
+	t := n.cfg.AdminTLS
+	if t.Cert == "" {
+		return nil
+	}
+	secure, err := n.secure([]Certificate{t.Certificate}, t.ClientCA)
+	if err != nil {
+		return err
+	}
+	n.adminAt = tls.NewListener(n.adminAt, secure)
+	return nil
 }
 
 // bindData opens the listeners that clients use.

@@ -164,10 +164,8 @@ func (n *Node) open() (err error) {
 	if n.mesh, err = gossip.New(n.gossipConfig(), map[string]gossip.State{nodesState: n.roster, routesState: &n.routes.store, healthState: n.health, limitsState: limitState, bansState: n.bans}, n.log); err != nil {
 		return err
 	}
-	if n.cfg.AdminTokensFile != "" {
-		if n.adminTokens, err = admin.ReadTokens(n.cfg.AdminTokensFile); err != nil {
-			return err
-		}
+	if err = n.readAdminTokens(); err != nil {
+		return err
 	}
 	if err := n.bind(); err != nil {
 		return err
@@ -237,6 +235,9 @@ func (n *Node) bind() error {
 		return fmt.Errorf("listen for admin: %w", err)
 	}
 	n.listen.Admin = n.adminAt.Addr().String()
+	if err = n.secureAdmin(); err != nil {
+		return err
+	}
 	if err = n.bindData(); err == nil && n.cfg.Listen.Mesh != "" {
 		n.listen.Mesh, err = n.accept("mesh", n.cfg.Listen.Mesh, n.links.server())
 		n.listeners[len(n.listeners)-1].Link = true

@@ -344,7 +344,7 @@ func (n *pageNode) Request(_ context.Context, id string, _ bool) (api.RequestTra
 // port.
 func servePage(t *testing.T, n *pageNode, tokens string) (port string) {
 	t.Helper()
-	all, err := admin.ParseTokens("tokens", []byte(tokens))
+	all, err := admin.ParseTokens("tokens", []byte(tokens), os.Getenv)
 	if err != nil {
 		t.Fatal(err)
 	}
