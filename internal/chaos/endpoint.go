@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// slowPath is what clients ask for who do not read the answer.
+const slowPath = "/slow"
+
 // beEndpoint serves HTTP at addr until it is killed: every answer says who gave
 // it, and takes as long as hold says, checks excepted.
 func beEndpoint(addr, name, hold string) error {
@@ -24,5 +27,8 @@ func beEndpoint(addr, name, hold string) error {
 		}
 		w.Header().Set("x-endpoint", name)
 		_, _ = fmt.Fprintf(w, "%s\n", name)
+		if r.URL.Path == slowPath { // more than the buffers on its way hold, asked for a few times
+			_, _ = w.Write(make([]byte, 64<<10))
+		}
 	}))
 }

@@ -9,9 +9,13 @@ import (
 	"time"
 )
 
+// arrival is between two of them: a thousand at once are a burst of thousands of
+// requests, which is another thing to measure.
+const arrival = 5 * time.Millisecond
+
 // slowClients opens connections to a node: half send a request at a byte a
-// second, half ask twenty times at once and never read. They last as long as the
-// scenario.
+// second, half ask twenty times at once for more than fits the buffers and never
+// read. They last as long as the scenario.
 func (w *world) slowClients(words []string) error {
 	a := parseArgs(words)
 	n, err := strconv.Atoi(a.options["count"])
@@ -27,6 +31,7 @@ func (w *world) slowClients(words []string) error {
 				break
 			}
 			opened++
+			time.Sleep(arrival)
 			go w.dawdle(c, i%2 == 0)
 		}
 		w.measured("%d connections", opened)
@@ -37,7 +42,7 @@ func (w *world) slowClients(words []string) error {
 // dawdle uses a connection as slowly as can be, until the scenario ends.
 func (w *world) dawdle(c net.Conn, sending bool) {
 	defer func() { _ = c.Close() }()
-	request := fmt.Sprintf("GET /slow HTTP/1.1\r\nHost: slow\r\nx-filler: %0500d\r\n\r\n", 0)
+	request := fmt.Sprintf("GET %s HTTP/1.1\r\nHost: slow\r\nx-filler: %0500d\r\n\r\n", slowPath, 0)
 	if !sending {
 		_, _ = c.Write([]byte(strings.Repeat(request, 20)))
 		<-w.ctx.Done()
