@@ -8,11 +8,12 @@ import (
 	"testing/synctest"
 
 	"github.com/valyala/fasthttp"
+	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {
 	_ = new(fasthttp.ResponseHeader).Header() // starts fasthttp's clock outside all bubbles
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m, goleak.IgnoreCurrent())
 }
 
 // TestSeeds plays scenarios of which nothing is known.
