@@ -94,7 +94,7 @@ func newToken(name, role, text string, getenv func(string) string) (Token, error
 	t := Token{Name: name, Role: role}
 	if san, ok := strings.CutPrefix(text, "san:"); ok {
 		if t.san = san; san == "" {
-			return t, errors.New("want the name that a certificate is for after san:")
+			return t, errors.New("want a name of the certificate after \"san:\", such as san:ops.example.com")
 		}
 		return t, nil
 	}
