@@ -93,6 +93,10 @@ func (s *Server) serveStream(w http.ResponseWriter, r *http.Request) {
 		return // the connection has ended
 	}
 	defer conn.leave()
+	if r.Context().Err() != nil { // reset before it was its turn: nothing is begun
+		conn.count(true)
+		return
+	}
 	f := s.h2fronts.Get().(*h2) // the pool holds nothing else
 	f.begin(conn, w, r)
 	f.exchange()
