@@ -39,7 +39,7 @@ routes:
 			s.add("require metric "+node+" go_goroutines <= 2000", "require metric "+node+" process_open_fds <= 1000",
 				"require metric "+node+" process_resident_memory_bytes <= 500000000")
 		}
-		ended += lasts + 10*time.Second // as a round takes, about
+		ended += lasts + 16*time.Second // as a round takes, about
 	}
 	s.add("end clients", "require serves / 200 "+nodes)
 	return s
