@@ -82,13 +82,15 @@ const clientGone = "client_gone"
 // later.
 func (s *Server) record(x *Exchange, err error, took time.Duration) {
 	r := &x.scratch.record
-	*r = telemetry.Record{
-		Start: x.Start, RequestID: x.RequestID, TraceID: x.trace.id[:], Protocol: x.Protocol, Listener: x.Listener,
-		Method: x.Method, Host: x.Host, Path: x.Path, Client: x.Client,
-		Version: s.plan.Load().table.Version(), Priority: x.priority.String(), Attempts: x.scratch.attempts,
-		Status: x.status, GRPCStatus: x.called.String(), Error: errorOf(x, err), In: x.in, Out: x.out, Took: took,
-		ParentID: x.trace.parent, Secure: x.Secure,
-	}
+	// Field by field: a literal is built on the stack first, twice, and every
+	// connection's goroutine would keep twice the stack for it.
+	*r = telemetry.Record{}
+	r.Start, r.RequestID, r.TraceID, r.ParentID = x.Start, x.RequestID, x.trace.id[:], x.trace.parent
+	r.Protocol, r.Listener, r.Secure = x.Protocol, x.Listener, x.Secure
+	r.Method, r.Host, r.Path, r.Client = x.Method, x.Host, x.Path, x.Client
+	r.Version, r.Priority, r.Attempts = s.plan.Load().table.Version(), x.priority.String(), x.scratch.attempts
+	r.Status, r.GRPCStatus, r.Error = x.status, x.called.String(), errorOf(x, err)
+	r.In, r.Out, r.Took = x.in, x.out, took
 	switch {
 	case x.from != nil:
 		r.FromNode, r.FromRegion, r.Route = x.from.node, x.from.region, x.from.route
