@@ -36,7 +36,7 @@ func answerAs(w http.ResponseWriter, status int, media string, v any) {
 func unknown(m *http.ServeMux) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var allow []string
-		for _, method := range []string{http.MethodGet, http.MethodPost} {
+		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
 			probe := &http.Request{Method: method, URL: r.URL, Host: r.Host}
 			if _, pattern := m.Handler(probe); pattern != "/" {
 				allow = append(allow, method)

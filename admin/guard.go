@@ -87,7 +87,7 @@ func identify(tokens Tokens, open bool, r *http.Request) (Token, *api.Problem) {
 // isProbe reports whether r asks for a yes or no that tells nothing else: those
 // who orchestrate hold no token.
 func isProbe(r *http.Request) bool {
-	return r.Method == http.MethodGet && (r.URL.Path == "/healthz" || r.URL.Path == "/readyz")
+	return reads(r) && (r.URL.Path == "/healthz" || r.URL.Path == "/readyz")
 }
 
 // onLoopback reports whether r came over this machine's loopback interface.
@@ -125,18 +125,30 @@ func ownOrigin(r *http.Request) bool {
 // reads reports whether r changes nothing.
 func reads(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
 
-// mayWrite refuses a change by who may only read, and one whose content type a
-// web form can send without asking.
+// mayWrite refuses a change by who may only read.
 func mayWrite(who Token, r *http.Request) *api.Problem {
-	if reads(r) {
+	if reads(r) || who.Role == RoleWrite {
 		return nil
 	}
-	if who.Role != RoleWrite {
-		return api.NewProblem(http.StatusForbidden, "token %s may only read", who.Name)
+	return api.NewProblem(http.StatusForbidden, "token %s may only read", who.Name)
+}
+
+// typed refuses a change whose content type a web form can send without asking.
+// One with neither a body nor a type is no form's, and script has to show its Origin.
+func typed(change http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if bare := r.ContentLength == 0 && r.Header["Content-Type"] == nil; !bare && !isDocument(r) {
+			refuse(w, api.NewProblem(http.StatusUnsupportedMediaType, "want content type application/json or application/yaml"))
+			return
+		}
+		change(w, r)
 	}
+}
+
+func isDocument(r *http.Request) bool {
 	switch media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); media {
 	case "application/json", "application/yaml", "application/x-yaml", "text/yaml":
-		return nil
+		return true
 	}
-	return api.NewProblem(http.StatusUnsupportedMediaType, "want content type application/json or application/yaml")
+	return false
 }

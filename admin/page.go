@@ -4,6 +4,8 @@ import (
 	"embed"
 	"net/http"
 	"strings"
+
+	"github.com/meshgw/meshgw/api"
 )
 
 // ui is the status page: plain HTML, style and modules, which ask nobody but this
@@ -19,7 +21,7 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 		http.ServeFileFS(w, r, ui, partOf(r.URL.Path))
 		return
 	}
-	http.NotFound(w, r)
+	refuse(w, api.NewProblem(http.StatusNotFound, "no such resource: %s", r.URL.Path))
 }
 
 // partOf is the file of a path of the page.
@@ -32,7 +34,7 @@ func partOf(path string) string {
 
 // isPage reports whether r asks for a part of the page.
 func isPage(r *http.Request) bool {
-	if r.Method != http.MethodGet || r.URL.Path != "/" && !strings.HasPrefix(r.URL.Path, "/ui/") {
+	if !reads(r) || r.URL.Path != "/" && !strings.HasPrefix(r.URL.Path, "/ui/") {
 		return false
 	}
 	f, err := ui.Open(partOf(r.URL.Path))

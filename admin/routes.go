@@ -1,7 +1,10 @@
 package admin
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"mime"
@@ -29,11 +32,11 @@ func (s *Server) document(w http.ResponseWriter, r *http.Request) {
 		media = "application/json"
 	}
 	w.Header().Set("Content-Type", media)
-	_, _ = w.Write(doc) // a client that went away is no error of ours
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(doc)) // which knows If-None-Match
 }
 
-// wantsJSON reports whether an Accept field names JSON before YAML. A table is
-// answered as YAML, the form in which it is written, to who does not care.
+// wantsJSON reports whether an Accept field does not name YAML before JSON, the
+// form of the whole API.
 func wantsJSON(accept string) bool {
 	for part := range strings.SplitSeq(accept, ",") {
 		switch media, _, _ := mime.ParseMediaType(part); media {
@@ -43,7 +46,7 @@ func wantsJSON(accept string) bool {
 			return false
 		}
 	}
-	return false
+	return true
 }
 
 func (s *Server) validate(w http.ResponseWriter, r *http.Request) {
@@ -67,14 +70,30 @@ func (s *Server) apply(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) rollback(w http.ResponseWriter, r *http.Request) {
-	version := r.URL.Query().Get("version")
-	if version == "" {
-		refuse(w, api.NewProblem(http.StatusBadRequest, "want ?version=VERSION or ?version=VERSION@NODE"))
-		return
-	}
-	s.change(w, r, func(_ []byte, o api.ApplyOptions) (api.Applied, error) {
+	s.change(w, r, func(doc []byte, o api.ApplyOptions) (api.Applied, error) {
+		version, err := goBackTo(r.URL.Query(), doc)
+		if err != nil {
+			return api.Applied{}, err
+		}
 		return s.routes.Rollback(r.Context(), version, o)
 	})
+}
+
+// goBackTo is the version that a rollback names, in its query or in its body.
+func goBackTo(query url.Values, doc []byte) (string, error) {
+	var ask struct {
+		Version json.RawMessage `json:"version"` // a number or "VERSION@NODE"
+	}
+	if len(doc) > 0 {
+		if err := strictly(doc, &ask); err != nil {
+			return "", err
+		}
+	}
+	version := cmp.Or(query.Get("version"), strings.Trim(string(ask.Version), `"`))
+	if version == "" {
+		return "", api.NewProblem(http.StatusBadRequest, "want ?version=VERSION or ?version=VERSION@NODE")
+	}
+	return version, nil
 }
 
 // change makes a change and answers when as many nodes hold it as were asked
@@ -100,7 +119,9 @@ func (s *Server) change(w http.ResponseWriter, r *http.Request, do func(doc []by
 		defer cancel()
 		applied.Wait = new(wait(ctx, s.node.Status, o.Wait, applied.Version))
 	}
-	w.Header().Set("ETag", api.ETag(applied.Version, applied.Digest))
+	if !o.DryRun {
+		w.Header().Set("ETag", api.ETag(applied.Version, applied.Digest))
+	}
 	answer(w, applied)
 }
 
@@ -128,11 +149,19 @@ func wholeMesh(q url.Values) (bool, error) {
 	if !q.Has("mesh") {
 		return false, nil
 	}
-	mesh, err := strconv.ParseBool(q.Get("mesh"))
+	mesh, err := yesOrNo(q.Get("mesh"))
 	if err != nil {
-		return false, api.NewProblem(http.StatusBadRequest, "?mesh=%s: want 1 or 0", q.Get("mesh"))
+		return false, api.NewProblem(http.StatusBadRequest, "?mesh=%s: %v", q.Get("mesh"), err)
 	}
 	return mesh, nil
+}
+
+func yesOrNo(value string) (bool, error) {
+	yes, err := strconv.ParseBool(value)
+	if err != nil {
+		return false, errors.New("want 1, 0, true or false")
+	}
+	return yes, nil
 }
 
 // schema answers what editors check a route file by.
@@ -165,15 +194,17 @@ func applyOptions(r *http.Request) (api.ApplyOptions, error) {
 		value := values[len(values)-1]
 		switch name {
 		case "prune":
-			o.Prune, err = strconv.ParseBool(value)
+			o.Prune, err = yesOrNo(value)
 		case "dry_run":
-			o.DryRun, err = strconv.ParseBool(value)
+			o.DryRun, err = yesOrNo(value)
 		case "message":
 			o.Message = value
 		case "wait":
 			o.Wait, err = value, api.CheckWait(value)
 		case "timeout":
-			o.Timeout, err = time.ParseDuration(value)
+			if o.Timeout, err = time.ParseDuration(value); err != nil {
+				err = errors.New("want a length of time such as 10s")
+			}
 			o.Timeout = min(o.Timeout, maxWait)
 		case "version": // of a rollback
 		default:

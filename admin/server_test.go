@@ -247,11 +247,15 @@ func TestLoopbackAnswersWithoutATokenOnlyWhatIsPlainlyLocal(t *testing.T) {
 		"write":                       {"POST", "/v1/drain", []string{"Content-Type", "application/json"}, 200},
 		"write with parameters":       {"POST", "/v1/drain", []string{"Content-Type", "application/json; charset=utf-8"}, 200},
 		"write as a form":             {"POST", "/v1/drain", []string{"Content-Type", "text/plain"}, 415},
-		"write without type":          {"POST", "/v1/drain", nil, 415},
+		"write without type or body":  {"POST", "/v1/drain", nil, 200},
+		"write with an empty type":    {"POST", "/v1/drain", []string{"Content-Type", ""}, 415},
 		"write from another origin":   {"POST", "/v1/drain", []string{"Content-Type", "application/json", "Origin", "http://e"}, 403},
 		"a token that nobody gave":    {"GET", "/v1/status", []string{"Authorization", "Bearer x"}, 200},
 		"unknown path":                {"GET", "/v2", nil, 404},
-		"known path, another method":  {"PUT", "/v1/status", []string{"Content-Type", "application/json"}, 405},
+		"unknown path of the page":    {"GET", "/ui/no.js", nil, 404},
+		"change of an unknown path":   {"POST", "/v2", []string{"Content-Type", "text/plain"}, 404},
+		"known path, another method":  {"PUT", "/v1/status", []string{"Content-Type", "text/plain"}, 405},
+		"head of the page":            {"HEAD", "/", nil, 200},
 		"debug pages by their guards": {"GET", "/debug/pprof/", nil, 200},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -408,8 +412,8 @@ func clientOf(t *testing.T, url string) *api.Client {
 func TestTheTableIsReadAsItIsAccepted(t *testing.T) {
 	url := start(t, &node{}, nil, false)
 	for accept, want := range map[string]string{
-		"": "application/yaml", "*/*": "application/yaml", "application/json": "application/json",
-		"text/html, application/json;q=0.9": "application/json", "application/yaml, application/json": "application/yaml",
+		"": "application/json", "*/*": "application/json", "application/json": "application/json", "application/yaml": "application/yaml",
+		"text/html, application/yaml;q=0.9": "application/yaml", "application/yaml, application/json": "application/yaml",
 	} {
 		resp, _ := ask(t, "GET", url+"/v1/routes", "", "Accept", accept)
 		if got := resp.Header.Get("Content-Type"); got != want {
@@ -417,6 +421,11 @@ func TestTheTableIsReadAsItIsAccepted(t *testing.T) {
 		}
 		if got := resp.Header.Get("ETag"); got != `"0-0123456789ab"` {
 			t.Errorf("ETag = %s", got)
+		}
+	}
+	for known, want := range map[string]int{`"0-0123456789ab"`: 304, `"1-x", W/"0-0123456789ab"`: 304, "*": 304, `"0-x"`: 200} {
+		if resp, body := ask(t, "GET", url+"/v1/routes", "", "If-None-Match", known); resp.StatusCode != want || want == 304 && body != "" {
+			t.Errorf("If-None-Match %s: %d %q, want %d", known, resp.StatusCode, body, want)
 		}
 	}
 	if _, _, err := clientOf(t, url).Document(t.Context(), "7", false); err == nil || err.Error() != "no version 7" {
@@ -517,6 +526,36 @@ func TestTheSchemaOfRouteFilesIsServed(t *testing.T) {
 	resp, body := ask(t, "GET", start(t, &node{}, nil, false)+"/v1/routes/schema", "")
 	if media := resp.Header.Get("Content-Type"); media != "application/schema+json" || !json.Valid([]byte(body)) || !strings.Contains(body, "upstreams") {
 		t.Errorf("%s: %s", media, body)
+	}
+}
+
+func TestARollbackIsNamedInItsQueryOrItsBody(t *testing.T) {
+	url := start(t, &node{}, nil, false) + "/v1/routes/rollback"
+	for name, test := range map[string]struct {
+		query, body, want string
+		status            int
+	}{
+		"query":         {"?version=2@b", "", `"id": "2@b"`, 200},
+		"number":        {"", `{"version": 2}`, `"id": "2"`, 200},
+		"changeset":     {"", `{"version": "2@b"}`, `"id": "2@b"`, 200},
+		"nothing":       {"", "", "want ?version", 400},
+		"nothing named": {"", "{}", "want ?version", 400},
+		"another key":   {"", `{"to": 2}`, "to", 400},
+	} {
+		if resp, body := ask(t, "POST", url+test.query, test.body, "Content-Type", "application/json"); resp.StatusCode != test.status || !strings.Contains(body, test.want) {
+			t.Errorf("%s: %d %s, want %d with %s", name, resp.StatusCode, body, test.status, test.want)
+		}
+	}
+}
+
+func TestAnotherMethodIsToldWhichAreAllowed(t *testing.T) {
+	url := start(t, &node{}, nil, false)
+	for path, want := range map[string]string{"/v1/status": "GET, HEAD", "/v1/drain": "POST", "/v1/routes": "GET, HEAD, POST"} {
+		for _, method := range []string{"OPTIONS", "DELETE"} {
+			if resp, _ := ask(t, method, url+path, ""); resp.StatusCode != 405 || resp.Header.Get("Allow") != want {
+				t.Errorf("%s %s: %d, Allow %q, want %q", method, path, resp.StatusCode, resp.Header.Get("Allow"), want)
+			}
+		}
 	}
 }
 

@@ -32,6 +32,10 @@ func NewProblem(status int, format string, args ...any) *Problem {
 	return &Problem{Title: http.StatusText(status), Status: status, Detail: fmt.Sprintf(format, args...)}
 }
 
+// Misasked reports whether p says that the question does not parse, which is no
+// answer to it. A nil p says nothing.
+func (p *Problem) Misasked() bool { return p != nil && p.Status == http.StatusBadRequest }
+
 // Error says what was refused on the first line and each mistake on one more.
 func (p *Problem) Error() string {
 	var b strings.Builder

@@ -48,7 +48,7 @@ type ApplyOptions struct {
 
 // Applied is the answer to an apply.
 type Applied struct {
-	Version uint64   `json:"version"` // 0 for a dry run
+	Version uint64   `json:"version"` // of a dry run the one that the table stays at
 	ID      string   `json:"id"`      // VERSION@NODE; empty where nothing changed
 	Digest  string   `json:"digest"`
 	DryRun  bool     `json:"dry_run"`

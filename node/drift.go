@@ -103,5 +103,8 @@ func (d *driftWatch) reason(h holder) string {
 func (d *driftWatch) now() api.Drift {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.drift.Nodes == nil { // nobody has looked yet
+		return api.Drift{Nodes: []api.DriftNode{}}
+	}
 	return d.drift
 }

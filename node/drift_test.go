@@ -7,6 +7,12 @@ import (
 	"github.com/meshgw/meshgw/roster"
 )
 
+func TestDriftIsAListBeforeAnybodyHasLooked(t *testing.T) {
+	if got := new(driftWatch).now(); got.Nodes == nil {
+		t.Error("no list of nodes")
+	}
+}
+
 func TestDriftNamesWhoLagsBehindTheNewestAndSinceWhen(t *testing.T) {
 	var d driftWatch
 	start := time.Unix(1000, 0)

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/textproto"
@@ -100,6 +101,9 @@ func (m meshRoutes) ExplainMesh(ctx context.Context, q api.ExplainRequest) (api.
 // is for any host; http and https name the listener.
 func requestOf(q api.ExplainRequest) (*routetable.Request, error) {
 	bad := func(err error) error { return api.NewProblem(http.StatusBadRequest, "%v", err) }
+	if q.URL == "" {
+		return nil, bad(errors.New("want ?url=URL, or a path"))
+	}
 	u, err := url.Parse(q.URL)
 	if err != nil {
 		return nil, bad(err)

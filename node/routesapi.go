@@ -62,7 +62,7 @@ func (r *routes) Apply(_ context.Context, doc []byte, o api.ApplyOptions) (api.A
 		return api.Applied{}, err
 	}
 	p, err := r.prepare(routetable.Source{Data: doc}, nil, edit, o.DryRun)
-	return applied(p, o.DryRun, err)
+	return r.applied(p, o.DryRun, err)
 }
 
 // prepare reads a route file into the edit and makes the change. Mistakes have
@@ -91,7 +91,7 @@ func (r *routes) Rollback(_ context.Context, version string, o api.ApplyOptions)
 		return api.Applied{}, err
 	}
 	p, err := r.change(func() (*routetable.Pending, error) { return r.store.Rollback(stamp, edit) }, o.DryRun)
-	return applied(p, o.DryRun, err)
+	return r.applied(p, o.DryRun, err)
 }
 
 // editOf reads what an apply asks for besides its document. If-Match is an ETag,
@@ -101,11 +101,15 @@ func (r *routes) editOf(o api.ApplyOptions) (routetable.Edit, error) {
 	if o.IfMatch == "" || o.IfMatch == "*" {
 		return e, nil
 	}
-	version, digest, _ := strings.Cut(strings.Trim(o.IfMatch, `"`), "-")
+	tag := strings.Trim(strings.TrimPrefix(o.IfMatch, "W/"), `"`)
+	version, digest, _ := strings.Cut(tag, "-")
 	if strings.Contains(version, "@") { // VERSION@NODE, whose node may contain a dash
-		version, digest = strings.Trim(o.IfMatch, `"`), ""
+		version, digest = tag, ""
 	}
 	stamp, err := stampOf(version)
+	if err != nil && tag != o.IfMatch { // an ETag, of something else
+		return e, api.NewProblem(http.StatusPreconditionFailed, "the table never had the ETag %s", o.IfMatch)
+	}
 	if err != nil {
 		return e, err
 	}
@@ -116,11 +120,11 @@ func (r *routes) editOf(o api.ApplyOptions) (routetable.Edit, error) {
 	return e, nil
 }
 
-func applied(p *routetable.Pending, dryRun bool, err error) (api.Applied, error) {
+func (r *routes) applied(p *routetable.Pending, dryRun bool, err error) (api.Applied, error) {
 	if err != nil {
 		return api.Applied{}, refusal(err)
 	}
-	a := api.Applied{Digest: p.Digest(), DryRun: dryRun, Changes: changes(p.Diff())}
+	a := api.Applied{Version: r.store.Table().Version(), Digest: p.Digest(), DryRun: dryRun, Changes: changes(p.Diff())}
 	if !dryRun {
 		a.Version = p.Stamp().Version
 		if !p.NoChange() {
