@@ -45,6 +45,7 @@ func (r Round) certificates() api.Check {
 	c.Findings = append(c.Findings, r.unlike()...)
 	c.Findings = append(c.Findings, r.keys()...)
 	c.Findings = append(c.Findings, r.worn()...)
+	c.Notes = r.open()
 	if c.Summary = "gossip is in clear, there are no certificates"; r.sealed() {
 		c.Summary = "every node has the same gossip keys"
 	}
@@ -143,10 +144,9 @@ func (r Round) unlike() (all []api.Finding) {
 	return all
 }
 
-// keys: gossip keys that differ, and who gives them away.
+// keys: gossip keys that differ.
 func (r Round) keys() (all []api.Finding) {
 	rings, primaries := map[string][]string{}, map[string][]string{}
-	var open []string
 	for _, a := range r.Answers {
 		primary := "none"
 		if len(a.Keys) > 0 {
@@ -155,9 +155,6 @@ func (r Round) keys() (all []api.Finding) {
 		ring := fmt.Sprint(slices.Sorted(slices.Values(a.Keys)))
 		rings[ring] = append(rings[ring], a.Node)
 		primaries[primary] = append(primaries[primary], a.Node)
-		if a.OpenRPC {
-			open = append(open, a.Node)
-		}
 	}
 	switch {
 	case len(primaries) > 1:
@@ -169,13 +166,25 @@ func (r Round) keys() (all []api.Finding) {
 			What: "gossip keys are not the same everywhere: " + sides(rings), Nodes: smaller(rings), Next: "serf keys -list",
 		})
 	}
-	if len(open) > 0 {
-		all = append(all, api.Finding{
-			What:  "Serf's RPC asks for no key: whoever has an account on the machine can read and change the gossip keys",
-			Nodes: open, Next: "meshgw agent --rpc-auth KEY",
-		})
-	}
 	return all
+}
+
+// open: who gives the gossip keys away to its own machine. That is the default,
+// and nothing wrong where nobody else has an account there.
+func (r Round) open() []api.Finding {
+	var open []string
+	for _, a := range r.Answers {
+		if a.OpenRPC {
+			open = append(open, a.Node)
+		}
+	}
+	if len(open) == 0 {
+		return nil
+	}
+	return []api.Finding{{
+		What:  "Serf's RPC asks for no key: whoever has an account on the machine can read and change the gossip keys",
+		Nodes: open, Next: "meshgw agent --rpc-auth KEY",
+	}}
 }
 
 // worn: keys that seal and have sealed much.

@@ -305,12 +305,6 @@ func TestWhatIsWrongIsFoundOnItsLineAlone(t *testing.T) {
 			},
 			"eu-2", "openssl s_client",
 		},
-		"an RPC without a key": {
-			func(r *doctor.Round) { r.Answers[0].OpenRPC, r.Answers[2].OpenRPC = true, true },
-			"certificates",
-			[]string{"Serf's RPC asks for no key"},
-			"eu-1 us-1", "meshgw agent --rpc-auth KEY",
-		},
 		"a jump of traffic": {
 			func(r *doctor.Round) { r.Answers[0].Traffic[0].Rate = 800 },
 			"traffic",
@@ -422,9 +416,9 @@ func TestAFullNodeIsFoundByWhatItToldBefore(t *testing.T) {
 
 func TestNotesAreNoFindings(t *testing.T) {
 	r := well()
-	r.Answers[0].Upstreams[0].Alone, r.Answers[1].Build = "it has one endpoint", "v2"
+	r.Answers[0].Upstreams[0].Alone, r.Answers[1].Build, r.Answers[2].OpenRPC = "it has one endpoint", "v2", true
 	d := doctor.Judge(r)
-	if !d.OK || len(d.Checks[1].Notes) != 1 || len(d.Checks[2].Notes) != 2 {
+	if !d.OK || len(d.Checks[1].Notes) != 1 || len(d.Checks[2].Notes) != 2 || len(d.Checks[5].Notes) != 1 {
 		t.Errorf("%+v", d.Checks)
 	}
 }
