@@ -31,10 +31,10 @@ type Problem struct {
 	File     string   `json:"file,omitempty"`
 	Line     int      `json:"line,omitempty"`   // from 1; 0 = not known
 	Column   int      `json:"column,omitempty"` // from 1, in characters
-	Path     string   `json:"path,omitempty"`   // routes[0].match[1].path
+	Path     string   `json:"field,omitempty"`  // routes[0].match[1].path
 	Object   string   `json:"object,omitempty"` // route/orders
 	Source   string   `json:"source,omitempty"` // the offending line
-	Message  string   `json:"message"`
+	Message  string   `json:"detail"`
 
 	reference bool // the object itself is sound, but names one that is not there
 }

@@ -24,15 +24,15 @@ func (r *Rule) RewritePath(dst, path []byte, prefix int) []byte {
 }
 
 func appendPath(dst []byte, mode rewriteMode, to string, path []byte, prefix int) []byte {
-	switch mode {
-	case keepPath:
-		return append(dst, path...)
-	case replacePath:
+	switch {
+	case mode == replacePath:
 		return append(dst, to...)
+	case mode == keepPath, prefix < 0: // not matched by one
+		return append(dst, path...)
 	}
 	start := len(dst)
 	dst = append(dst, to...)
-	dst = append(dst, path[max(prefix, 0):]...)
+	dst = append(dst, path[prefix:]...)
 	if len(dst) == start {
 		dst = append(dst, '/')
 	}

@@ -49,6 +49,16 @@ func TestRewritePathFollowsGatewayAPI(t *testing.T) {
 	}
 }
 
+func TestAPathNotMatchedByAPrefixIsKept(t *testing.T) {
+	t.Parallel()
+	r := oneRule(t, routetable.Route{
+		Upstream: "u", Match: []routetable.Match{{PathPrefix: "/foo"}, {Path: "/bar"}}, Rewrite: &routetable.Rewrite{PathPrefix: new("/to")},
+	})
+	if got := r.RewritePath(nil, []byte("/bar"), -1); string(got) != "/bar" {
+		t.Errorf("got %s", got)
+	}
+}
+
 func TestRewritePathDoesNotAllocate(t *testing.T) {
 	r := oneRule(t, routetable.Route{Upstream: "u", Rewrite: &routetable.Rewrite{PathPrefix: new("/to")}})
 	dst, path := make([]byte, 0, 64), []byte("/from/here")

@@ -207,7 +207,10 @@ func (v *validator) rewrite(r *Route) {
 		if r.Respond != nil {
 			v.errorf("rewrite", "cannot be combined with respond")
 		}
-		v.pathChange("rewrite", r, w.Path, w.PathPrefix)
+		v.pathChange("rewrite", w.Path, w.PathPrefix)
+		if w.PathPrefix != nil {
+			v.prefixRewritten(r)
+		}
 		if w.Host != "" {
 			v.hostPort("rewrite.host", w.Host)
 		}
@@ -219,7 +222,12 @@ func (v *validator) rewrite(r *Route) {
 	if d == nil {
 		return
 	}
-	v.pathChange("redirect", r, d.Path, d.PathPrefix)
+	v.pathChange("redirect", d.Path, d.PathPrefix)
+	for _, i := range notByPrefix(r) {
+		if d.PathPrefix != nil {
+			v.errorf("redirect.path_prefix", "match[%d] does not match by path_prefix", i)
+		}
+	}
 	if d.Scheme != "" && d.Scheme != "http" && d.Scheme != "https" {
 		v.errorf("redirect.scheme", "expected http or https, got %q", d.Scheme)
 	}
@@ -235,9 +243,31 @@ func (v *validator) rewrite(r *Route) {
 	}
 }
 
-// pathChange checks where a rewrite or redirect leads. A prefix can be replaced
-// only where one was matched.
-func (v *validator) pathChange(at string, r *Route, path string, prefix *string) {
+// prefixRewritten says which requests keep their path, since they were not matched
+// by a prefix. Where none can be, the rewrite is a mistake.
+func (v *validator) prefixRewritten(r *Route) {
+	others := notByPrefix(r)
+	say := v.warnf
+	if len(others) > 0 && len(others) == len(r.Match) {
+		say = v.errorf
+	}
+	for _, i := range others {
+		say("rewrite.path_prefix", "match[%d] does not match by path_prefix, so its requests keep their path", i)
+	}
+}
+
+// notByPrefix gives the matches of r by a whole path or a pattern.
+func notByPrefix(r *Route) (all []int) {
+	for i := range r.Match {
+		if m := &r.Match[i]; m.Path != "" || m.PathRegex != "" {
+			all = append(all, i)
+		}
+	}
+	return all
+}
+
+// pathChange checks where a rewrite or redirect leads.
+func (v *validator) pathChange(at, path string, prefix *string) {
 	if path != "" {
 		v.pathIn(at+".path", path)
 	}
@@ -249,11 +279,6 @@ func (v *validator) pathChange(at string, r *Route, path string, prefix *string)
 	}
 	if *prefix != "" {
 		v.pathIn(at+".path_prefix", *prefix)
-	}
-	for i := range r.Match {
-		if m := &r.Match[i]; m.Path != "" || m.PathRegex != "" {
-			v.errorf(at+".path_prefix", "match[%d] does not match by path_prefix", i)
-		}
 	}
 }
 

@@ -79,6 +79,8 @@ func TestValidateFindsEachMistake(t *testing.T) {
 		{route("rewrite: {}"), "expected path, path_prefix or host"},
 		{route("rewrite: {path: /a, path_prefix: /b}"), "got path and path_prefix"},
 		{route("match: [{path: /a}], rewrite: {path_prefix: /b}"), "match[0] does not match by path_prefix"},
+		{route("match: [{path_prefix: /a}, {path_regex: /c}], rewrite: {path_prefix: /b}"), "warning: routes[0].rewrite.path_prefix (route/r): match[1] does not match by path_prefix"},
+		{"routes: [{name: r, match: [{path: /a}], redirect: {path_prefix: /b}}]", "match[0] does not match by path_prefix"},
 		{route("rewrite: {host: 'a b'}"), "expected a host"},
 		{"routes: [{name: r, redirect: {status: 308}}]", "would lead to itself"},
 		{"routes: [{name: r, redirect: {scheme: ftp}}]", "expected http or https"},

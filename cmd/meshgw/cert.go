@@ -33,6 +33,7 @@ to the node's name. Gateways of different regions send requests on to each other
 over links that both ends secure by them.
 
 Keep the CA's key off the nodes. No file is ever overwritten.`,
+		Example: "  meshgw cert ca\n  meshgw cert node eu-1",
 	}
 	group(cmd)
 	cmd.AddCommand(certCACommand(), certNodeCommand())

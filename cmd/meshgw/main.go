@@ -45,7 +45,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitDone
 	}
 	code := exitNo
-	if !understood || errors.Is(err, errUsage) || errors.Is(err, node.ErrSettings) || errors.Is(err, api.ErrUnreachable) {
+	refused, _ := errors.AsType[*api.Problem](err)
+	if !understood || errors.Is(err, errUsage) || errors.Is(err, node.ErrSettings) || errors.Is(err, api.ErrUnreachable) || refused.Misasked() {
 		code = exitUsage
 	}
 	if !errors.Is(err, errSaid) {
@@ -93,7 +94,21 @@ a node that could not be reached.`,
 	}
 	group(root)
 	root.AddCommand(agentCommand(), demoCommand(), statusCommand(), routesCommand(), limitsCommand(), banCommand(), drainCommand(), undrainCommand(), weightCommand(), doctorCommand(), traceCommand(), topCommand(), keygenCommand(), keysCommand(), certCommand(), versionCommand())
+	explainCompletion(root)
 	return root
+}
+
+// explainCompletion gives cobra's own command the examples that every other has.
+func explainCompletion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	completion, _, err := root.Find([]string{"completion"})
+	if err != nil {
+		panic(err) // cobra has just made it
+	}
+	completion.Example = "  source <(meshgw completion bash)"
+	for _, shell := range completion.Commands() {
+		shell.Example = "  meshgw completion " + shell.Name()
+	}
 }
 
 // group makes cmd one that only holds others: alone it shows its help, and a

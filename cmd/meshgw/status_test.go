@@ -80,7 +80,7 @@ func fakeNode(t *testing.T) string {
 			if err != nil {
 				t.Error(err)
 			}
-			reply(w, api.NewProblem(http.StatusBadRequest, "got %s", doc))
+			reply(w, api.NewProblem(http.StatusBadRequest, "got %s", doc)) // the status of what does not parse: exit 2
 		case q.Get("dry_run") == "true":
 			reply(w, api.Applied{DryRun: true, Changes: []api.Change{{Op: api.OpDelete, Kind: "route", Name: "old"}}[:len(q["prune"])]})
 		default:
@@ -159,7 +159,7 @@ func TestClientCommands(t *testing.T) {
 		"wait for nothing": {[]string{"routes", "apply", file, "--wait", "soon"}, 2, []string{"want all, region or a number"}},
 		"stale edit":       {[]string{"routes", "apply", file, "--if-version", "1"}, 1, []string{"the table is at version 3"}},
 		"invalid":          {[]string{"routes", "apply", file, more, "-m", "bad"}, 1, []string{more + ":3:15: routes[1].upstream: there is no upstream orders\n  3 |     upstream: orders\n    |               ^"}},
-		"several files":    {[]string{"routes", "apply", file, more, "-m", "sent"}, 1, []string{"name: from-env\n", `body: "$${x}"`, "name: b\n    upstream: orders\n"}},
+		"several files":    {[]string{"routes", "apply", file, more, "-m", "sent"}, 2, []string{"name: from-env\n", `body: "$${x}"`, "name: b\n    upstream: orders\n"}},
 		"the same twice":   {[]string{"routes", "apply", more, more}, 1, []string{more + ":2:11: routes[1].name: \"b\" is there already"}},
 		"no drift wanted":  {[]string{"status", "--drift"}, 1, []string{"DRIFT", "us-1", "not received"}},
 		"drift as JSON":    {[]string{"status", "--drift", "-o", "json"}, 1, []string{`"reason": "not received"`}},
