@@ -41,34 +41,17 @@ func (s *Server) writeLine(x *Exchange, err error, took time.Duration) {
 	s.lines.Info().RawJSON("request_id", x.scratch.line).Msg("request")
 }
 
-// appendLine appends the value of request_id and all fields that follow it.
+// appendLine appends the value of request_id and all fields that follow it. A name
+// that does not apply is empty, so that every line has the same fields.
 func (x *Exchange) appendLine(b []byte, err error, took time.Duration) []byte {
 	b = appendText(b, x.RequestID)
 	b = appendText(append(b, `,"trace_id":`...), x.trace.id[:])
-	switch {
-	case x.from != nil:
-		b = appendText(append(b, `,"route":`...), x.from.route)
-		b = appendText(append(b, `,"via":`...), x.from.node)
-	case x.rule != nil:
-		b = appendText(append(b, `,"route":`...), view(x.rule.Name))
-	}
-	if x.target != nil {
-		b = appendText(append(b, `,"upstream":`...), view(x.target.upstream.Name))
-	}
-	if x.tenant != nil {
-		b = appendText(append(b, `,"tenant":`...), view(x.tenant.Name))
-	}
-	if x.endpoint != nil {
-		b = appendText(append(b, `,"endpoint":`...), view(x.endpoint.address.URL))
-		b = appendText(append(b, `,"served_region":`...), view(x.endpoint.state.Region()))
-	}
+	b = x.appendNames(b)
 	b = appendText(append(b, `,"method":`...), x.Method)
 	b = appendText(append(b, `,"host":`...), x.Host)
 	b = appendText(append(b, `,"path":`...), x.Path)
 	b = strconv.AppendInt(append(b, `,"status":`...), int64(x.status), 10)
-	if text := errorOf(x, err); text != "" {
-		b = appendText(append(b, `,"error":`...), view(text))
-	}
+	b = appendText(append(b, `,"error":`...), view(errorOf(x, err)))
 	if x.called != grpcUnknown {
 		b = appendText(append(b, `,"grpc_status":`...), view(x.called.String()))
 	}
@@ -80,6 +63,32 @@ func (x *Exchange) appendLine(b []byte, err error, took time.Duration) []byte {
 	b = strconv.AppendInt(append(b, `,"bytes_out":`...), x.out, 10)
 	b = x.Client.AppendTo(append(b, `,"client_ip":"`...))
 	return append(b, '"')
+}
+
+// appendNames appends what of the table the request met.
+func (x *Exchange) appendNames(b []byte) []byte {
+	var route, upstream, tenant, endpoint, region []byte
+	switch {
+	case x.from != nil:
+		route = x.from.route
+		b = appendText(append(b, `,"via":`...), x.from.node)
+	case x.rule != nil:
+		route = view(x.rule.Name)
+	}
+	if x.target != nil {
+		upstream = view(x.target.upstream.Name)
+	}
+	if x.tenant != nil {
+		tenant = view(x.tenant.Name)
+	}
+	if x.endpoint != nil {
+		endpoint, region = view(x.endpoint.address.URL), view(x.endpoint.state.Region())
+	}
+	b = appendText(append(b, `,"route":`...), route)
+	b = appendText(append(b, `,"upstream":`...), upstream)
+	b = appendText(append(b, `,"tenant":`...), tenant)
+	b = appendText(append(b, `,"endpoint":`...), endpoint)
+	return appendText(append(b, `,"served_region":`...), region)
 }
 
 // appendMilliseconds appends d in milliseconds, to the microsecond, as short as

@@ -45,7 +45,7 @@ func TestTheAccessLineHasAllFieldsOfTheSchema(t *testing.T) {
 	for field, want := range map[string]any{
 		"level": "info", "message": "request", "request_id": "r-1", "node": "n1", "region": "eu", "route": "all", "tenant": "acme", "upstream": "up",
 		"endpoint": "http://" + up.addr, "served_region": "eu", "method": "POST", "host": "example.com", "path": "/a", "status": 200.0,
-		"attempts": 1.0, "bytes_in": 3.0, "bytes_out": 2.0, "client_ip": "192.0.2.7", "protocol": "HTTP/1.1",
+		"attempts": 1.0, "bytes_in": 3.0, "bytes_out": 2.0, "client_ip": "192.0.2.7", "protocol": "HTTP/1.1", "error": "",
 	} {
 		if line[field] != want {
 			t.Errorf("%s = %v, want %v", field, line[field], want)
@@ -59,8 +59,20 @@ func TestTheAccessLineHasAllFieldsOfTheSchema(t *testing.T) {
 	if id, _ := line["trace_id"].(string); len(id) != 32 || line["time"] == nil {
 		t.Errorf("line %v", line)
 	}
-	if _, ok := line["error"]; ok || len(line) != 23 {
-		t.Errorf("%d fields, error %v", len(line), line["error"])
+	if len(line) != 24 {
+		t.Errorf("%d fields: %v", len(line), line)
+	}
+}
+
+func TestALineOfARequestThatMeetsNothingHasTheSameFields(t *testing.T) {
+	g := startGateway(t, dataplane.Config{}, &routetable.Spec{})
+	g.dial(t).send(get).answer("GET")
+	g.stop()
+	line := lines(t, g.log.String())[0]
+	for field, want := range map[string]any{"route": "", "upstream": "", "tenant": "", "endpoint": "", "served_region": "", "error": "no_route"} {
+		if line[field] != want {
+			t.Errorf("%s = %v, want %q", field, line[field], want)
+		}
 	}
 }
 

@@ -89,7 +89,10 @@ func (f *h1) asksLittle() bool {
 func (f *h1) readHead() bool {
 	f.begin()
 	f.conn.beginHead()
-	err := f.req.Header.Read(f.in)
+	err := f.bareHead()
+	if err == nil {
+		err = f.req.Header.Read(f.in)
+	}
 	if err == io.EOF || errors.Is(err, net.ErrClosed) { //nolint:errorlint // bare: in the middle of a head it is wrapped
 		f.last = true
 		return false
@@ -102,6 +105,16 @@ func (f *h1) readHead() bool {
 	f.x.refused = f.open()
 	f.headRead = true
 	return true
+}
+
+var errBareLF = errors.New("the head's lines end in LF alone")
+
+// bareHead says no to a head that ends in two LF: fasthttp would wait for its end.
+func (f *h1) bareHead() error {
+	if b, _ := f.in.Peek(f.in.Buffered()); bytes.HasSuffix(b, []byte("\n\n")) && !bytes.Contains(b, []byte("\r\n\r\n")) {
+		return errBareLF
+	}
+	return nil
 }
 
 // respond serves the request whose head was read.

@@ -28,6 +28,7 @@ func TestAmbiguousRequestsAreRefused(t *testing.T) {
 		"folded field":             {"GET / HTTP/1.1\r\nHost: a\r\nX-A: b\r\n c\r\n\r\n", "400"},
 		"folded first field":       {"GET / HTTP/1.1\r\n Host: a\r\nHost: b\r\n\r\n", "400"},
 		"bare LF in the header":    {"GET / HTTP/1.1\r\nHost: a\nX-A: b\r\n\r\n", "400"},
+		"bare LF everywhere":       {"GET / HTTP/1.1\nHost: a\n\n", "400"},
 		"bare CR in a value":       {"GET / HTTP/1.1\r\nHost: a\r\nX-A: b\rc\r\n\r\n", "400"},
 		"NUL in a value":           {"GET / HTTP/1.1\r\nHost: a\r\nX-A: b\x00c\r\n\r\n", "400"},
 		"control byte in a value":  {"GET / HTTP/1.1\r\nHost: a\r\nX-A: b\x01c\r\n\r\n", "400"},

@@ -63,7 +63,7 @@ func TestRulesDecideWhatBecomesOfARequest(t *testing.T) {
 		if resp.StatusCode == 308 && resp.Header.Get("Location") != "https://a.test/new/a?b" {
 			t.Errorf("location %q", resp.Header.Get("Location"))
 		}
-		if resp.StatusCode == 418 && (body != "tea" || resp.Header.Get("X-Own") != "1") {
+		if resp.StatusCode == 418 && (body != "tea" || resp.Header.Get("X-Own") != "1" || resp.Header.Get("Content-Type") != "text/plain; charset=utf-8") {
 			t.Errorf("own answer %q, %v", body, resp.Header)
 		}
 		if test.code != "" && !json.Valid([]byte(body)) {

@@ -400,11 +400,17 @@ func auth(list []Auth) []Auth {
 	return out
 }
 
+// response gives the answer of a route. A body that nobody says the type of is text.
 func response(r *Respond) *Response {
 	if r == nil {
 		return nil
 	}
-	return &Response{Status: cmp.Or(r.Status, 200), Body: []byte(r.Body), Headers: fields(r.Headers)}
+	headers := fields(r.Headers)
+	typed := slices.ContainsFunc(headers, func(f Field) bool { return f.Name == "content-type" })
+	if r.Body != "" && !typed {
+		headers = append(headers, Field{"content-type", "text/plain; charset=utf-8"})
+	}
+	return &Response{Status: cmp.Or(r.Status, 200), Body: []byte(r.Body), Headers: headers}
 }
 
 func corsRule(c *CORS) *CORSRule {

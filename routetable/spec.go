@@ -246,7 +246,7 @@ type Compress struct {
 type Respond struct {
 	Status  int               `json:"status"`
 	Body    string            `json:"body,omitempty"`
-	Headers map[string]string `json:"headers,omitempty"`
+	Headers map[string]string `json:"headers,omitempty"` // content-type text/plain for a body, unless it is among them
 }
 
 // Limit bounds requests per key over the whole mesh, or per node.
