@@ -101,6 +101,11 @@ type Server struct {
 // not loopback is refused, unless open says that anybody may ask.
 func New(node Node, routes Routes, tokens Tokens, open bool, metrics prometheus.Gatherer, log zerolog.Logger) *Server {
 	s := &Server{node: node, routes: routes, live: newLive(node), log: log}
+	for _, t := range tokens {
+		if t.weak {
+			log.Warn().Str("by", t.Name).Msgf("admin token of less than %d characters: it can be guessed", minToken)
+		}
+	}
 	s.handler = harden(guard(tokens, open && len(tokens) == 0, log, audit(log, s.mux(metrics))))
 	return s
 }

@@ -1,19 +1,36 @@
 package admin_test
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
 	"github.com/meshgw/meshgw/admin"
 )
 
 func TestParseTokensReportsEveryMistakeAndNoToken(t *testing.T) {
-	_, err := admin.ParseTokens("t", []byte("a read "+readToken+"\nb\nc owner "+readToken+"\nd read short-secret\na read "+writeToken+"\n"), os.Getenv)
-	want := "t:2: want NAME ROLE TOKEN\nt:3: c: role: want read or write\nt:4: d: want a token of 16 characters at least\nt:5: a: this name is taken"
+	_, err := admin.ParseTokens("t", []byte("a read "+readToken+"\nb\nc owner "+readToken+"\na read "+writeToken+"\n"), os.Getenv)
+	want := "t:2: want NAME ROLE TOKEN\nt:3: c: role: want read or write\nt:4: a: this name is taken"
 	if err == nil || err.Error() != want {
 		t.Errorf("err = %v\nwant %s", err, want)
+	}
+}
+
+func TestATokenThatCanBeGuessedIsWarnedOf(t *testing.T) {
+	all, err := admin.ParseTokens("t", []byte("ann read short-secret\nben write "+writeToken), os.Getenv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	n := &node{}
+	admin.New(n, n, all, false, prometheus.NewRegistry(), zerolog.New(&log))
+	if text := log.String(); !strings.Contains(text, `"by":"ann"`) || strings.Contains(text, "ben") || strings.Contains(text, "short-secret") {
+		t.Errorf("the log says %q", text)
 	}
 }
 

@@ -53,6 +53,11 @@ func newMetrics(s *Server, reg prometheus.Registerer) *metrics {
 	m.shed = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "meshgw_shed_total", Help: "Requests refused for want of room.",
 	}, []string{"priority", "reason"})
+	for p := range failover.Priority(failover.Priorities) { // at 0, so that the first one is seen as an increase
+		for _, reason := range []string{"cpu", "inflight", "no_room", "pending_full"} {
+			m.shed.WithLabelValues(p.String(), reason)
+		}
+	}
 	m.calls = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "meshgw_grpc_calls_total", Help: "Calls of gRPC, by how they ended; without a status those that were cut short or answered in plain HTTP.",
 	}, []string{"route", "upstream", "grpc_status"})

@@ -341,16 +341,20 @@ func (n *Node) serve(ctx context.Context) error {
 		<-meshDone
 		return nil
 	})
-	select {
-	case <-n.mesh.Started():
-	case <-inner.Done():
-		return group.Wait()
+	for _, needed := range []<-chan struct{}{n.mesh.Started(), n.routes.file.settled} {
+		select {
+		case <-needed:
+		case <-inner.Done():
+			return group.Wait()
+		}
 	}
-	n.setPhase(roster.Serving)
-	if err := n.announce(); err != nil {
-		endPlane()
-		endMesh()
-		return errors.Join(err, group.Wait())
+	if ctx.Err() == nil { // nobody has told it to stop meanwhile
+		n.setPhase(roster.Serving)
+		if err := n.announce(); err != nil {
+			endPlane()
+			endMesh()
+			return errors.Join(err, group.Wait())
+		}
 	}
 	err := group.Wait()
 	if errors.Is(err, gossip.ErrLeft) {

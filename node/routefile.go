@@ -29,6 +29,8 @@ type routeFile struct {
 	log     zerolog.Logger
 	seeded  bool // there is a mesh to ask for its table first
 	soon    chan struct{}
+	settled chan struct{} // closed once it is known whose table a newcomer serves
+	settle  func()
 	applied appliedSource
 
 	mu  sync.Mutex // guards err
@@ -45,8 +47,13 @@ type appliedSource struct {
 // with a table of its own, or with a mesh to join, starts without it if need be;
 // a node that has nothing else to serve refuses a file that is no good.
 func openRouteFile(cfg Config, r *routes) (*routeFile, error) {
-	f := &routeFile{routes: r, dir: r.dir, log: r.log, seeded: len(cfg.Gossip.Join) > 0, soon: make(chan struct{}, 1)}
+	f := &routeFile{routes: r, dir: r.dir, log: r.log, seeded: len(cfg.Gossip.Join) > 0, soon: make(chan struct{}, 1), settled: make(chan struct{})}
+	f.settle = sync.OnceFunc(func() {
+		r.serve()
+		close(f.settled)
+	})
 	if cfg.RoutesFile == "" {
+		f.settle()
 		return f, nil
 	}
 	path, err := filepath.Abs(cfg.RoutesFile)
@@ -65,6 +72,7 @@ func openRouteFile(cfg Config, r *routes) (*routeFile, error) {
 	if err := f.take(); err != nil && r.table().Version() == 0 {
 		return nil, fmt.Errorf("nothing to serve: %w", err)
 	}
+	f.settle()
 	return f, nil
 }
 
@@ -141,6 +149,7 @@ const (
 
 // watch follows the file, replaced symlinks too, until ctx ends.
 func (f *routeFile) watch(ctx context.Context, mesh meshView) {
+	defer f.settle()
 	if f.path == "" {
 		return
 	}
@@ -153,6 +162,7 @@ func (f *routeFile) watch(ctx context.Context, mesh meshView) {
 	for {
 		look()       // before the file is read, so that no change slips between
 		_ = f.take() // its trouble is told there
+		f.settle()
 		select {
 		case <-ctx.Done():
 			return

@@ -96,6 +96,23 @@ func TestAnEditGoesInAtAnyNodeAndIsServedByAll(t *testing.T) {
 	wantIn(t, "get", w.run("meshgw", "routes", "get", "--admin", b.listen.Admin), "name: one", "body: first")
 }
 
+// Who is ready is sent requests: a newcomer with a route file must not answer the
+// first of them with 404.
+func TestANewcomerWithARouteFileIsReadyOnceItServesATable(t *testing.T) {
+	w := newWorld(t)
+	file := w.dir + "/one.yaml"
+	if err := os.WriteFile(file, routeTo("one", "first"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a := w.start("a", "--routes", file)
+	b := w.start("b", "--routes", file, "--join", a.listen.Gossip)
+	for _, p := range []*process{a, b} {
+		if err := p.answers("/one", "first"); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestTwoEditsOfOneVersionBothSurviveOrAreShown(t *testing.T) {
 	w := newWorld(t)
 	a := w.start("a")
