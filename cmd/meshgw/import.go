@@ -1,0 +1,72 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/meshgw/meshgw/kong"
+	"github.com/meshgw/meshgw/routetable"
+)
+
+func importCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "import",
+		Short:   "Make a route file of another gateway's",
+		Example: "  meshgw import kong kong.yaml > routes.yaml",
+	}
+	group(cmd)
+	cmd.AddCommand(importKongCommand())
+	return cmd
+}
+
+func importKongCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "kong FILE",
+		Short: "Make a route file of a declarative file of Kong's",
+		Long: `kong prints the route file that does what a declarative file of Kong's says, such
+as "deck gateway dump" writes: services, routes, upstreams with their targets,
+consumers with their keys, and the plugins cors, ip-restriction, key-auth,
+rate-limiting, request-size-limiting, request-termination, request-transformer and
+response-transformer. FILE may be -.
+
+What could not be translated is told on standard error. Where it decides who is let
+in, such as a plugin that is not known, the route answers 503 until you write what
+is missing.
+
+Prefixes end at a border of segments here: /a does not match /ab, as it does in Kong.
+Limits hold over the whole mesh.`,
+		Example: "  meshgw import kong kong.yaml > routes.yaml\n  deck gateway dump -o - | meshgw import kong - | meshgw routes apply - --dry-run",
+		Args:    cobra.ExactArgs(1),
+	}
+	output := addOutput(cmd, "yaml", "json")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		sources, err := readSources(args, cmd.InOrStdin())
+		if err != nil {
+			return err
+		}
+		spec, notes, err := kong.Import(sources[0].Data)
+		if err != nil {
+			return err
+		}
+		encode := routetable.EncodeYAML
+		if output.value == "json" {
+			encode = routetable.EncodeJSON
+		}
+		doc, err := encode(spec)
+		if err != nil {
+			return err
+		}
+		for _, n := range notes {
+			say(cmd.ErrOrStderr(), "%v\n", n)
+		}
+		if _, err := cmd.OutOrStdout().Write(doc); err != nil {
+			return err
+		}
+		if mistakes := routetable.Validate(spec).Err(); mistakes != nil {
+			return fmt.Errorf("the route file needs a hand:\n%w", mistakes)
+		}
+		return nil
+	}
+	return cmd
+}
