@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -253,6 +254,7 @@ func (s *stream) write(msg []byte) error {
 		return fmt.Errorf("message of %d bytes, at most %d", len(msg), maxMessage)
 	}
 	out := bufio.NewWriterSize(s.conn, maxFrame+64)
+	var sealed []byte // of one frame after the other
 	for {
 		part := msg[:min(len(msg), maxFrame)]
 		msg = msg[len(part):]
@@ -265,7 +267,8 @@ func (s *stream) write(msg []byte) error {
 		}
 		head := binary.BigEndian.AppendUint32(nil, size)
 		if s.seal != nil {
-			part = s.seal.Seal(nil, s.seal.nonce(), part, head)
+			sealed = s.seal.Seal(sealed[:0], s.seal.nonce(), part, head)
+			part = sealed
 		}
 		_ = s.conn.SetWriteDeadline(time.Now().Add(stallTimeout))
 		_, _ = out.Write(head) // a bufio.Writer keeps its error for Flush
@@ -291,7 +294,10 @@ func (s *stream) read() ([]byte, error) {
 		if size > maxFrame+64 || len(msg)+int(size) > s.limit {
 			return nil, fmt.Errorf("message of %d bytes or more, frame of %d", len(msg), size)
 		}
-		part := make([]byte, size)
+		if free := cap(msg) - len(msg); free < int(size) {
+			msg = slices.Grow(msg, max(int(size), len(msg))) // twice as much, for what is large is copied
+		}
+		part := msg[len(msg) : len(msg)+int(size)]
 		if _, err := io.ReadFull(s.in, part); err != nil {
 			return nil, err
 		}
@@ -301,7 +307,7 @@ func (s *stream) read() ([]byte, error) {
 				return nil, fmt.Errorf("open frame: %w", err)
 			}
 		}
-		msg = append(msg, part...)
+		msg = msg[:len(msg)+len(part)]
 		if s.hold != nil {
 			s.held += len(part)
 			if s.hold(len(part)) {
