@@ -95,6 +95,17 @@ func walk(data []byte, field func(num protowire.Number, value []byte, n uint64, 
 	return nil
 }
 
+// count counts the fields of that number, as far as data can be read.
+func count(data []byte, field protowire.Number) (n int) {
+	_ = walk(data, func(num protowire.Number, _ []byte, _ uint64, _ []byte) error {
+		if num == field {
+			n++
+		}
+		return nil
+	})
+	return n
+}
+
 func readText(dst *string, value []byte, limit int) error {
 	if len(value) > limit {
 		return refuse("too_big", "text of %d bytes", len(value))
@@ -179,7 +190,12 @@ func appendEntry(b []byte, num protowire.Number, e *entry) []byte {
 
 // reader reads what other nodes send. What is here already is recognised and not
 // read again: peers send the same at the same time.
-type reader struct{ known *state }
+type reader struct {
+	known   *state
+	objects *objectReader
+}
+
+func (s *state) reader() reader { return reader{s, new(objectReader)} }
 
 func (r reader) entry(data []byte) (*entry, error) {
 	e := new(entry)
@@ -217,7 +233,7 @@ func (r reader) entry(data []byte) (*entry, error) {
 			return nil, err
 		}
 	}
-	if e.ready(); e.fault != "" && !json.Valid(e.data) {
+	if e.ready(r.objects); e.fault != "" && !json.Valid(e.data) {
 		return nil, refuse("invalid", "object is not JSON")
 	}
 	return e, nil
@@ -265,7 +281,10 @@ func (r reader) changeset(data []byte) (*changeset, error) {
 	if i := slices.IndexFunc(r.known.history, func(c *changeset) bool { return c.sum == sum }); i >= 0 {
 		return r.known.history[i], nil
 	}
-	c := &changeset{after: map[string]uint64{}, raw: bytes.Clone(data), sum: sum}
+	c := &changeset{
+		after: map[string]uint64{}, raw: bytes.Clone(data), sum: sum,
+		writes: make([]write, 0, min(count(data, 7), maxObjects)),
+	}
 	err := walk(data, func(num protowire.Number, value []byte, n uint64, _ []byte) error {
 		switch num {
 		case 1:
@@ -349,13 +368,14 @@ func (s *state) appendPart(b []byte, wanted func(crdt.Stamp) bool, base map[stri
 	for _, c := range s.history {
 		size += len(c.raw) + 3*len(c.writes)
 	}
-	body := make([]byte, 0, size+1024)
+	start := len(b)
+	b = slices.Grow(b, size+1024)
 	told := map[*entry]bool{} // by a changeset: most of a young table is
 	for _, c := range s.history {
 		if !wanted(c.stamp) {
 			continue
 		}
-		body = appendMessage(body, 4, c.raw)
+		b = appendMessage(b, 4, c.raw)
 		var current []byte
 		for i, w := range c.writes {
 			if s.entries[w.key] == w.entry {
@@ -364,23 +384,24 @@ func (s *state) appendPart(b []byte, wanted func(crdt.Stamp) bool, base map[stri
 			}
 		}
 		if current != nil {
-			body = appendMessage(body, 7, current)
+			b = appendMessage(b, 7, current)
 		}
 	}
 	for _, e := range s.order {
 		if wanted(e.stamp) && !told[e] {
-			body = appendEntry(body, 1, e)
+			b = appendEntry(b, 1, e)
 		}
 	}
-	body = appendSeen(body, 2, s.seen)
+	b = appendSeen(b, 2, s.seen)
 	if whole {
-		body = appendStamp(body, 3, s.floor)
+		b = appendStamp(b, 3, s.floor)
 	}
-	body = appendSeen(body, 5, base)
+	b = appendSeen(b, 5, base)
 	if whole {
-		body = appendNumber(body, 6, 1)
+		b = appendNumber(b, 6, 1)
 	}
-	return appendMessage(b, 3, body)
+	head := protowire.AppendVarint(protowire.AppendTag(nil, 3, protowire.BytesType), uint64(len(b)-start))
+	return slices.Insert(b, start, head...) // in place: a whole table is not copied
 }
 
 func (r reader) part(data []byte) (*part, error) {
@@ -427,6 +448,7 @@ func (p *part) add(e *entry) error {
 
 // addCurrent adds the writes of c that have these numbers.
 func (p *part) addCurrent(c *changeset, numbers []byte) error {
+	p.expect(min(len(c.writes), len(numbers)))
 	for len(numbers) > 0 {
 		i, n := protowire.ConsumeVarint(numbers)
 		if n < 0 || i >= uint64(len(c.writes)) {
@@ -567,7 +589,7 @@ func readSnapshot(data []byte) (message, error) {
 	if sum := sha256.Sum256(data[:end]); !bytes.Equal(sum[:], data[end:]) {
 		return message{}, refuse("checksum", "the snapshot is damaged")
 	}
-	m, err := reader{newState()}.message(body[:len(body)-sha256.Size])
+	m, err := newState().reader().message(body[:len(body)-sha256.Size])
 	if err == nil && m.part == nil {
 		err = refuse("invalid", "the snapshot holds no state")
 	}

@@ -30,6 +30,9 @@ type fork struct {
 
 // findConflicts finds the forks in the history, by the order of the winners.
 func (s *state) findConflicts() []Conflict {
+	if s.successive() {
+		return nil // as nearly always: nobody wrote without having seen the rest
+	}
 	branches := map[fork][]write{}
 	after := map[crdt.Stamp]map[string]uint64{}
 	var parted []fork
@@ -61,6 +64,19 @@ func (s *state) findConflicts() []Conflict {
 		}
 	}
 	return out
+}
+
+// successive reports whether the author of each changeset in the history had seen
+// all before it.
+func (s *state) successive() bool {
+	for i, c := range s.history {
+		for _, before := range s.history[:i] {
+			if c.after[before.stamp.Node] < before.stamp.Version {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // tip is the newest write that goes back to w: the branch with the newest holds.

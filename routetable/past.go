@@ -16,8 +16,9 @@ func (s *Store) SpecAt(version crdt.Stamp) (*Spec, error) {
 		return nil, err
 	}
 	spec := new(Spec)
+	var objects objectReader
 	for _, k := range slices.SortedFunc(maps.Keys(content), compareKeys) {
-		if o, err := decodeObject(k.kind, content[k]); err == nil {
+		if o, err := objects.read(k.kind, content[k]); err == nil {
 			spec.add(o)
 		}
 	}

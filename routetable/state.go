@@ -5,9 +5,6 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/json"
-	"errors"
-	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -66,7 +63,7 @@ func (e *entry) newer(o *entry) bool {
 }
 
 // ready reads the object and makes up its mind about it, once.
-func (e *entry) ready() {
+func (e *entry) ready(objects *objectReader) {
 	content := appendContent(make([]byte, 0, 512), e.kind, e.name, e.data)
 	content = appendContent(content, e.source, e.replaced.String(), e.unknown)
 	if e.deleted() {
@@ -76,7 +73,7 @@ func (e *entry) ready() {
 	if e.deleted() {
 		return
 	}
-	object, err := decodeObject(e.kind, e.data)
+	object, err := objects.read(e.kind, e.data)
 	switch {
 	case err != nil:
 		e.fault = "this version cannot read it: " + err.Error()
@@ -88,33 +85,6 @@ func (e *entry) ready() {
 			e.fault = errs[0].Error()
 		}
 	}
-}
-
-func decodeObject(kind string, data []byte) (anObject, error) {
-	var o anObject
-	switch kind {
-	case kindUpstream:
-		o = new(Upstream)
-	case kindRoute:
-		o = new(Route)
-	case kindLimit:
-		o = new(Limit)
-	case kindTenant:
-		o = new(Tenant)
-	case kindAccess:
-		o = new(Access)
-	default:
-		return nil, errUnknownKind
-	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(o); err != nil {
-		return nil, err
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return nil, errors.New("more follows the object")
-	}
-	return o, nil
 }
 
 // state is all that a Store replicates. A published state never changes.
@@ -138,6 +108,7 @@ type sealed struct {
 	content string // Table.Digest
 
 	conflicts func() []Conflict // found when first asked for
+	retold    *retold
 }
 
 // seal finishes s before it is published. The order is made from the last one,
@@ -152,7 +123,7 @@ func (s *state) seal() *state {
 	slices.SortFunc(order, func(a, b *entry) int { return compareKeys(a.key, b.key) })
 	s.order, s.stale, s.fresh = slices.Compact(order), nil, nil
 	s.digest, s.content = s.encodeDigest(), s.contentDigest()
-	s.conflicts = sync.OnceValue(s.findConflicts)
+	s.conflicts, s.retold = sync.OnceValue(s.findConflicts), new(retold)
 	return s
 }
 
@@ -165,6 +136,15 @@ func (s *state) clone() *state {
 		entries: maps.Clone(s.entries), floor: s.floor, seen: maps.Clone(s.seen),
 		history: slices.Clone(s.history), waiting: maps.Clone(s.waiting),
 		sealed: sealed{stale: slices.Clip(s.order)},
+	}
+}
+
+// expect makes room for n more entries at once.
+func (s *state) expect(n int) {
+	if n > len(s.entries) {
+		entries := make(map[key]*entry, len(s.entries)+n)
+		maps.Copy(entries, s.entries)
+		s.entries = entries
 	}
 }
 
@@ -196,6 +176,7 @@ func (s *state) join(o *state, whole bool) (changed bool, lost []*entry) {
 			}
 		}
 	}
+	s.expect(len(o.entries))
 	for _, e := range o.entries {
 		changed = s.put(e) || changed
 	}
@@ -214,6 +195,7 @@ func (s *state) join(o *state, whole bool) (changed bool, lost []*entry) {
 
 // apply joins a changeset whose predecessors are all in here.
 func (s *state) apply(c *changeset) (changed bool) {
+	s.expect(len(c.writes))
 	for _, w := range c.writes {
 		changed = s.put(w.entry) || changed
 	}

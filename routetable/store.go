@@ -87,11 +87,12 @@ func (s *Store) snapshotState() *state {
 // Spec returns a copy of all objects that this version can read, sorted by name.
 func (s *Store) Spec() *Spec {
 	spec := new(Spec)
+	var objects objectReader
 	for _, e := range s.snapshotState().order {
 		if e.object == nil {
 			continue
 		}
-		if o, err := decodeObject(e.kind, e.data); err == nil { // a copy that the caller may change
+		if o, err := objects.read(e.kind, e.data); err == nil { // a copy that the caller may change
 			spec.add(o)
 		}
 	}
@@ -215,8 +216,10 @@ func (s *Store) Delta(theirs []byte) ([]byte, error) {
 	case d.floor.Less(st.floor):
 		return st.appendWhole(messageHeader()), nil // objects may have to go there
 	case lacking:
-		wanted := func(stamp crdt.Stamp) bool { return d.seen[stamp.Node] < stamp.Version }
-		return st.appendPart(messageHeader(), wanted, d.seen, false), nil
+		return st.retold.to(theirs, func() []byte {
+			wanted := func(stamp crdt.Stamp) bool { return d.seen[stamp.Node] < stamp.Version }
+			return st.appendPart(messageHeader(), wanted, d.seen, false)
+		}), nil
 	case maps.Equal(d.seen, st.seen):
 		// Same changesets, other content: a node lost its disk and wrote again.
 		return st.appendWhole(messageHeader()), nil
@@ -253,7 +256,7 @@ func (s *Store) Changes(limit int) (data []byte, oversized bool) {
 func (s *Store) Merge(data []byte) error {
 	s.merging.Lock()
 	defer s.merging.Unlock()
-	m, err := reader{s.snapshotState()}.message(data)
+	m, err := s.snapshotState().reader().message(data)
 	if err != nil {
 		return err
 	}
@@ -419,9 +422,10 @@ func (s *state) commit(node string, n note, writes []write) (*state, *changeset)
 		writes: writes,
 	}
 	slices.SortFunc(c.writes, func(a, b write) int { return compareKeys(a.key, b.key) })
+	var objects objectReader
 	for _, w := range c.writes {
 		w.stamp = c.stamp
-		w.ready()
+		w.ready(&objects)
 	}
 	c.encode()
 	next := s.clone()

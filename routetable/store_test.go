@@ -603,3 +603,30 @@ func TestATableCannotBeMadeLargerThanTheMeshCarries(t *testing.T) {
 		t.Errorf("24 MB were prepared: %v", err)
 	}
 }
+
+func TestPeersThatLackTheSameAreToldTheSame(t *testing.T) {
+	t.Parallel()
+	s, knows := routetable.NewStore("a"), routetable.NewStore("b")
+	apply(t, s, routetable.Edit{Spec: spec("x")})
+	pull(t, knows, s)
+	apply(t, s, routetable.Edit{Spec: spec("y")})
+	for range 2 {
+		for _, peer := range []*routetable.Store{routetable.NewStore("c"), knows} {
+			peer := clone(t, peer, "c")
+			pull(t, peer, s)
+			if got, want := peer.Table().Digest(), s.Table().Digest(); got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		}
+	}
+}
+
+// clone returns a store of that name with what s holds.
+func clone(t *testing.T, s *routetable.Store, name string) *routetable.Store {
+	t.Helper()
+	c := routetable.NewStore(name)
+	if err := c.Restore(s.Snapshot()); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
