@@ -193,8 +193,8 @@ func (s *Server) matchLinked(x *Exchange) bool {
 	}
 	u := p.upstreams[service.Index]
 	x.rule, x.target = u.linked, u.linked.targets[0]
-	if rule := p.byName[string(x.from.route)]; rule != nil {
-		for _, target := range rule.targets {
+	if rule := p.table.Rule(string(x.from.route)); rule != nil {
+		for _, target := range s.live(rule, p).targets {
 			if target.upstream == u {
 				x.target = target
 			}

@@ -109,7 +109,7 @@ func (s *Server) match(x *Exchange) bool {
 	if !ok {
 		return x.fail(refusal{code: NoRoute, detail: "No route matches the request."})
 	}
-	x.rule, x.prefix = p.rules[hit.Rule.Index], hit.Prefix
+	x.rule, x.prefix = s.live(hit.Rule, p), hit.Prefix
 	x.priority = failover.Priority(x.rule.Priority)
 	return true
 }

@@ -21,12 +21,11 @@ import (
 // per table and swapped whole.
 type plan struct {
 	table     *routetable.Table
-	rules     []*liveRule          // by Rule.Index
-	upstreams []*upstream          // by Service.Index
-	byName    map[string]*liveRule // one of each route's
-	limits    []*liveLimit         // by LimitRule.Index, then those of tenants
-	tenants   []*liveTenant        // by TenantRule.Index
-	askers    map[string]*asker    // by URL
+	rules     []atomic.Pointer[liveRule] // by Rule.Index; see live
+	upstreams []*upstream                // by Service.Index
+	limits    []*liveLimit               // by LimitRule.Index, then those of tenants
+	tenants   []*liveTenant              // by TenantRule.Index
+	askers    map[string]*asker          // by URL
 }
 
 // liveRule is a rule and where it leads.
@@ -101,8 +100,7 @@ func (s *Server) Publish(t *routetable.Table) {
 	s.publishing.Lock()
 	defer s.publishing.Unlock()
 	old := s.plan.Load()
-	rules := len(t.Rules())
-	p := &plan{table: t, rules: make([]*liveRule, 0, rules), byName: make(map[string]*liveRule, rules), askers: map[string]*asker{}}
+	p := &plan{table: t, rules: make([]atomic.Pointer[liveRule], len(t.Rules())), askers: map[string]*asker{}}
 	kept := map[*pool]bool{}
 	for _, service := range t.Services() {
 		u := s.upstream(service, old)
@@ -113,14 +111,16 @@ func (s *Server) Publish(t *routetable.Table) {
 	}
 	s.limits(p, old)
 	for _, r := range t.Rules() {
-		live := s.liveRule(r, p)
-		p.rules, p.byName[r.Name] = append(p.rules, live), live
+		s.cfg.Traffic.Series(r.Name) // its history begins now, without requests
+		if len(r.Auth) > 0 {
+			s.live(r, p) // what it judges clients by is to be there before they are
+		}
 	}
 	s.plan.Store(p)
 	if old == nil {
 		return
 	}
-	s.cfg.Traffic.Keep(func(route string) bool { return route == "" || p.byName[route] != nil })
+	s.cfg.Traffic.Keep(func(route string) bool { return route == "" || t.Rule(route) != nil })
 	old.retireAskers(p)
 	for _, u := range old.upstreams {
 		for _, e := range u.endpoints {
@@ -132,6 +132,17 @@ func (s *Server) Publish(t *routetable.Table) {
 			u.retireGates()
 		}
 	}
+}
+
+// live returns what requests meet of a rule of p's table. It is made for the first
+// of them: of ten thousand rules few are asked for before the next table comes.
+func (s *Server) live(r *routetable.Rule, p *plan) *liveRule {
+	at := &p.rules[r.Index]
+	if live := at.Load(); live != nil {
+		return live
+	}
+	at.CompareAndSwap(nil, s.liveRule(r, p))
+	return at.Load()
 }
 
 func (s *Server) liveRule(r *routetable.Rule, p *plan) *liveRule {

@@ -1,6 +1,9 @@
 package routetable
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/meshgw/meshgw/crdt"
 )
 
@@ -22,6 +25,15 @@ type Table struct {
 
 // Rules returns all rules, sorted by name; Rule.Index is the place in it.
 func (t *Table) Rules() []*Rule { return t.rules }
+
+// Rule returns the rule of that name, or nil.
+func (t *Table) Rule(name string) *Rule {
+	i, found := slices.BinarySearchFunc(t.rules, name, func(r *Rule, name string) int { return strings.Compare(r.Name, name) })
+	if !found {
+		return nil
+	}
+	return t.rules[i]
+}
 
 // Services returns all services, sorted by name; Service.Index is the place in
 // it.
