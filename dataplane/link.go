@@ -187,11 +187,10 @@ func (x *Exchange) fieldsNamed(name string) (value []byte, count int) {
 // here. All else was decided where the request came in.
 func (s *Server) matchLinked(x *Exchange) bool {
 	p := s.plan.Load()
-	service := p.table.Service(string(x.from.upstream))
-	if service == nil {
+	u := p.upstream[string(x.from.upstream)]
+	if u == nil {
 		return x.fail(refusal{code: NoHealthyUpstream, detail: "This gateway does not know the upstream."})
 	}
-	u := p.upstreams[service.Index]
 	x.rule, x.target = u.linked, u.linked.targets[0]
 	if rule := p.table.Rule(string(x.from.route)); rule != nil {
 		for _, target := range s.live(rule, p).targets {

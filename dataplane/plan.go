@@ -22,7 +22,8 @@ import (
 type plan struct {
 	table     *routetable.Table
 	rules     []atomic.Pointer[liveRule] // by Rule.Index; see live
-	upstreams []*upstream                // by Service.Index
+	upstreams []*upstream                // sorted by name
+	upstream  map[string]*upstream       // by name
 	limits    []*liveLimit               // by LimitRule.Index, then those of tenants
 	tenants   []*liveTenant              // by TenantRule.Index
 	askers    map[string]*asker          // by URL
@@ -100,11 +101,14 @@ func (s *Server) Publish(t *routetable.Table) {
 	s.publishing.Lock()
 	defer s.publishing.Unlock()
 	old := s.plan.Load()
-	p := &plan{table: t, rules: make([]atomic.Pointer[liveRule], len(t.Rules())), askers: map[string]*asker{}}
+	p := &plan{
+		table: t, rules: make([]atomic.Pointer[liveRule], t.Places()),
+		upstream: make(map[string]*upstream, len(t.Services())), askers: map[string]*asker{},
+	}
 	kept := map[*pool]bool{}
 	for _, service := range t.Services() {
 		u := s.upstream(service, old)
-		p.upstreams = append(p.upstreams, u)
+		p.upstreams, p.upstream[u.Name] = append(p.upstreams, u), u
 		for _, e := range u.endpoints {
 			kept[e.pool] = true
 		}
@@ -160,10 +164,10 @@ func (s *Server) liveRule(r *routetable.Rule, p *plan) *liveRule {
 		live.refused = &refusal{code: NoHealthyUpstream, detail: "The route needs what this gateway cannot do: " + strings.Join(missing, ", ") + "."}
 	}
 	if m := r.Mirror; m != nil {
-		live.mirror = &liveMirror{upstream: p.upstreams[m.Upstream.Index], percent: m.Percent}
+		live.mirror = &liveMirror{upstream: p.upstream[m.Upstream.Name], percent: m.Percent}
 	}
 	for _, target := range r.Targets {
-		u := p.upstreams[target.Upstream.Index]
+		u := p.upstream[target.Upstream.Name]
 		live.targets = append(live.targets, &liveTarget{
 			upstream: u, timeouts: target.Timeouts, weight: target.Weight, series: s.seriesOf(r.Name, u),
 		})
@@ -192,14 +196,16 @@ func Unsupported(r *routetable.Rule) []string {
 	return nil
 }
 
-// upstream makes service live, with what old has of it.
+// upstream makes service live, with what old has of it: all, where it is the same.
 func (s *Server) upstream(service *routetable.Service, old *plan) *upstream {
+	if old != nil && old.upstream[service.Name] != nil && old.upstream[service.Name].Service == service {
+		return old.upstream[service.Name]
+	}
 	u := &upstream{Service: service, byState: map[*failover.Endpoint]*endpoint{}, elsewhere: otherRegions(service, s.cfg.Region)}
 	u.shared = &upstreamState{budget: failover.NewRetryBudget(time.Now()), gates: map[string]*gates{}}
 	before := map[string]*endpoint{}
 	if old != nil {
-		if was := old.table.Service(service.Name); was != nil {
-			live := old.upstreams[was.Index]
+		if live := old.upstream[service.Name]; live != nil {
 			u.shared = live.shared
 			for _, e := range live.endpoints {
 				before[e.address.URL] = e

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"net/netip"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,52 +42,106 @@ const (
 func Compile(spec *Spec) (*Table, Problems) {
 	problems := Validate(spec)
 	bad := faulty(problems)
-	t := compile(spec.sorted(bad), func(string, string) crdt.Stamp { return crdt.Stamp{} })
+	t := compile(spec.sorted(bad), func(string, string) crdt.Stamp { return crdt.Stamp{} }, new(Table))
 	t.digest = contentDigest(spec, bad)
 	return t, problems
 }
 
-// compiler builds one Table.
+// compiler builds one Table. What old has of the same objects is taken from it.
 type compiler struct {
 	*Table
+	old   *Table
 	stamp func(kind, name string) crdt.Stamp
-	limit map[string]*LimitRule
 }
 
 // compile builds the table of objects that have passed the checks of their own
-// fields.
-func compile(o sorted, stamp func(kind, name string) crdt.Stamp) *Table {
+// fields. old may be any table, or an empty one: objects never change, so what was
+// made of one holds in every table where what it refers to is the same.
+func compile(o sorted, stamp func(kind, name string) crdt.Stamp, old *Table) *Table {
 	c := compiler{
-		Table: &Table{serviceByName: make(map[string]*Service, len(o.upstreams)), rules: make([]*Rule, 0, len(o.routes))},
-		stamp: stamp,
-		limit: make(map[string]*LimitRule, len(o.limits)),
+		Table: &Table{
+			serviceByName: make(map[string]*Service, len(o.upstreams)), limitByName: make(map[string]*LimitRule, len(o.limits)),
+			rules: make([]*Rule, 0, len(o.routes)),
+		},
+		old: old, stamp: stamp,
 	}
 	for _, u := range o.upstreams {
-		s := service(u)
-		s.Index = len(c.services)
+		s := old.serviceByName[u.Name]
+		if s == nil || s.Spec != u {
+			s = service(u)
+		}
 		c.services = append(c.services, s)
 		c.serviceByName[u.Name] = s
 	}
-	for _, l := range o.limits {
-		r := limitRule(l)
-		r.Index = len(c.limits)
+	for i, l := range o.limits {
+		r := old.limitByName[l.Name]
+		if r == nil || r.Spec != l || r.Index != i {
+			r = limitRule(l)
+			r.Index = i
+		}
 		c.limits = append(c.limits, r)
-		c.limit[l.Name] = r
+		c.limitByName[l.Name] = r
 	}
-	for _, tenant := range o.tenants {
+	for i, tenant := range o.tenants {
 		r := tenantRule(tenant)
-		r.Index = len(c.tenants)
+		r.Index = i
 		c.tenants = append(c.tenants, r)
 	}
 	c.tenantBy = indexTenants(c.tenants)
 	c.access = accessRule(o.access)
-	for _, route := range o.routes {
-		r := c.rule(route)
-		r.Index = len(c.rules)
-		c.rules = append(c.rules, r)
-	}
-	c.hosts = indexHosts(c.rules)
+	changed := c.makeRules(o.routes)
+	c.hosts = indexHosts(c.rules, changed, old.hosts)
 	return c.Table
+}
+
+// makeRules takes the rules that old has over, makes the others, and returns those
+// that only one of the tables has. Both lists are sorted by name.
+func (c *compiler) makeRules(routes []*Route) (changed []*Rule) {
+	old := c.old.rules
+	for _, route := range routes {
+		for len(old) > 0 && old[0].Name < route.Name {
+			changed, old = append(changed, old[0]), old[1:]
+		}
+		if len(old) > 0 && old[0].Spec == route && c.resolvesAlike(route) {
+			c.rules, old = append(c.rules, old[0]), old[1:]
+			continue
+		}
+		r := c.rule(route)
+		r.Index = -1
+		c.rules, changed = append(c.rules, r), append(changed, r)
+	}
+	c.number()
+	return append(changed, old...)
+}
+
+// number gives the rules without one an index that no other has. Those of the old
+// table keep theirs.
+func (c *compiler) number() {
+	taken := make([]bool, max(len(c.rules), c.old.places))
+	for _, r := range c.rules {
+		if r.Index >= 0 {
+			taken[r.Index] = true
+		}
+	}
+	free := 0
+	for _, r := range c.rules {
+		if r.Index < 0 {
+			for taken[free] {
+				free++
+			}
+			r.Index = free
+			free++
+		}
+		c.places = max(c.places, r.Index+1)
+	}
+}
+
+// resolvesAlike reports whether all that a route refers to is as in the old table.
+func (c *compiler) resolvesAlike(r *Route) bool {
+	upstream := func(name string) bool { return c.serviceByName[name] == c.old.serviceByName[name] }
+	return upstream(r.Upstream) && (r.Mirror == nil || upstream(r.Mirror.Upstream)) &&
+		!slices.ContainsFunc(r.Split, func(s Split) bool { return !upstream(s.Upstream) }) &&
+		!slices.ContainsFunc(r.Limits, func(name string) bool { return c.limitByName[name] != c.old.limitByName[name] })
 }
 
 // byName returns pointers to the objects that bad does not hold, sorted by
@@ -293,6 +346,7 @@ func (c *compiler) rule(route *Route) *Rule {
 		r.rewritePath, r.rewriteTo = pathRewrite(d.Path, d.PathPrefix)
 	}
 	c.resolve(r)
+	r.hosts, r.candidates = hostsOf(route), candidates(r)
 	return r
 }
 
@@ -317,7 +371,7 @@ func (c *compiler) resolve(r *Rule) {
 		target(s.Upstream, s.Weight)
 	}
 	for _, name := range r.Spec.Limits {
-		if l := c.limit[name]; l != nil {
+		if l := c.limitByName[name]; l != nil {
 			r.Limits = append(r.Limits, l)
 		} else {
 			missing = append(missing, "limit "+strconv.Quote(name))
@@ -494,182 +548,6 @@ func joinHostPort(host string, port int) string {
 		host = "[" + host + "]"
 	}
 	return host + ":" + strconv.Itoa(port)
-}
-
-// indexHosts sorts the matches of all rules into their hosts. rules are sorted
-// by name, and sorting is stable, so the name decides what nothing else does.
-func indexHosts(rules []*Rule) hostIndex {
-	x := hostIndex{exact: map[string]*hostRules{}, wildcard: map[string]*hostRules{}, any: &hostRules{}}
-	for _, r := range rules {
-		candidates := candidates(r)
-		for _, host := range hostsOf(r.Spec) {
-			h := x.host(host)
-			for _, c := range candidates {
-				h.add(c)
-			}
-		}
-	}
-	x.any.sort()
-	for _, m := range []map[string]*hostRules{x.exact, x.wildcard} {
-		for _, h := range m {
-			h.sort()
-		}
-	}
-	return x
-}
-
-// hostsOf returns the route's hosts in canonical form, each once; "*" for none.
-func hostsOf(r *Route) []string {
-	if len(r.Hosts) == 0 {
-		return []string{"*"}
-	}
-	hosts := make([]string, 0, len(r.Hosts))
-	for _, h := range r.Hosts {
-		if h = canonicalHost(h); !slices.Contains(hosts, h) {
-			hosts = append(hosts, h)
-		}
-	}
-	return hosts
-}
-
-// canonicalHost gives a pattern the form that ParseHost gives requests' hosts.
-func canonicalHost(pattern string) string {
-	if strings.Contains(pattern, ":") && pattern[0] != '[' {
-		pattern = "[" + pattern + "]" // an IPv6 address
-	}
-	if host, _, err := ParseHost(nil, []byte(pattern)); err == nil {
-		return string(host)
-	}
-	return strings.ToLower(pattern)
-}
-
-// canonicalPath gives a pattern the form that ParseTarget gives requests' paths.
-func canonicalPath(pattern string) string {
-	if pattern == "" {
-		return ""
-	}
-	if path, err := appendCanonicalPath(nil, []byte(pattern)); err == nil {
-		return string(path)
-	}
-	return pattern
-}
-
-func (x *hostIndex) host(pattern string) *hostRules {
-	if pattern == "*" {
-		return x.any
-	}
-	m, key := x.exact, pattern
-	if suffix, wild := strings.CutPrefix(pattern, "*."); wild {
-		m, key = x.wildcard, suffix
-		x.longest = max(x.longest, len(suffix))
-	}
-	if m[key] == nil {
-		m[key] = &hostRules{}
-	}
-	return m[key]
-}
-
-func candidates(r *Rule) []*candidate {
-	matches := r.Spec.Match
-	if len(matches) == 0 {
-		matches = []Match{{}}
-	}
-	out := make([]*candidate, len(matches))
-	for i := range matches {
-		m := &matches[i]
-		c := &candidate{
-			rule: r, order: i,
-			path: canonicalPath(m.Path), methods: m.Methods, listeners: r.Spec.Listeners,
-			headers: firstOfEach(m.Headers, strings.ToLower),
-			query:   firstOfEach(m.Query, func(s string) string { return s }),
-		}
-		if m.PathRegex != "" {
-			c.regex, c.literal, _ = pathRegex(m.PathRegex)
-		} else if m.Path == "" {
-			c.prefix, c.byPrefix = strings.TrimRight(canonicalPath(m.PathPrefix), "/"), true
-		}
-		out[i] = c
-	}
-	return out
-}
-
-// firstOfEach keeps the first condition of each name, as Gateway API has it.
-func firstOfEach(list []NameValue, canonical func(string) string) []NameValue {
-	var out []NameValue
-	for _, nv := range list {
-		nv.Name = canonical(nv.Name)
-		if !slices.ContainsFunc(out, func(o NameValue) bool { return o.Name == nv.Name }) {
-			out = append(out, nv)
-		}
-	}
-	return out
-}
-
-func (h *hostRules) add(c *candidate) {
-	switch {
-	case c.regex != nil:
-		h.regex = append(h.regex, c)
-	case c.byPrefix:
-		n := h.prefixes.node(c.prefix)
-		n.candidates = append(n.candidates, c)
-	default:
-		if h.exact == nil {
-			h.exact = map[string][]*candidate{}
-		}
-		h.exact[c.path] = append(h.exact[c.path], c)
-	}
-}
-
-func (h *hostRules) sort() {
-	slices.SortStableFunc(h.regex, compareCandidates)
-	for _, list := range h.exact {
-		slices.SortStableFunc(list, compareCandidates)
-	}
-	h.prefixes.sort()
-}
-
-func (n *prefixNode) sort() {
-	slices.SortStableFunc(n.candidates, compareCandidates)
-	for _, child := range n.children {
-		child.sort()
-	}
-}
-
-// compareCandidates orders candidates of one host and one kind of path, for
-// prefixes of one length, the first to ask first.
-func compareCandidates(a, b *candidate) int {
-	return cmp.Or(
-		cmp.Compare(b.literal, a.literal),
-		cmp.Compare(b.patternLength(), a.patternLength()),
-		cmp.Compare(min(len(b.methods), 1), min(len(a.methods), 1)),
-		cmp.Compare(len(b.headers), len(a.headers)),
-		cmp.Compare(len(b.query), len(a.query)),
-		a.rule.Stamp.Compare(b.rule.Stamp),
-		strings.Compare(a.rule.Name, b.rule.Name),
-		cmp.Compare(a.order, b.order),
-	)
-}
-
-func (c *candidate) patternLength() int {
-	if c.regex == nil {
-		return 0
-	}
-	return len(c.regex.String())
-}
-
-// pathRegex compiles a pattern that must match the whole path, and counts the
-// literal bytes it begins with.
-func pathRegex(pattern string) (re *regexp.Regexp, literal int, err error) {
-	re, err = regexp.Compile(`^(?:` + pattern + `)$`)
-	if err != nil {
-		return nil, 0, err
-	}
-	bare, err := regexp.Compile(strings.TrimPrefix(pattern, "^"))
-	if err != nil {
-		return nil, 0, err
-	}
-	prefix, _ := bare.LiteralPrefix()
-	return re, len(prefix), nil
 }
 
 // or returns *p, or otherwise what is the default.

@@ -102,7 +102,7 @@ func (s *Store) pend(st *state, n note, writes []write) (*Pending, error) {
 	if p.next.bounded(1) != nil && (len(p.next.entries) > len(st.entries) || p.next.size() > st.size()) { // one that merged to more may shrink
 		return nil, fmt.Errorf("the table would have more than %d objects, or %d MiB", maxObjects, maxTableBytes>>20)
 	}
-	p.table = p.next.table()
+	p.table = p.next.table(s.Table())
 	return p, nil
 }
 

@@ -43,8 +43,8 @@ type trial struct {
 func Explain(t *Table, r *Request) Explanation {
 	var trials []*trial
 	for _, rule := range t.rules {
-		for _, c := range candidates(rule) {
-			trials = append(trials, try(c, r))
+		for i := range rule.candidates {
+			trials = append(trials, try(&rule.candidates[i], r))
 		}
 	}
 	slices.SortStableFunc(trials, func(a, b *trial) int {

@@ -8,13 +8,14 @@ import (
 )
 
 // Rule is a Route made ready to serve: every default applied, every reference
-// resolved, every text parsed. It belongs to one Table and is never written to.
+// resolved, every text parsed. It is never written to; tables of which it is part
+// without any difference share it.
 //
 // Exactly one of Broken, Respond, Redirect and Targets says what becomes of a
 // request, looked at in that order.
 type Rule struct {
 	Name  string
-	Index int        // place in Table.Rules, dense from 0
+	Index int        // its own in the table, below Table.Places
 	Spec  *Route     // as written
 	Stamp crdt.Stamp // of the changeset that wrote it
 
@@ -43,6 +44,9 @@ type Rule struct {
 	CORS     *CORSRule
 	Compress *Compress // every field set
 	Mirror   *MirrorTarget
+
+	hosts      []string // canonical
+	candidates []candidate
 }
 
 // Target is one upstream of a Rule, with the timeouts that hold for requests of

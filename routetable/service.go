@@ -4,12 +4,11 @@ import (
 	"time"
 )
 
-// Service is an Upstream made ready: defaults applied, addresses parsed. It
-// belongs to one Table and is never written to.
+// Service is an Upstream made ready: defaults applied, addresses parsed. It is
+// never written to; tables that have the same Upstream share it.
 type Service struct {
-	Name  string
-	Index int       // place in Table.Services, dense from 0
-	Spec  *Upstream // as written
+	Name string
+	Spec *Upstream // as written
 
 	Endpoints []Address // in the order written
 

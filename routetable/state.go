@@ -410,10 +410,10 @@ func (s *Spec) add(o anObject) {
 	}
 }
 
-// table compiles what can be served. The digest is over everything, so that it
+// table compiles what can be served, with what old has of it. The digest is over everything, so that it
 // is equal on nodes of different versions too.
-func (s *state) table() *Table {
-	t := compile(s.sound(), func(kind, name string) crdt.Stamp { return s.entries[key{kind, name}].stamp })
+func (s *state) table(old *Table) *Table {
+	t := compile(s.sound(), func(kind, name string) crdt.Stamp { return s.entries[key{kind, name}].stamp }, old)
 	t.stamp = s.newest()
 	t.digest = s.content
 	return t

@@ -51,6 +51,7 @@ type Store struct {
 // NewStore returns an empty store of the node of that name.
 func NewStore(node string) *Store {
 	s := &Store{node: node, changed: make(chan struct{})}
+	s.current.Store(new(Table))
 	s.publish(newState().seal(), nil)
 	return s
 }
@@ -69,7 +70,7 @@ func (s *Store) Changed() <-chan struct{} {
 // publish makes next the state. The caller holds mu. A nil table is compiled.
 func (s *Store) publish(next *state, table *Table) {
 	if table == nil {
-		table = next.table()
+		table = next.table(s.Table())
 	}
 	s.state = next
 	s.current.Store(table)

@@ -18,13 +18,18 @@ type Table struct {
 	tenants  []*TenantRule
 	access   AccessRule
 
+	places        int // see Places
 	serviceByName map[string]*Service
+	limitByName   map[string]*LimitRule
 	tenantBy      tenantIndex
 	hosts         hostIndex
 }
 
-// Rules returns all rules, sorted by name; Rule.Index is the place in it.
+// Rules returns all rules, sorted by name.
 func (t *Table) Rules() []*Rule { return t.rules }
+
+// Places is more than any Rule.Index: what a list by index needs.
+func (t *Table) Places() int { return t.places }
 
 // Rule returns the rule of that name, or nil.
 func (t *Table) Rule(name string) *Rule {
@@ -35,8 +40,7 @@ func (t *Table) Rule(name string) *Rule {
 	return t.rules[i]
 }
 
-// Services returns all services, sorted by name; Service.Index is the place in
-// it.
+// Services returns all services, sorted by name.
 func (t *Table) Services() []*Service { return t.services }
 
 // Limits returns all limits, sorted by name; LimitRule.Index is the place in it.
