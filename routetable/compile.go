@@ -57,7 +57,7 @@ type compiler struct {
 // compile builds the table of objects that have passed the checks of their own
 // fields. old may be any table, or an empty one: objects never change, so what was
 // made of one holds in every table where what it refers to is the same.
-func compile(o sorted, stamp func(kind, name string) crdt.Stamp, old *Table) *Table {
+func compile(o lists, stamp func(kind, name string) crdt.Stamp, old *Table) *Table {
 	c := compiler{
 		Table: &Table{
 			serviceByName: make(map[string]*Service, len(o.upstreams)), limitByName: make(map[string]*LimitRule, len(o.limits)),

@@ -58,11 +58,12 @@ func (s *Store) Prepare(e Edit) (*Pending, error) {
 	if e.Spec == nil {
 		e.Spec = new(Spec)
 	}
-	warnings, err := st.check(e)
+	given := e.Spec.keys()
+	warnings, err := st.check(e, given)
 	if err != nil {
 		return nil, err
 	}
-	writes, err := st.writes(e)
+	writes, err := st.writes(e, given)
 	if err != nil {
 		return nil, err
 	}
@@ -160,41 +161,43 @@ func (s *state) condition(e Edit) error {
 
 // check validates the table that e leads to. Mistakes that are there already
 // and that e does not touch, as merges leave them, do not refuse it.
-func (s *state) check(e Edit) (warnings Problems, err error) {
-	merged := Spec{
-		Upstreams: slices.Clone(e.Spec.Upstreams), Routes: slices.Grow(slices.Clone(e.Spec.Routes), len(s.order)), // mostly routes
-		Limits: slices.Clone(e.Spec.Limits), Tenants: slices.Clone(e.Spec.Tenants),
-		Access: slices.Clone(e.Spec.Access),
-	}
-	given := e.Spec.keys()
+func (s *state) check(e Edit, given map[key]bool) (warnings Problems, err error) {
+	merged := e.Spec.lists()
 	for _, entry := range s.order {
 		if !given[entry.key] && entry.fault == "" && !entry.deleted() && !s.deletes(e, given, entry) {
 			merged.add(entry.object)
 		}
 	}
+	var v validator
+	v.objects(e.Spec) // the others have passed
+	v.table(merged)
+	v.shadows(e.Spec.Routes)
 	var errs Problems
 	var before map[string]bool
-	for _, p := range Validate(&merged) {
+	for _, p := range v.problems {
 		ours := p.Object == "" || given[keyOf(p.Object)]
 		if !ours {
 			p.Path = "" // an index that the edit does not have
 			if before == nil {
-				before = messages(Validate(s.spec()))
+				before = s.mistakes()
 			}
 		}
 		switch {
-		case p.Severity == Warning && ours:
+		case p.Severity == Warning:
 			warnings = append(warnings, p)
-		case p.Severity == Error && (ours || !before[p.Object+p.Message]):
+		case ours || !before[p.Object+p.Message]:
 			errs = append(errs, p)
 		}
 	}
 	return warnings, errs.Err()
 }
 
-func messages(problems Problems) map[string]bool {
-	set := make(map[string]bool, len(problems))
-	for _, p := range problems {
+// mistakes is what is wrong with the table as it is.
+func (s *state) mistakes() map[string]bool {
+	var v validator
+	v.table(s.sound())
+	set := make(map[string]bool, len(v.problems))
+	for _, p := range v.problems {
 		set[p.Object+p.Message] = true
 	}
 	return set
@@ -206,8 +209,9 @@ func keyOf(object string) key {
 }
 
 func (s *Spec) keys() map[key]bool {
-	set := map[key]bool{}
-	for o := range s.objects() {
+	set := make(map[key]bool, len(s.Routes)) // mostly routes
+	all := s.lists()
+	for o := range all.all {
 		set[key{o.kind(), o.name()}] = true
 	}
 	return set
@@ -223,7 +227,7 @@ func (s *state) deletes(e Edit, given map[key]bool, old *entry) bool {
 }
 
 // writes returns what e changes.
-func (s *state) writes(e Edit) ([]write, error) {
+func (s *state) writes(e Edit, given map[key]bool) ([]write, error) {
 	var writes []write
 	for o := range e.Spec.objects() {
 		data, err := json.Marshal(o)
@@ -240,7 +244,6 @@ func (s *state) writes(e Edit) ([]write, error) {
 		}
 		writes = s.appendWrite(writes, k, data, source)
 	}
-	given := e.Spec.keys()
 	for _, old := range s.order {
 		if s.deletes(e, given, old) {
 			writes = s.appendWrite(writes, old.key, nil, "")

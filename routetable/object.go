@@ -39,8 +39,8 @@ func (l *Limit) name() string    { return l.Name }
 func (t *Tenant) name() string   { return t.Name }
 func (a *Access) name() string   { return a.Name }
 
-// sorted is objects by kind, each kind by name, each name once.
-type sorted struct {
+// lists is objects by kind.
+type lists struct {
 	upstreams []*Upstream
 	routes    []*Route
 	limits    []*Limit
@@ -48,9 +48,48 @@ type sorted struct {
 	access    []*Access
 }
 
-// sorted returns the objects of s that bad does not hold, by kind/name.
-func (s *Spec) sorted(bad map[string]bool) sorted {
-	return sorted{
+// lists returns the objects of s as they are written.
+func (s *Spec) lists() lists {
+	return lists{
+		upstreams: pointers[Upstream](s.Upstreams), routes: pointers[Route](s.Routes),
+		limits: pointers[Limit](s.Limits), tenants: pointers[Tenant](s.Tenants),
+		access: pointers[Access](s.Access),
+	}
+}
+
+func pointers[T any, P object[T]](objects []T) []P {
+	out := make([]P, len(objects))
+	for i := range objects {
+		out[i] = &objects[i]
+	}
+	return out
+}
+
+func (l *lists) add(o anObject) {
+	switch o := o.(type) {
+	case *Upstream:
+		l.upstreams = append(l.upstreams, o)
+	case *Route:
+		l.routes = append(l.routes, o)
+	case *Limit:
+		l.limits = append(l.limits, o)
+	case *Tenant:
+		l.tenants = append(l.tenants, o)
+	case *Access:
+		l.access = append(l.access, o)
+	}
+}
+
+// all gives every object, by kind as in a route file.
+func (l *lists) all(yield func(anObject) bool) {
+	_ = each(l.upstreams, yield) && each(l.routes, yield) && each(l.limits, yield) && each(l.tenants, yield) &&
+		each(l.access, yield)
+}
+
+// sorted returns the objects of s that bad does not hold by kind/name, each kind
+// by name, each name once.
+func (s *Spec) sorted(bad map[string]bool) lists {
+	return lists{
 		upstreams: byName[Upstream](s.Upstreams, bad), routes: byName[Route](s.Routes, bad),
 		limits: byName[Limit](s.Limits, bad), tenants: byName[Tenant](s.Tenants, bad),
 		access: byName[Access](s.Access, bad),
@@ -59,11 +98,8 @@ func (s *Spec) sorted(bad map[string]bool) sorted {
 
 // objects gives every object, sorted by kind, as in a route file, and name.
 func (s *Spec) objects() iter.Seq[anObject] {
-	all := s.sorted(nil)
-	return func(yield func(anObject) bool) {
-		_ = each(all.upstreams, yield) && each(all.routes, yield) && each(all.limits, yield) && each(all.tenants, yield) &&
-			each(all.access, yield)
-	}
+	sorted := s.sorted(nil)
+	return sorted.all
 }
 
 func each[P anObject](list []P, yield func(anObject) bool) bool {

@@ -362,37 +362,14 @@ func (s *state) sum() [sha256.Size]byte {
 }
 
 // sound returns the objects that this version can serve.
-func (s *state) sound() (all sorted) {
+func (s *state) sound() (all lists) {
 	all.routes = make([]*Route, 0, len(s.order))
 	for _, e := range s.order {
-		if e.fault != "" {
-			continue
-		}
-		switch o := e.object.(type) {
-		case *Upstream:
-			all.upstreams = append(all.upstreams, o)
-		case *Route:
-			all.routes = append(all.routes, o)
-		case *Limit:
-			all.limits = append(all.limits, o)
-		case *Tenant:
-			all.tenants = append(all.tenants, o)
-		case *Access:
-			all.access = append(all.access, o)
+		if e.fault == "" {
+			all.add(e.object)
 		}
 	}
 	return all
-}
-
-// spec returns a copy of the objects that this version can serve, sorted by name.
-func (s *state) spec() *Spec {
-	spec := new(Spec)
-	for _, e := range s.order {
-		if e.fault == "" {
-			spec.add(e.object)
-		}
-	}
-	return spec
 }
 
 func (s *Spec) add(o anObject) {

@@ -22,15 +22,25 @@ const (
 // those between objects. Lines and columns are not known here; see File.
 func Validate(spec *Spec) Problems {
 	v := validator{}
-	validateAll[Upstream](&v, "upstreams", spec.Upstreams, v.upstream)
-	validateAll[Route](&v, "routes", spec.Routes, v.route)
-	validateAll[Limit](&v, "limits", spec.Limits, v.limit)
-	validateAll[Tenant](&v, "tenants", spec.Tenants, v.tenant)
-	validateAll[Access](&v, "access", spec.Access, v.access)
-	v.references(spec)
-	v.identities(spec.Tenants)
+	v.objects(spec)
+	v.table(spec.lists())
 	v.shadows(spec.Routes)
 	return v.problems
+}
+
+// objects checks each object by itself.
+func (v *validator) objects(spec *Spec) {
+	validateAll[Upstream](v, "upstreams", spec.Upstreams, v.upstream)
+	validateAll[Route](v, "routes", spec.Routes, v.route)
+	validateAll[Limit](v, "limits", spec.Limits, v.limit)
+	validateAll[Tenant](v, "tenants", spec.Tenants, v.tenant)
+	validateAll[Access](v, "access", spec.Access, v.access)
+}
+
+// table checks what lies between objects and refuses a table.
+func (v *validator) table(all lists) {
+	v.references(all)
+	v.identities(all.tenants)
 }
 
 // validateObject finds the mistakes of one object by itself.

@@ -114,10 +114,9 @@ func (v *validator) identify(id *Identify) {
 }
 
 // identities refuses that two tenants are known by the same thing.
-func (v *validator) identities(tenants []Tenant) {
+func (v *validator) identities(tenants []*Tenant) {
 	owner := map[string]string{}
-	for i := range tenants {
-		t := &tenants[i]
+	for i, t := range tenants {
 		if t.Identify == nil {
 			continue
 		}

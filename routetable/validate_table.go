@@ -7,11 +7,10 @@ import (
 	"strings"
 )
 
-// references reports what routes name and spec lacks.
-func (v *validator) references(spec *Spec) {
-	upstreams, limits := names(spec.Upstreams), names(spec.Limits)
-	for i := range spec.Routes {
-		r := &spec.Routes[i]
+// references reports what routes name and the table lacks.
+func (v *validator) references(all lists) {
+	upstreams, limits := names(all.upstreams), names(all.limits)
+	for i, r := range all.routes {
 		upstream := func(field, name string) {
 			if _, ok := upstreams[name]; !ok && name != "" {
 				v.at("routes", i, r)
@@ -34,10 +33,10 @@ func (v *validator) references(spec *Spec) {
 	}
 }
 
-func names[T any, P object[T]](objects []T) map[string]struct{} {
+func names[P anObject](objects []P) map[string]struct{} {
 	set := make(map[string]struct{}, len(objects))
-	for i := range objects {
-		set[P(&objects[i]).name()] = struct{}{}
+	for _, o := range objects {
+		set[o.name()] = struct{}{}
 	}
 	return set
 }
