@@ -16,7 +16,7 @@ type Changeset struct {
 	By       string    `json:"by,omitempty"`      // name of the token, or how it came
 	Message  string    `json:"message,omitempty"` // why
 	Conflict bool      `json:"conflict"`          // some of it lost against a concurrent edit
-	Changes  []Change  `json:"changes"`
+	Changes  []Change  `json:"changes"`           // the first 1000 have their Diff
 }
 
 // The operations of a Change.
@@ -52,7 +52,7 @@ type Applied struct {
 	ID      string   `json:"id"`      // VERSION@NODE; empty where nothing changed
 	Digest  string   `json:"digest"`
 	DryRun  bool     `json:"dry_run"`
-	Changes []Change `json:"changes"` // none: the table was so already
+	Changes []Change `json:"changes"` // none: the table was so already; without DryRun, the first 1000 have their Diff
 	Wait    *Wait    `json:"wait,omitempty"`
 }
 

@@ -88,8 +88,8 @@ func (r *routes) serve() {
 }
 
 const (
-	saveSoon  = 100 * time.Millisecond // a burst of gossip makes one snapshot
-	saveAgain = 5 * time.Second        // when the disk would not
+	saveSoon  = time.Second     // a burst of gossip makes one snapshot, when the table is in service everywhere
+	saveAgain = 5 * time.Second // when the disk would not
 )
 
 // follow takes every change of the store into service and to disk until ctx

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"net/http"
 	"strings"
 
@@ -124,8 +125,11 @@ func (r *routes) applied(p *routetable.Pending, dryRun bool, err error) (api.App
 	if err != nil {
 		return api.Applied{}, refusal(err)
 	}
-	a := api.Applied{Version: r.store.Table().Version(), Digest: p.Digest(), DryRun: dryRun, Changes: changes(p.Diff())}
-	if !dryRun {
+	a := api.Applied{Version: r.store.Table().Version(), Digest: p.Digest(), DryRun: dryRun}
+	if dryRun {
+		a.Changes = changes(p.Diff(), math.MaxInt) // it is asked for them
+	} else {
+		a.Changes = changes(p.Diff(), maxDiffs)
 		a.Version = p.Stamp().Version
 		if !p.NoChange() {
 			a.ID = p.Stamp().String()
@@ -134,11 +138,20 @@ func (r *routes) applied(p *routetable.Pending, dryRun bool, err error) (api.App
 	return a, nil
 }
 
-func changes(diff []routetable.Change) []api.Change {
+// maxDiffs is of how many changes the text is told where it was not asked for: to
+// write that of ten thousand takes longer than to make them.
+const maxDiffs = 1000
+
+// changes tells of all changes, and of the first so many how they read.
+func changes(diff []routetable.Change, texts int) []api.Change {
 	ops := map[string]string{"added": api.OpCreate, "changed": api.OpUpdate, "deleted": api.OpDelete}
 	all := []api.Change{}
-	for _, c := range diff {
-		all = append(all, api.Change{Op: ops[c.Action], Kind: c.Kind, Name: c.Name, Diff: diffOf(c)})
+	for i, c := range diff {
+		change := api.Change{Op: ops[c.Action], Kind: c.Kind, Name: c.Name}
+		if i < texts {
+			change.Diff = diffOf(c)
+		}
+		all = append(all, change)
 	}
 	return all
 }
@@ -153,7 +166,7 @@ func (r *routes) History() []api.Changeset {
 	for _, rev := range r.store.History() {
 		all = append(all, api.Changeset{
 			ID: rev.Stamp.String(), Version: rev.Stamp.Version, Node: rev.Stamp.Node, At: rev.At, By: rev.Author,
-			Message: rev.Message, Conflict: lost[rev.Stamp], Changes: changes(rev.Changes),
+			Message: rev.Message, Conflict: lost[rev.Stamp], Changes: changes(rev.Changes, maxDiffs),
 		})
 	}
 	return all
