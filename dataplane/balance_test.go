@@ -343,7 +343,7 @@ func TestDrainLosesNoRequest(t *testing.T) {
 	if bad > 8 || ok == 0 {
 		t.Errorf("%d answered, %d failed", ok, bad)
 	}
-	if strings.Contains(g.log.String(), `"error"`) {
+	if strings.Contains(g.log.String(), `"level":"error"`) {
 		t.Errorf("log %s", g.log)
 	}
 }
