@@ -172,7 +172,8 @@ func (b *bench) latencyOf(peers []*peer) error {
 	if err != nil {
 		return err
 	}
-	direct := &process{setup: &setup{Listen: subjects[0].setup.Upstreams[0]}, host: "localhost"}
+	direct := b.backends[0]
+	direct.host = "localhost"
 	all := append([]*process{direct}, subjects...)
 	names := []string{"direct"}
 	for _, p := range peers {
@@ -180,7 +181,9 @@ func (b *bench) latencyOf(peers []*peer) error {
 	}
 	got := samples{}
 	err = b.inTurn(all, func(i int) error {
-		found, err := b.openLoad(all[i], rate, time.Duration(b.seconds+1)*time.Second, time.Second, nil)
+		length, before := time.Duration(b.seconds+1)*time.Second, all[i].cpu()
+		found, err := b.openLoad(all[i], rate, length, time.Second, nil)
+		got.add(names[i], "cpu", 100*(all[i].cpu()-before).Seconds()/length.Seconds())
 		got.add(names[i], "p50", found.P50)
 		got.add(names[i], "p99", found.P99)
 		got.add(names[i], "p999", found.P999)
@@ -188,11 +191,11 @@ func (b *bench) latencyOf(peers []*peer) error {
 		return err
 	})
 	table(fmt.Sprintf("latency at %d requests/s, open loop, features on, 64 connections, %d rounds of %d s", rate, b.rounds, b.seconds),
-		"", "p50 ms", "p99 ms", "p99.9 ms", "p50 added ms", "p99 added ms", "failed")
+		"", "p50 ms", "p99 ms", "p99.9 ms", "p50 added ms", "p99 added ms", "of a core", "failed")
 	for _, name := range names {
 		row(name, fmt.Sprintf("%.2f", got.median(name, "p50")), fmt.Sprintf("%.2f", got.median(name, "p99")), fmt.Sprintf("%.2f", got.median(name, "p999")),
 			fmt.Sprintf("%.2f", got.median(name, "p50")-got.median("direct", "p50")), fmt.Sprintf("%.2f", got.median(name, "p99")-got.median("direct", "p99")),
-			fmt.Sprintf("%.0f", got.median(name, "failed")))
+			fmt.Sprintf("%.1f %%", got.median(name, "cpu")), fmt.Sprintf("%.0f", got.median(name, "failed")))
 	}
 	return err
 }
