@@ -10,10 +10,12 @@ import (
 )
 
 // division is how the requests for an upstream are divided among regions. It is
-// made anew ten times a second and never changes.
+// made anew ten times a second, once a second in calm, and never changes.
 type division struct {
 	made   time.Time
-	ways   []way // in the order of failover, this node's region first
+	words  uint64 // of the mesh that it was made by
+	calm   bool   // this region is whole and serves all
+	ways   []way  // in the order of failover, this node's region first
 	split  failover.Split
 	refuse failover.Mix // share of each priority that nobody has room for
 	slots  int          // of this region's endpoints in use
@@ -31,6 +33,23 @@ type way struct {
 // a request, rather than at the next tick.
 const overtaken = 10 * time.Millisecond
 
+// settle returns the division of u as it is to be at now. In calm another would be
+// the same, but for what is known of other regions.
+func (s *Server) settle(now time.Time, u *upstream) *division {
+	d := u.division.Load()
+	if d == nil || !d.calm || now.Sub(d.made) >= calmFor || d.words != s.mesh.Load().Words {
+		return s.divide(now, u)
+	}
+	if health, _ := u.near.Health(); health < 1 {
+		return s.divide(now, u)
+	}
+	u.shared.traffic.measure(now, u.usedSlots(), u.shared.pending.Load())
+	return d
+}
+
+// calmFor is how long a division holds in calm.
+const calmFor = time.Second
+
 // divide makes the division of u anew.
 func (s *Server) divide(now time.Time, u *upstream) *division {
 	u.shared.dividing.Lock()
@@ -39,7 +58,7 @@ func (s *Server) divide(now time.Time, u *upstream) *division {
 		return d // another did it meanwhile
 	}
 	mesh, rates := s.mesh.Load(), u.shared.traffic.measure(now, u.usedSlots(), u.shared.pending.Load())
-	d := &division{made: now, slots: u.healthySlots(now)}
+	d := &division{made: now, words: mesh.Words, slots: u.healthySlots(now)}
 	var regions []failover.Region
 	for _, name := range u.order(s.cfg.Region, mesh) {
 		w, r := s.way(now, u, mesh, name)
@@ -50,6 +69,7 @@ func (s *Server) divide(now time.Time, u *upstream) *division {
 	if !d.split.Dark { // else endpoints that are being probed may take one
 		d.refuse = failover.Refuse(d.split.Refused, rates.own)
 	}
+	d.calm = regions[0].Health == 1 && d.share(0) == 1
 	u.division.Store(d)
 	s.tellDivision(u, d.away())
 	return d

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -71,7 +72,7 @@ func (s *Server) watchUpstream(now time.Time, u *upstream, sweep, judge bool) {
 	if judge {
 		u.near.EjectOutliers(now, u.MaxEjectedPercent)
 	}
-	d := s.divide(now, u)
+	d := s.settle(now, u)
 	silent := u.near.Silent(now) && d.hasElsewhere()
 	for _, e := range u.endpoints {
 		if e.broken != "" || e.address.Weight == 0 {
@@ -279,6 +280,11 @@ func (s *Server) tell(now time.Time, u *upstream, e *endpoint) {
 	}
 	s.log.WithLevel(level).Str("upstream", u.Name).Str("endpoint", e.address.URL).Str("state", state.Status.String()).
 		Str("was", last.String()).Str("reason", state.Reason).Msg(event)
+}
+
+// Checks reports whether the table has endpoints that are checked.
+func (s *Server) Checks() bool {
+	return slices.ContainsFunc(s.plan.Load().upstreams, func(u *upstream) bool { return u.Check != nil })
 }
 
 // Verdicts returns what this node has to say of the endpoints: what its checks

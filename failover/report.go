@@ -1,6 +1,10 @@
 package failover
 
-import "time"
+import (
+	"math"
+	"slices"
+	"time"
+)
 
 // Verdict is what a node says of an endpoint: what its checks found and whether
 // its breaker is open.
@@ -48,13 +52,29 @@ type Load struct {
 	Wanted   float64 // what it wants other regions to take: see Split
 }
 
-// Loads are all that a node tells of its room. They change all the time; a node
-// that has not told them for a while is silent.
+// Loads are all that a node tells of its room. They change all the time, and are
+// told anew when they have Moved.
 type Loads struct {
 	Incarnation uint32
 	Region      string
 	Loads       []Load
 }
+
+// Moved reports whether loads are to be told to those who were last told others.
+// A mesh in calm is to be quiet: what a node wants and has room for is told when it
+// is off by 20 requests/s and a fifth. What regions send each other is told as it
+// is, since whoever sends goes by it.
+func Moved(told, now []Load) bool {
+	return !slices.EqualFunc(told, now, func(a, b Load) bool {
+		return a.Upstream == b.Upstream && near(a.Demand, b.Demand) && near(a.Headroom, b.Headroom) &&
+			alike(a.Foreign, b.Foreign) && alike(a.Wanted, b.Wanted)
+	})
+}
+
+func near(a, b float64) bool { return math.Abs(a-b) <= telling+0.2*max(a, b) }
+
+// alike passes over the last of an average that fades out.
+func alike(a, b float64) bool { return a == b || max(a, b) < 1 }
 
 // The bounds of headroom.
 const (

@@ -10,7 +10,7 @@ type Peer struct {
 	Incarnation uint32
 	Weight      int
 	Ready       bool      // neither draining nor overloaded nor isolated
-	Heard       time.Time // when its Loads last came; it tells them every second
+	Heard       time.Time // when it last said that it looks after endpoints: every second, where any are checked
 	Verdicts    Verdicts
 	Loads       Loads
 }
@@ -85,8 +85,8 @@ func (v *View) Hear(now time.Time, upstream, url, region string, interval time.D
 	return h
 }
 
-// silence is how long a node may be quiet whatever the interval: it tells its
-// loads once a second, and news may be late.
+// silence is how long a node may be quiet whatever the interval: it speaks once a
+// second, and news may be late.
 const silence = 2 * time.Second
 
 // Assigned reports whether the node itself is to check the endpoint now.

@@ -115,3 +115,26 @@ func TestViewAddsUpWhatNodesTell(t *testing.T) {
 		t.Errorf("gateways %+v", gateways)
 	}
 }
+
+func TestWhatHasMovedIsToldAgain(t *testing.T) {
+	told := []failover.Load{{Upstream: "u", Headroom: 1000, Demand: 500}}
+	for _, tt := range []struct {
+		name string
+		now  []failover.Load
+		want bool
+	}{
+		{"the same", told, false},
+		{"noise", []failover.Load{{Upstream: "u", Headroom: 1200, Demand: 450}}, false},
+		{"less room", []failover.Load{{Upstream: "u", Headroom: 700, Demand: 500}}, true},
+		{"more demand", []failover.Load{{Upstream: "u", Headroom: 1000, Demand: 700}}, true},
+		{"another upstream", []failover.Load{{Upstream: "v", Headroom: 1000, Demand: 500}}, true},
+		{"none", nil, true},
+		{"a little for others", []failover.Load{{Upstream: "u", Headroom: 1000, Demand: 500, Foreign: 3}}, true},
+		{"a little wanted of others", []failover.Load{{Upstream: "u", Headroom: 1000, Demand: 500, Wanted: 3}}, true},
+		{"next to nothing of others", []failover.Load{{Upstream: "u", Headroom: 1000, Demand: 500, Wanted: 0.1}}, false},
+	} {
+		if got := failover.Moved(told, tt.now); got != tt.want {
+			t.Errorf("%s: moved is %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}

@@ -10,11 +10,13 @@ import (
 	"github.com/meshgw/meshgw/failover"
 )
 
-// Each node writes two keys: verdicts change seldom and are told at once, loads
-// change all the time and are told every second.
+// Each node writes three keys: verdicts change seldom and are told at once, loads
+// are told when they have changed by some amount, and a beat every second, which
+// says that the node still looks after endpoints.
 const (
 	verdictsOf = "verdicts/"
 	loadsOf    = "loads/"
+	beatsOf    = "beats/"
 )
 
 // health is what every node has told of the endpoints and of its room for them:
@@ -26,6 +28,7 @@ type health struct {
 	words       *crdt.Map
 
 	mu      sync.Mutex // guards the rest
+	told    []failover.Load
 	said    map[string]saying
 	changes uint64 // of verdicts
 }
@@ -34,13 +37,13 @@ type health struct {
 type saying struct {
 	verdicts failover.Verdicts
 	loads    failover.Loads
-	heard    time.Time // when the loads last came
+	heard    time.Time // when a beat last came
 }
 
 // newHealth returns the state of the node with the given id, which holds nothing
 // yet.
 func newHealth(self string, incarnation uint32, region string) *health {
-	bounds := crdt.Bounds{Entries: 2 * 4096, Graves: 10_000, Key: 80, Value: 1 << 20, Bytes: 32 << 20} // all of it fits a message
+	bounds := crdt.Bounds{Entries: 3 * 4096, Graves: 10_000, Key: 80, Value: 1 << 20, Bytes: 32 << 20} // all of it fits a message
 	return &health{
 		self: self, incarnation: incarnation, region: region,
 		words: crdt.NewMap(bounds, checkSaying),
@@ -73,19 +76,32 @@ func (h *health) tellVerdicts(verdicts []failover.Verdict) (news bool) {
 	return news
 }
 
-// tellLoads replaces what this node says of its room. It is news even if it is
-// the same as before: a node that does not say it is taken for silent.
-func (h *health) tellLoads(now time.Time, loads []failover.Load) {
+// tellLoads replaces what this node says of its room, where that is worth telling.
+func (h *health) tellLoads(loads []failover.Load) {
 	key := loadsOf + h.self
-	value := failover.AppendLoads(nil, failover.Loads{Incarnation: h.incarnation, Region: h.region, Loads: loads})
-	h.words.Put(key, max(uint64(h.incarnation)<<32, h.words.Version(key)), value)
+	h.mu.Lock()
+	if failover.Moved(h.told, loads) {
+		h.told = loads
+	}
+	value := failover.AppendLoads(nil, failover.Loads{Incarnation: h.incarnation, Region: h.region, Loads: h.told})
+	h.mu.Unlock()
+	if h.words.Put(key, uint64(h.incarnation)<<32, value) {
+		h.take(time.Time{}, key)
+	}
+}
+
+// beat says that this node looks after endpoints. It is news each time: a node
+// that checks them and does not say so is taken for silent.
+func (h *health) beat(now time.Time) {
+	key := beatsOf + h.self
+	h.words.Put(key, max(uint64(h.incarnation)<<32, h.words.Version(key)), []byte{})
 	h.take(now, key)
 }
 
 // forget drops what the node with the given id said, everywhere, until it speaks
 // again.
 func (h *health) forget(id string) {
-	for _, key := range []string{verdictsOf + id, loadsOf + id} {
+	for _, key := range []string{verdictsOf + id, loadsOf + id, beatsOf + id} {
 		h.words.Forget(key)
 		h.take(time.Time{}, key)
 	}
@@ -105,27 +121,30 @@ func (h *health) verdictChanges() uint64 {
 	return h.changes
 }
 
-// take reads what now stands under key.
+// take reads what now stands under key. now is when it came; zero for nothing.
 func (h *health) take(now time.Time, key string) {
+	kind, id, _ := strings.Cut(key, "/")
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	value, _ := h.words.Get(key) // what is gone reads as nothing said
-	if id, ok := strings.CutPrefix(key, verdictsOf); ok {
-		said := h.said[id]
+	said := h.said[id]
+	switch kind + "/" { // what came was checked
+	case verdictsOf:
 		h.changes++
-		said.verdicts, _ = failover.DecodeVerdicts(value) // was checked when it came
-		h.keep(id, said)
-	} else if id, ok := strings.CutPrefix(key, loadsOf); ok {
-		said := h.said[id]
+		said.verdicts, _ = failover.DecodeVerdicts(value)
+	case loadsOf:
 		said.loads, _ = failover.DecodeLoads(value)
+	case beatsOf:
 		said.heard = now
-		h.keep(id, said)
+	default:
+		return
 	}
+	h.keep(id, said)
 }
 
 // keep stores what a node said, unless that is nothing, h.mu held.
 func (h *health) keep(id string, said saying) {
-	if said.verdicts.Incarnation == 0 && said.loads.Incarnation == 0 {
+	if said.verdicts.Incarnation == 0 && said.loads.Incarnation == 0 && said.heard.IsZero() {
 		delete(h.said, id)
 		return
 	}

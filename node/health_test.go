@@ -18,7 +18,8 @@ func TestHealthTravels(t *testing.T) {
 		t.Error("the same verdicts again are news")
 	}
 	began := time.Now()
-	a.tellLoads(began, []failover.Load{{Upstream: "orders", Headroom: 100}})
+	a.beat(began)
+	a.tellLoads([]failover.Load{{Upstream: "orders", Headroom: 100}})
 	exchange(t, a, b)
 	said := b.of("a")
 	if len(said.verdicts.Verdicts) != 1 || said.verdicts.Verdicts[0].Check != failover.CheckDown || said.loads.Loads[0].Headroom != 100 {
@@ -29,16 +30,40 @@ func TestHealthTravels(t *testing.T) {
 	}
 }
 
-func TestTheSameLoadsAgainAreASignOfLife(t *testing.T) {
+func TestABeatIsASignOfLife(t *testing.T) {
 	a, b := newHealth("a", 1, "eu"), newHealth("b", 1, "eu")
-	a.tellLoads(time.Now(), nil)
+	a.beat(time.Now())
 	exchange(t, a, b)
 	first := b.of("a").heard
 	time.Sleep(time.Millisecond)
-	a.tellLoads(time.Now(), nil)
+	a.beat(time.Now())
 	exchange(t, a, b)
 	if again := b.of("a").heard; !again.After(first) {
 		t.Errorf("heard at %v and then at %v", first, again)
+	}
+}
+
+func TestCalmIsNotTold(t *testing.T) {
+	a, b := newHealth("a", 1, "eu"), newHealth("b", 1, "eu")
+	loads := func(demand float64) []failover.Load { return []failover.Load{{Upstream: "orders", Demand: demand}} }
+	a.tellLoads(loads(1000))
+	exchange(t, a, b)
+	before := a.Digest()
+	a.tellLoads(loads(1100))
+	if !bytes.Equal(a.Digest(), before) {
+		t.Error("a tenth more is news")
+	}
+	a.tellLoads(loads(1400))
+	exchange(t, a, b)
+	if got := b.of("a").loads.Loads[0].Demand; got != 1400 {
+		t.Errorf("b heard of %v requests/s, want 1400", got)
+	}
+	b.forget("a")
+	exchange(t, b, a)
+	a.tellLoads(loads(1400))
+	exchange(t, a, b)
+	if said := b.of("a").loads.Loads; len(said) != 1 {
+		t.Errorf("b holds %v of a node that was forgotten and came back", said)
 	}
 }
 
@@ -60,7 +85,8 @@ func TestARestartOutbidsWhatWasSaidBefore(t *testing.T) {
 func TestForgottenNodesSayNothing(t *testing.T) {
 	a, b := newHealth("a", 1, "eu"), newHealth("b", 1, "eu")
 	a.tellVerdicts(nil)
-	a.tellLoads(time.Now(), nil)
+	a.tellLoads([]failover.Load{{Upstream: "orders"}})
+	a.beat(time.Now())
 	exchange(t, a, b)
 	b.forget("a")
 	if said := b.of("a"); said.verdicts.Incarnation != 0 || said.loads.Incarnation != 0 || len(b.said) != 0 {
@@ -86,7 +112,7 @@ func TestWhereAPeersListenerIsReached(t *testing.T) {
 func FuzzHealthMerge(f *testing.F) {
 	a := newHealth("a", 1, "eu")
 	a.tellVerdicts([]failover.Verdict{{Upstream: "orders", URL: "http://10.0.0.1", Check: failover.CheckUp}})
-	a.tellLoads(time.Now(), []failover.Load{{Upstream: "orders", Demand: 3}})
+	a.tellLoads([]failover.Load{{Upstream: "orders", Demand: 3}})
 	whole, err := a.Delta(nil)
 	if err != nil {
 		f.Fatal(err)

@@ -15,7 +15,7 @@ import (
 
 const (
 	lookEvery = 100 * time.Millisecond // at what others tell of endpoints
-	tellEvery = time.Second            // of the room here, as failover asks for
+	tellEvery = time.Second            // of the room here, and that this node is there
 )
 
 // followHealth tells the mesh how endpoints are and what room there is here, and
@@ -34,7 +34,10 @@ func (n *Node) followHealth(ctx context.Context) {
 			}
 			if now.Sub(told) >= tellEvery {
 				told = now
-				n.health.tellLoads(now, n.room())
+				n.health.tellLoads(n.room())
+				if n.plane.Checks() {
+					n.health.beat(now)
+				}
 			}
 			n.plane.SetMesh(n.neighbourhood())
 		}
