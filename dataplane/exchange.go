@@ -242,12 +242,13 @@ func (x *Exchange) reset() {
 // isHead reports whether the method is HEAD, whose answers have no body.
 func (x *Exchange) isHead() bool { return string(x.Method) == "HEAD" }
 
-// idempotent reports whether the method may be repeated (RFC 9110, section
-// 9.2.2).
+// idempotent reports whether the request may be repeated: by its method (RFC 9110,
+// section 9.2.2), or since it has a key by which its endpoint knows it again.
 func (x *Exchange) idempotent() bool {
 	switch string(x.Method) {
 	case "GET", "HEAD", "OPTIONS", "PUT", "DELETE":
 		return true
 	}
-	return false
+	_, keyed := x.header("idempotency-key")
+	return keyed
 }

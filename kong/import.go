@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -110,7 +111,7 @@ func (s *service) resolve() error {
 	}
 	s.Protocol, s.Port = cmp.Or(s.Protocol, "http"), cmp.Or(s.Port, 80)
 	if s.Host == "" {
-		return fmt.Errorf("no host")
+		return errors.New("no host")
 	}
 	return nil
 }
@@ -244,18 +245,18 @@ func strips(r *route) bool { return !off(r.StripPath) }
 
 // listen keeps a route to the listeners of its protocols.
 func (i *importer) listen(from *route, to *routetable.Route) []routetable.Route {
-	secure, clear := len(from.Protocols) == 0, len(from.Protocols) == 0
+	secure, plain := len(from.Protocols) == 0, len(from.Protocols) == 0
 	for _, p := range from.Protocols {
 		secure = secure || p == "https" || p == "grpcs"
-		clear = clear || p == "http" || p == "grpc"
+		plain = plain || p == "http" || p == "grpc"
 	}
 	switch {
-	case secure && !clear:
+	case secure && !plain:
 		to.Listeners = []string{"https"}
-	case clear && !secure:
+	case plain && !secure:
 		to.Listeners = []string{"http"}
 	}
-	if clear || from.RedirectHTTPS < 300 || from.RedirectHTTPS > 399 {
+	if plain || from.RedirectHTTPS < 300 || from.RedirectHTTPS > 399 {
 		return []routetable.Route{*to}
 	}
 	return []routetable.Route{*to, {
