@@ -61,7 +61,7 @@ func (s *Server) limit(x *Exchange) bool {
 	}
 	x.decision = d
 	x.count()
-	if refused := d.Verdict == quota.Deny; refused || rand.Uint32()%nameOne == 0 {
+	if d.First || d.Verdict == quota.Deny || rand.Uint32()%nameOne == 0 {
 		s.nameAsks(x, asks)
 	}
 	switch {
@@ -74,7 +74,8 @@ func (s *Server) limit(x *Exchange) bool {
 	return x.fail(refusal{code: QuotaExceeded, detail: "The limit of requests is reached."})
 }
 
-// nameOne is of how many allowed requests one has its keys named.
+// nameOne is of how many allowed requests one has its keys named, besides the first
+// of a key.
 const nameOne = 256
 
 // unlimit gives back what the request held of limits of requests at once.

@@ -262,6 +262,20 @@ func TestATenantIsHeldToItsOwnLimitsBesides(t *testing.T) {
 	}
 }
 
+func TestWhoeverComesFirstIsNamed(t *testing.T) {
+	limiter := newLone()
+	g := startGateway(t, dataplane.Config{Limiter: limiter}, limitedSpec(startRecorder(t, nil).addr, routetable.Limit{Name: "l", Rate: hourly(100), Key: []string{"client_ip"}}))
+	g.fetch(t)
+	limiter.mu.Lock()
+	defer limiter.mu.Unlock()
+	for _, name := range limiter.names {
+		if name == "client_ip=127.0.0.1" {
+			return
+		}
+	}
+	t.Errorf("the names are %v", limiter.names)
+}
+
 func soon(t *testing.T, ok func() bool) {
 	t.Helper()
 	for range 500 {

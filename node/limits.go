@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -33,6 +34,8 @@ type limits struct {
 	early   map[quota.Ticket]quota.Decision // answered before anybody waited
 	names   map[quota.Key]string
 	nodes   map[quota.NodeID]string
+
+	crowded atomic.Bool // there have been more keys than names are kept
 }
 
 var _ dataplane.Limiter = (*limits)(nil)
@@ -104,11 +107,14 @@ func (l *limits) Name(k quota.Key, subject string) {
 		delete(l.names, old) // any one: who is heavy is named again soon
 	}
 	l.names[k] = subject
+	l.crowded.Store(l.crowded.Load() || len(l.names) == mostNames)
 }
 
-// Take implements dataplane.Limiter.
+// Take implements dataplane.Limiter. Newcomers are named while there is room for all:
+// a flood of keys is not worth its names.
 func (l *limits) Take(asks []quota.Ask) quota.Decision {
 	d := l.engine.Take(l.now(), asks)
+	d.First = d.First && !l.crowded.Load()
 	if d.Flush {
 		signal(l.wake)
 	}

@@ -46,6 +46,7 @@ type Decision struct {
 	Verdict    Verdict
 	Flush      bool          // there is something to send: call Poll now, earlier than it asked for
 	Degraded   bool          // decided without the home, or with nodes missing
+	First      bool          // nothing was admitted by this key of a rate before
 	Limit      *Limit        // nil when the request is held to nothing
 	Remaining  int64         // tokens the client may count on, an estimate of the whole mesh
 	Reset      time.Duration // until the whole burst is there again

@@ -256,6 +256,19 @@ func TestNothingIsTakenUnlessAllAllow(t *testing.T) {
 	}
 }
 
+func TestTheFirstRequestOfAKeyIsTold(t *testing.T) {
+	l := rate("l", 100, 10)
+	e, _ := lone(1, l)
+	for i, want := range []bool{true, false, false} {
+		if d := e.Take(0, []quota.Ask{ask(l, "acme")}); d.First != want || d.Verdict != quota.Allow {
+			t.Errorf("request %d: %+v, want first %v", i, d, want)
+		}
+	}
+	if d := e.Take(0, []quota.Ask{ask(l, "globex")}); !d.First {
+		t.Errorf("another's first: %+v", d)
+	}
+}
+
 func TestOneKeyAskedTwiceCountsTwice(t *testing.T) {
 	l := rate("l", 1, 10)
 	e, asks := lone(1, l)

@@ -254,6 +254,7 @@ func (e *entry) describe(d *Decision, now time.Duration, cost int64, v *view) {
 	if d.Verdict != Deny {
 		d.Remaining = e.remaining()
 	}
+	d.First = d.Verdict == Allow && e.count == cost
 	if l.Slots > 0 {
 		if d.Verdict == Deny {
 			d.RetryAfter = time.Second // nobody knows how long requests take
