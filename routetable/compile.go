@@ -212,6 +212,7 @@ func service(u *Upstream) *Service {
 	}
 	if b := u.Balance; b != nil {
 		s.Balance, _ = balancePolicy(b.Policy)
+		s.Hash.ClientIP = b.Hash == nil && s.Balance == ConsistentHash
 		if b.Hash != nil {
 			s.Hash = *b.Hash
 			s.Hash.Header = strings.ToLower(s.Hash.Header)

@@ -105,6 +105,20 @@ func TestEveryFieldOfAFileReachesTheTable(t *testing.T) {
 	}
 }
 
+func TestConsistentHashKeepsAClientTogetherUnlessToldOtherwise(t *testing.T) {
+	t.Parallel()
+	table := compile(t, &routetable.Spec{Upstreams: []routetable.Upstream{
+		{Name: "hashed", Balance: &routetable.Balance{Policy: "consistent_hash"}},
+		{Name: "by-path", Balance: &routetable.Balance{Policy: "consistent_hash", Hash: &routetable.Hash{Path: true}}},
+		{Name: "random", Balance: &routetable.Balance{Policy: "random"}},
+	}})
+	for name, want := range map[string]routetable.Hash{"hashed": {ClientIP: true}, "by-path": {Path: true}, "random": {}} {
+		if got := table.Service(name).Hash; got != want {
+			t.Errorf("%s: %+v, want %+v", name, got, want)
+		}
+	}
+}
+
 func TestAFileWrittenOutReadsBackTheSame(t *testing.T) {
 	t.Parallel()
 	f := fullFile(t)

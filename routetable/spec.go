@@ -40,7 +40,7 @@ type Endpoint struct {
 // Balance chooses among the endpoints of an upstream.
 type Balance struct {
 	Policy string `json:"policy,omitempty"` // least_request (default), round_robin, random, consistent_hash, ewma
-	Hash   *Hash  `json:"hash,omitempty"`   // for consistent_hash
+	Hash   *Hash  `json:"hash,omitempty"`   // for consistent_hash, default the client's address
 }
 
 // Hash names what consistent_hash keeps together; exactly one field is set.

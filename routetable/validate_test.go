@@ -30,7 +30,6 @@ func TestValidateFindsEachMistake(t *testing.T) {
 		{upstream("protocol: h3"), "expected http1, h2c or h2"},
 		{upstream("protocol: h2"), "h2 is HTTP/2 over TLS, for https:// only"},
 		{upstream("balance: {policy: lucky}"), "expected least_request, round_robin"},
-		{upstream("balance: {policy: consistent_hash}"), "needs what to hash"},
 		{upstream("balance: {policy: consistent_hash, hash: {path: true, header: x}}"), "got header and path"},
 		{upstream("balance: {policy: random, hash: {path: true}}"), "is for the policy consistent_hash only"},
 		{upstream("failover: {via: tunnel}"), "expected mesh or direct"},

@@ -87,8 +87,7 @@ func (v *validator) balance(b *Balance) {
 		return
 	}
 	if b.Hash == nil {
-		v.errorf("balance.hash", "consistent_hash needs what to hash: header, cookie, client_ip or path")
-		return
+		return // the client's address
 	}
 	var given []string
 	for _, way := range []struct {
