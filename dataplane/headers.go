@@ -287,7 +287,7 @@ func (s *Server) replyFields(x *Exchange, from []Field) []Field {
 	if x.rule != nil {
 		edit = &x.rule.ResponseHeaders
 	}
-	cors := x.rule != nil && x.rule.CORS != nil
+	cors, older := x.rule != nil && x.rule.CORS != nil, x.tellsOlderLimits()
 	dated := false
 	for i := range from {
 		f := &from[i]
@@ -300,6 +300,9 @@ func (s *Server) replyFields(x *Exchange, from []Field) []Field {
 		}
 		if cors && hasPrefixFold(f.Name, "access-control-") {
 			continue // the route decides
+		}
+		if older && hasPrefixFold(f.Name, "x-ratelimit-") {
+			continue // two limits would read as one
 		}
 		if !isListed(x.scratch.tokens, f.Name) && !edited(edit, f.Name) {
 			fields = append(fields, *f)

@@ -208,13 +208,12 @@ func (s *Server) appendLimits(x *Exchange, fields []Field) []Field {
 	if x.decision.Limit == nil {
 		return fields
 	}
-	policy, older := x.scratch.policy[:0], false
+	policy := x.scratch.policy[:0]
 	for l := range x.limits {
 		if len(policy) > 0 {
 			policy = append(policy, ", "...)
 		}
 		policy = append(policy, l.policy...)
-		older = older || l.older
 	}
 	x.scratch.policy = policy
 	x.scratch.remaining = x.decision.AppendRateLimit(x.scratch.remaining[:0])
@@ -222,10 +221,23 @@ func (s *Server) appendLimits(x *Exchange, fields []Field) []Field {
 		Field{Name: s.names.policy, Value: policy},
 		Field{Name: s.names.remaining, Value: x.scratch.remaining},
 	)
-	if older {
+	if x.tellsOlderLimits() {
 		fields = s.appendOlderLimits(x, fields)
 	}
 	return fields
+}
+
+// tellsOlderLimits reports whether the limit that RateLimit tells of is to be told
+// in the older fields too.
+func (x *Exchange) tellsOlderLimits() bool {
+	if x.decision.Limit != nil {
+		for l := range x.limits {
+			if l.name == x.decision.Limit.Name {
+				return l.older
+			}
+		}
+	}
+	return false
 }
 
 // appendOlderLimits tells of the same limit as RateLimit does, in the fields that

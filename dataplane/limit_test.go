@@ -124,13 +124,20 @@ func (g *gateway) fetch(tb testing.TB, fields ...string) answer {
 	return a
 }
 
-func TestOlderFieldsAreSentWhereTheyAreAskedFor(t *testing.T) {
-	rec, limiter := startRecorder(t, nil), newLone()
-	for asked, want := range map[bool][]string{true: {"2 1 1800", "2 0 3600", "2 0 3600"}, false: {"  ", "  ", "  "}} {
-		name := fmt.Sprint("asked-", asked)
-		g := startGateway(t, dataplane.Config{Limiter: limiter}, limitedSpec(rec.addr, routetable.Limit{Name: name, Rate: hourly(2), XHeaders: asked}))
-		for i, want := range want {
+// An endpoint's own fields of that kind go, lest two limits read as one.
+func TestOlderFieldsAreSentUnlessALimitSaysNo(t *testing.T) {
+	rec, limiter := startRecorder(t, always("HTTP/1.1 200 OK\r\nX-RateLimit-Limit: 7\r\nContent-Length: 2\r\n\r\nok")), newLone()
+	told := []string{"2 1 1800", "2 0 3600", "2 0 3600"}
+	for name, test := range map[string]struct {
+		asked *bool
+		want  []string
+	}{"absent": {nil, told}, "on": {new(true), told}, "off": {new(false), []string{"7  ", "7  ", "  "}}} {
+		g := startGateway(t, dataplane.Config{Limiter: limiter}, limitedSpec(rec.addr, routetable.Limit{Name: name, Rate: hourly(2), XHeaders: test.asked}))
+		for i, want := range test.want {
 			h := g.fetch(t).Header
+			if all := h.Values("X-RateLimit-Limit"); len(all) > 1 {
+				t.Errorf("%s, request %d: limits %v", name, i, all)
+			}
 			if got := h.Get("X-RateLimit-Limit") + " " + h.Get("X-RateLimit-Remaining") + " " + h.Get("X-RateLimit-Reset"); got != want {
 				t.Errorf("%s, request %d: %q, want %q", name, i, got, want)
 			}

@@ -71,7 +71,7 @@ func (s *Server) limits(p, old *plan) {
 		if t.N > 0 || t.Concurrency > 0 {
 			name := TenantLimit(t.Name)
 			live.limit = newLimit(before[name], nil, quota.Limit{Name: name, Hold: quota.HoldAuto, Isolated: tenantIsolated},
-				&routetable.LimitRule{N: t.N, Per: t.Per, Burst: t.Burst, Concurrency: t.Concurrency})
+				&routetable.LimitRule{N: t.N, Per: t.Per, Burst: t.Burst, Concurrency: t.Concurrency, XHeaders: true})
 			p.limits = append(p.limits, live.limit)
 		}
 		p.tenants = append(p.tenants, live)

@@ -285,7 +285,7 @@ func limitRule(l *Limit) *LimitRule {
 		PerNode:     l.Scope == "node",
 		Isolated:    defaultIsolated,
 		OpenAlone:   l.WhenIsolated == "open",
-		XHeaders:    l.XHeaders,
+		XHeaders:    or(l.XHeaders, true),
 	}
 	r.N, r.Per, r.Burst = rate(l.Rate, l.Burst)
 	for _, text := range l.Key {

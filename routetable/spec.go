@@ -259,7 +259,7 @@ type Limit struct {
 	Scope        string   `json:"scope,omitempty"`               // mesh (default) or node
 	Wait         string   `json:"wait,omitempty"`                // auto (default), a duration up to 500ms, 0
 	WhenIsolated string   `json:"when_isolated,omitempty"`       // 0..1 (default 0.5), or open
-	XHeaders     bool     `json:"x_ratelimit_headers,omitempty"` // tell clients by X-RateLimit-Limit, -Remaining and -Reset too
+	XHeaders     *bool    `json:"x_ratelimit_headers,omitempty"` // tell clients by X-RateLimit-Limit, -Remaining and -Reset too, default true
 }
 
 // Tenant is a customer: how requests of it are known and what it is held to.
