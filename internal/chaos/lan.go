@@ -14,6 +14,7 @@ type lan struct {
 	bridge  string
 	prefix  string // of addresses: a.b.c.
 	spaces  []string
+	links   []string           // their ends at the bridge
 	cuts    map[[2]string]bool // from one address to another
 	loss    map[string]int     // percent of what arrives at an address
 	lossUDP bool               // of UDP alone
@@ -55,7 +56,7 @@ func (l *lan) add() (space, addr string, err error) {
 	n := len(l.spaces) + 1
 	space, addr = fmt.Sprintf("mgc%d-%d", l.id, n), fmt.Sprintf("%s%d", l.prefix, n)
 	outer, inner := fmt.Sprintf("mgo%d-%d", l.id, n), fmt.Sprintf("mgi%d-%d", l.id, n)
-	l.spaces = append(l.spaces, space)
+	l.spaces, l.links = append(l.spaces, space), append(l.links, outer)
 	l.host[addr] = space
 	return space, addr, ip("netns add "+space,
 		"link add "+outer+" type veth peer name "+inner,
@@ -67,8 +68,13 @@ func (l *lan) add() (space, addr string, err error) {
 		"-n "+space+" link set lo up")
 }
 
-// remove takes everything away, as far as it can.
+// remove takes everything away, as far as it can. The links go first, by name:
+// with their namespace they would go when the kernel finds the time, and the next
+// scenario wants their names.
 func (l *lan) remove() {
+	for _, link := range l.links {
+		_ = ip("link del " + link)
+	}
 	for _, space := range l.spaces {
 		_ = ip("netns del " + space)
 	}
