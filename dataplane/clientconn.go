@@ -41,14 +41,17 @@ type clientConn struct {
 	name     string            // that the client asked for (SNI); empty = none
 
 	presence presence
-	state    atomic.Int32 // connIdleState and so on
-	inBody   atomic.Bool  // an end now is not the end of a message
-	unread   bool         // the client may still be sending when the answer is out
-	inHead   bool         // a head is being read, and has no deadline yet
-	readBy   time.Time    // deadline that is set; zero = another than await has set
-	writeBy  time.Time    // deadline that is set
-	parts    [3][]byte    // of a write under way
-	vector   net.Buffers  // shows parts
+	state    atomic.Int64 // connActive, connClosed, or from when on it is idle, in ns since 1970
+	awaited  atomic.Int64 // from when on a first request, the rest of a head or more of a body is waited for, likewise; 0 = nothing is
+	taking   taking
+	h2       atomic.Pointer[h2Conn] // nil = HTTP/1.1 is spoken
+	inBody   atomic.Bool            // an end now is not the end of a message
+	unread   bool                   // the client may still be sending when the answer is out
+	inHead   bool                   // a head is being read, and has no deadline yet
+	readBy   time.Time              // deadline that is set; zero = another than await has set
+	writeBy  time.Time              // deadline that is set
+	parts    [3][]byte              // of a write under way
+	vector   net.Buffers            // shows parts
 	close    sync.Once
 
 	raw    syscall.RawConn // of a plain socket; else nil
@@ -65,8 +68,7 @@ type clientConn struct {
 }
 
 const (
-	connIdleState int32 = iota
-	connActive
+	connActive int64 = -iota // a request is under way
 	connClosed
 )
 
@@ -133,7 +135,7 @@ func (c *clientConn) watch() {
 // the look is over.
 func (c *clientConn) serveHere() bool {
 	f := c.came
-	if f == nil || !c.spoken || !c.state.CompareAndSwap(connIdleState, connActive) {
+	if f == nil || !c.spoken || !c.wake() {
 		return false
 	}
 	done := f.serveSmall()
@@ -163,7 +165,7 @@ func (c *clientConn) await(within time.Duration) *h1 {
 		f, err := c.firstBytes()
 		switch {
 		case err == nil:
-			if c.state.CompareAndSwap(connIdleState, connActive) {
+			if c.wake() {
 				return f
 			}
 			c.server.fronts.Put(f)
@@ -208,10 +210,16 @@ func (c *clientConn) open() (*h1, error) {
 	return f, nil
 }
 
+// wake says that a request is under way. It reports whether there may be one.
+func (c *clientConn) wake() bool {
+	since := c.state.Load()
+	return since > 0 && c.state.CompareAndSwap(since, connActive)
+}
+
 // rest says that no request is under way. It reports whether there may be another.
 func (c *clientConn) rest() bool {
 	c.inBody.Store(false)
-	return c.state.CompareAndSwap(connActive, connIdleState) && !c.server.clients.closing.Load()
+	return c.state.CompareAndSwap(connActive, c.server.lately().UnixNano()) && !c.server.clients.closing.Load()
 }
 
 // beginHead says that a head is read from now on, endHead that it has been.
@@ -220,7 +228,17 @@ func (c *clientConn) beginHead() {
 	c.inHead = true
 }
 
-func (c *clientConn) endHead() { c.inHead = false }
+func (c *clientConn) endHead() {
+	c.inHead = false
+	c.endWait()
+}
+
+// endWait says that nothing more is waited for from the client.
+func (c *clientConn) endWait() {
+	if c.awaited.Load() != 0 {
+		c.awaited.Store(0)
+	}
+}
 
 // Read reads for the front. A body that is cut off at the border of a chunk must
 // not look like its end.
@@ -235,7 +253,9 @@ func (c *clientConn) Read(p []byte) (int, error) {
 	}
 	if c.inHead { // not all of it has come at once
 		c.inHead, c.readBy = false, time.Time{}
-		if err := c.SetReadDeadline(time.Now().Add(headTimeout)); err != nil {
+		now := time.Now()
+		c.awaited.Store(now.UnixNano())
+		if err := c.SetReadDeadline(now.Add(headTimeout)); err != nil {
 			return 0, err
 		}
 	}
@@ -263,8 +283,9 @@ func readSocket(fd int, p []byte) (int, error) {
 }
 
 // extendRead gives a read of the body until deadline, unless reading was
-// stopped.
+// stopped. endWait is to follow.
 func (c *clientConn) extendRead(deadline time.Time) bool {
+	c.awaited.Store(c.server.lately().UnixNano())
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.readBy = time.Time{}
@@ -345,11 +366,15 @@ func (c *clientConn) linger() {
 	_, _ = io.CopyN(io.Discard, c.Conn, lingerBytes)
 }
 
-// closeIfIdle closes the connection if no request is under way.
-func (c *clientConn) closeIfIdle() {
-	if c.state.CompareAndSwap(connIdleState, connClosed) {
+// closeIfIdle closes the connection if no request is under way, and reports
+// whether it did.
+func (c *clientConn) closeIfIdle() bool {
+	since := c.state.Load()
+	idle := since > 0 && c.state.CompareAndSwap(since, connClosed)
+	if idle {
 		_ = c.Close()
 	}
+	return idle
 }
 
 // abort closes the connection whatever is under way.

@@ -108,7 +108,7 @@ func (s *Server) newGateway(now time.Time, u *upstream, name, addr, region strin
 	e.pool.dial = func(ctx context.Context) (net.Conn, error) {
 		ctx, cancel := withTimeout(ctx, time.Duration(e.connect.Load()))
 		defer cancel()
-		c, err := s.cfg.Dial(ctx, "tcp", addr)
+		c, err := s.dialAt(ctx, addr)
 		secure := s.cfg.Link(name) // as it is now: certificates are rotated
 		if err != nil || secure == nil {
 			return c, err

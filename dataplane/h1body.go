@@ -34,6 +34,7 @@ func (f *h1) takeSmall() *refusal {
 	if int64(f.in.Buffered()) < x.Length && !f.conn.extendRead(x.Start.Add(bodyIdle)) {
 		return cutShort()
 	}
+	defer f.conn.endWait()
 	return x.takeSmall(f.in)
 }
 
@@ -45,6 +46,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 		return 0, os.ErrDeadlineExceeded
 	}
 	n, err := f.readBody(p)
+	f.conn.endWait()
 	f.read += int64(n)
 	return n, err
 }

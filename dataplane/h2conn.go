@@ -36,7 +36,7 @@ func (f *h1) hasPreface() bool {
 // serveHTTP2 lets net/http serve what is left of the connection, after what was
 // read of it already, to its end.
 func (c *clientConn) serveHTTP2(already []byte) {
-	if !c.state.CompareAndSwap(connIdleState, connActive) && c.state.Load() == connClosed {
+	if !c.wake() && c.state.Load() == connClosed {
 		return
 	}
 	if c.SetDeadline(time.Time{}) != nil {
@@ -48,6 +48,9 @@ func (c *clientConn) serveHTTP2(already []byte) {
 	}
 	h := &h2Conn{client: c, ended: make(chan struct{})}
 	h.users.Store(1)
+	h.rest()
+	c.h2.Store(h)
+	c.endWait()
 	c.server.feed.put(conn, h)
 	<-h.ended
 }
@@ -80,6 +83,7 @@ type h2Conn struct {
 	users  atomic.Int64 // net/http as long as it is open, and its requests
 	ended  chan struct{}
 	resets atomic.Int64 // requests cancelled prematurely, less the others
+	rested atomic.Int64 // when a request ended last, in ns since 1970
 }
 
 // enter takes the connection for a request, unless it has ended.
@@ -92,7 +96,18 @@ func (h *h2Conn) enter() bool {
 	}
 }
 
+func (h *h2Conn) rest() { h.rested.Store(h.client.server.lately().UnixNano()) }
+
+// idleSince is from when on no request has been under way; 0 = one is.
+func (h *h2Conn) idleSince() int64 {
+	if h.users.Load() != 1 {
+		return 0
+	}
+	return h.rested.Load()
+}
+
 func (h *h2Conn) leave() {
+	h.rest()
 	if h.users.Add(-1) == 0 {
 		close(h.ended)
 	}

@@ -29,10 +29,12 @@ const (
 // returns when every goroutine it started has ended.
 func (s *Server) Serve(ctx context.Context, lns ...Listener) error {
 	s.ticked.Store(new(time.Now()))
+	open, enough := context.WithCancel(ctx)
+	defer enough()
 	var accepting sync.WaitGroup
 	failed := make(chan error, len(lns))
 	for _, ln := range lns {
-		accepting.Go(func() { failed <- s.accept(ln) })
+		accepting.Go(func() { failed <- s.accept(ln, open.Done()) })
 	}
 	http2 := s.newH2Server()
 	s.spawn(func() { _ = http2.Serve(s.feed) }) // until it is shut down
@@ -45,6 +47,7 @@ func (s *Server) Serve(ctx context.Context, lns ...Listener) error {
 	case err = <-failed: // a listener that breaks ends all: half a gateway helps nobody
 	}
 	s.SetDraining(true)
+	enough()
 	for _, ln := range lns {
 		_ = ln.Close()
 	}
@@ -71,8 +74,10 @@ func (s *Server) Serve(ctx context.Context, lns ...Listener) error {
 	return err
 }
 
-// accept takes connections in until ln is closed, which is no error.
-func (s *Server) accept(ln Listener) error {
+// accept takes connections in until ln is closed, which is no error. stop is
+// closed before.
+func (s *Server) accept(ln Listener, stop <-chan struct{}) error {
+	var told time.Time
 	for pause := time.Duration(0); ; {
 		c, err := ln.Accept()
 		switch {
@@ -81,9 +86,13 @@ func (s *Server) accept(ln Listener) error {
 		case errors.Is(err, net.ErrClosed):
 			return nil
 		case temporary(err):
-			// Out of descriptors, most likely: wait for some to be closed.
+			// Out of descriptors, most likely.
+			if now := time.Now(); now.Sub(told) >= roomTell {
+				told = now
+				s.log.Warn().Err(err).Str("listener", ln.Name).Msg("accept failed")
+			}
+			s.keepRoom(stop, spareOfClients)
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			s.log.Warn().Err(err).Str("listener", ln.Name).Msg("accept failed")
 			time.Sleep(pause)
 			continue
 		default:
@@ -93,6 +102,9 @@ func (s *Server) accept(ln Listener) error {
 		if client.secure {
 			client.Conn = tls.Server(c, ln.TLS)
 		}
+		now := time.Now().UnixNano()
+		client.state.Store(now)
+		client.awaited.Store(now)
 		if !s.clients.add(client) {
 			_ = c.Close()
 			continue
@@ -101,6 +113,18 @@ func (s *Server) accept(ln Listener) error {
 			defer s.clients.remove(client)
 			client.serve()
 		}()
+		s.readyForMore(c, stop)
+	}
+}
+
+// readyForMore makes room for those who come after c, where it took some of the
+// last.
+func (s *Server) readyForMore(c net.Conn, stop <-chan struct{}) {
+	if tookSpare(c) {
+		s.keepRoom(stop, spareOfClients)
+	}
+	if s.clients.full() {
+		s.makeRoom(s.cfg.MaxConns)
 	}
 }
 
@@ -148,6 +172,8 @@ func (c *clients) add(conn *clientConn) bool {
 	}
 	return true
 }
+
+func (c *clients) full() bool { return c.count() >= c.max }
 
 func (c *clients) count() int {
 	c.mu.Lock()

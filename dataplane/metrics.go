@@ -22,6 +22,7 @@ type metrics struct {
 	failovers        *prometheus.CounterVec
 	forwarded        *prometheus.CounterVec
 	shed             *prometheus.CounterVec
+	closed           *prometheus.CounterVec
 	calls            *prometheus.CounterVec
 	h2Errors         *prometheus.CounterVec
 	denied           denials
@@ -58,6 +59,10 @@ func newMetrics(s *Server, reg prometheus.Registerer) *metrics {
 			m.shed.WithLabelValues(p.String(), reason)
 		}
 	}
+	m.closed = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "meshgw_connections_closed_total", Help: "Connections of clients closed to make room for others.",
+	}, []string{"reason"})
+	m.madeRoom(0, 0) // to be seen from the start
 	m.calls = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "meshgw_grpc_calls_total", Help: "Calls of gRPC, by how they ended; without a status those that were cut short or answered in plain HTTP.",
 	}, []string{"route", "upstream", "grpc_status"})
@@ -66,12 +71,18 @@ func newMetrics(s *Server, reg prometheus.Registerer) *metrics {
 	}, []string{"error"})
 	m.denied = newDenials(reg)
 	m.unrouted = m.series("", "", s.cfg.Region)
-	reg.MustRegister(m.calls, m.h2Errors, m.requests, m.duration, m.upstreamDuration, m.retries, m.failovers, m.forwarded, m.shed,
+	reg.MustRegister(m.calls, m.h2Errors, m.requests, m.duration, m.upstreamDuration, m.retries, m.failovers, m.forwarded, m.shed, m.closed,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "meshgw_inflight_requests", Help: "Requests in flight.",
 		}, func() float64 { return float64(s.inflight.Load()) }),
 		&collector{server: s}, &limitCollector{server: s})
 	return m
+}
+
+// madeRoom counts connections that were closed.
+func (m *metrics) madeRoom(idle, slow int) {
+	m.closed.WithLabelValues("idle").Add(float64(idle))
+	m.closed.WithLabelValues("slow").Add(float64(slow))
 }
 
 // series is what requests of one route to one upstream count. What it counts

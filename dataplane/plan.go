@@ -326,6 +326,22 @@ func (e *endpoint) sweep(now time.Time) {
 	}
 }
 
+// sweep closes the connections of all endpoints that were idle too long.
+func (p *plan) sweep(now time.Time) {
+	for _, u := range p.upstreams {
+		for _, e := range u.endpoints {
+			e.sweep(now)
+		}
+		gateways, _ := u.allGates()
+		for _, e := range gateways {
+			e.sweep(now)
+		}
+	}
+	for _, a := range p.askers {
+		a.pool.sweep(now)
+	}
+}
+
 func withTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	if d <= 0 {
 		return context.WithCancel(ctx)
@@ -344,7 +360,7 @@ func (s *Server) dial(ctx context.Context, names *resolver, secure *tls.Config) 
 			continue
 		}
 		var c net.Conn
-		if c, err = s.cfg.Dial(ctx, "tcp", to.String()); err != nil {
+		if c, err = s.dialAt(ctx, to.String()); err != nil {
 			continue
 		}
 		if secure == nil {

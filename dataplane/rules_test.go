@@ -151,6 +151,25 @@ func TestCapacityIsBounded(t *testing.T) {
 	})
 }
 
+func TestAtTheLimitOfConnectionsAnIdleOneMakesRoom(t *testing.T) {
+	up := startRecorder(t, nil)
+	g := startGateway(t, dataplane.Config{MaxConns: 3}, toUpstream(up.addr))
+	idle := g.dial(t).send(get)
+	idle.answer("GET")
+	young := []*client{g.dial(t), g.dial(t)}
+	if got := idle.rest(); got != "" {
+		t.Errorf("the idle connection got %q", got)
+	}
+	for _, c := range append(young, g.dial(t)) {
+		if resp, _, _ := c.send(get).answer("GET"); resp.StatusCode != 200 {
+			t.Errorf("got %d", resp.StatusCode)
+		}
+	}
+	if text := metricsText(t, g.reg); !strings.Contains(text, `meshgw_connections_closed_total{reason="idle"} 1`) {
+		t.Error(text)
+	}
+}
+
 // A connection that is idle for longer than its buffers are kept still serves.
 func TestParkedConnectionsServeOn(t *testing.T) {
 	up := startRecorder(t, nil)

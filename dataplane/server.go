@@ -104,6 +104,7 @@ type Server struct {
 	checking   chan struct{} // holds one for each login that is checked
 	background sync.WaitGroup
 	clients    clients
+	room       room
 	unrouted   *telemetry.Series // requests without a route
 	upstreams  connRegistry
 	ticked     atomic.Pointer[time.Time]

@@ -47,27 +47,23 @@ func (s *Server) watch(stop <-chan struct{}) {
 			return
 		case now := <-tick.C:
 			s.ticked.Store(&now)
-			sweep, judge := now.Sub(swept) >= sweepEvery, now.Sub(judged) >= judgeEvery
-			if sweep {
+			p := s.plan.Load()
+			if now.Sub(swept) >= sweepEvery {
 				swept = now
+				p.sweep(now)
 			}
+			judge := now.Sub(judged) >= judgeEvery
 			if judge {
 				judged = now
 			}
-			p := s.plan.Load()
 			for _, u := range p.upstreams {
-				s.watchUpstream(now, u, sweep, judge)
-			}
-			for _, a := range p.askers {
-				if sweep {
-					a.pool.sweep(now)
-				}
+				s.watchUpstream(now, u, judge)
 			}
 		}
 	}
 }
 
-func (s *Server) watchUpstream(now time.Time, u *upstream, sweep, judge bool) {
+func (s *Server) watchUpstream(now time.Time, u *upstream, judge bool) {
 	u.near.Suspect(now)
 	if judge {
 		u.near.EjectOutliers(now, u.MaxEjectedPercent)
@@ -77,9 +73,6 @@ func (s *Server) watchUpstream(now time.Time, u *upstream, sweep, judge bool) {
 	for _, e := range u.endpoints {
 		if e.broken != "" || e.address.Weight == 0 {
 			continue
-		}
-		if sweep {
-			e.sweep(now)
 		}
 		s.heed(now, u, e)
 		need := d.need(e.state.Region())
@@ -91,19 +84,16 @@ func (s *Server) watchUpstream(now time.Time, u *upstream, sweep, judge bool) {
 		}
 		s.tell(now, u, e)
 	}
-	s.watchGates(now, u, d, sweep)
+	s.watchGates(now, u, d)
 }
 
 // watchGates looks after the gateways to an upstream elsewhere.
-func (s *Server) watchGates(now time.Time, u *upstream, d *division, sweep bool) {
+func (s *Server) watchGates(now time.Time, u *upstream, d *division) {
 	gateways, balancers := u.allGates()
 	for _, b := range balancers {
 		b.Suspect(now)
 	}
 	for _, e := range gateways {
-		if sweep {
-			e.sweep(now)
-		}
 		need := failover.NeedNone
 		if d.split.Dark {
 			need = failover.NeedUrgent

@@ -1,0 +1,156 @@
+package e2e
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// narrow starts a node that may open few descriptors more than it has, in front
+// of a service that answers /large with a lot and /held when let go.
+func narrow(t *testing.T) (a *process, letGo func()) {
+	t.Helper()
+	held := make(chan struct{})
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/large":
+			_, _ = w.Write(make([]byte, 64<<20))
+		case "/held":
+			<-held
+		}
+	}))
+	t.Cleanup(service.Close)
+	t.Cleanup(service.CloseClientConnections)
+	w := newWorld(t)
+	a = w.start("a", "--access-log", "off", "--routes", w.routeFile("routes.yaml", "/", service.URL))
+	serve(t, a)
+	before := a.limitFiles(uint64(a.openFiles() + 60))
+	t.Cleanup(func() { a.limitFiles(before) })
+	return a, func() { close(held) }
+}
+
+// caller is a client that keeps its connection.
+type caller struct {
+	net.Conn
+	in *bufio.Reader
+}
+
+// call connects and sends some bytes.
+func (p *process) call(t *testing.T, text string) *caller {
+	t.Helper()
+	c, err := net.DialTimeout("tcp", p.listen.HTTP, 10*time.Second)
+	if err == nil {
+		_, err = io.WriteString(c, text)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return &caller{Conn: c, in: bufio.NewReader(c)}
+}
+
+// answered reads an answer with its body and returns its status.
+func (c *caller) answered() (int, error) {
+	_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+	resp, err := http.ReadResponse(c.in, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	_, err = io.Copy(io.Discard, resp.Body)
+	return resp.StatusCode, err
+}
+
+func asking(path string) string { return "GET " + path + " HTTP/1.1\r\nHost: a\r\n\r\n" }
+
+// newcomers has so many clients come, one after the other, that keep their
+// connections. All must be served; it returns how long each waited, in order.
+func (p *process) newcomers(t *testing.T, n int) (all []*caller, waits []time.Duration) {
+	t.Helper()
+	for i := range n {
+		began := time.Now()
+		c := p.call(t, asking("/"))
+		if status, err := c.answered(); status != http.StatusOK || err != nil {
+			t.Fatalf("newcomer %d: %d, %v", i, status, err)
+		}
+		all, waits = append(all, c), append(waits, time.Since(began))
+	}
+	slices.Sort(waits)
+	return all, waits
+}
+
+func (p *process) closed(reason string) float64 {
+	return p.metric(fmt.Sprintf("meshgw_connections_closed_total{reason=%q}", reason))
+}
+
+// Where descriptors run out, those who have been idle for longest make room. Who
+// comes is served at once, and who is being served goes on.
+func TestIdleConnectionsMakeRoomForNewClients(t *testing.T) {
+	a, letGo := narrow(t)
+	busy := a.call(t, asking("/held"))
+	all, waits := a.newcomers(t, 300)
+	t.Logf("300 clients, room for some 50: served after %v p50, %v p99, %v at most", waits[150], waits[297], waits[299])
+	if waits[297] > time.Second {
+		t.Errorf("served after %v p99", waits[297])
+	}
+	if idle, slow := a.closed("idle"), a.closed("slow"); idle < 200 || slow != 0 {
+		t.Errorf("closed %v idle ones and %v slow ones, want 200 at least and none", idle, slow)
+	}
+	letGo()
+	if status, err := busy.answered(); status != http.StatusOK || err != nil {
+		t.Errorf("the client that waited for its answer: %d, %v", status, err)
+	}
+	for name, c := range map[string]*caller{"first": all[0], "last": all[299]} {
+		_, _ = io.WriteString(c, asking("/"))
+		if status, err := c.answered(); (status == http.StatusOK) != (name == "last") {
+			t.Errorf("the %s client asks again: %d, %v", name, status, err)
+		}
+	}
+}
+
+// Clients that dawdle over a head, a body or an answer cannot keep others out.
+func TestSlowClientsMakeRoomForNewOnes(t *testing.T) {
+	a, letGo := narrow(t)
+	busy := a.call(t, asking("/held"))
+	reading := a.call(t, asking("/large"))
+	for range 20 {
+		a.call(t, strings.TrimSuffix(asking("/"), "\r\n"))
+		a.call(t, asking("/large"))
+		a.call(t, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nx")
+	}
+	done := make(chan error, 1)
+	go func() { // slowly, and yet not as those
+		buf, total := make([]byte, 1<<20), 0
+		for range 30 {
+			n, err := io.ReadFull(reading, buf)
+			if total += n; err != nil {
+				done <- fmt.Errorf("after %d bytes: %w", total, err)
+				return
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		done <- nil
+	}()
+	_, waits := a.newcomers(t, 100)
+	t.Logf("100 clients among 60 slow ones: served after %v p50, %v at most", waits[50], waits[99])
+	if waits[99] > 5*time.Second {
+		t.Errorf("served after %v", waits[99])
+	}
+	if slow := a.closed("slow"); slow < 10 {
+		t.Errorf("closed %v slow ones", slow)
+	}
+	letGo()
+	if status, err := busy.answered(); status != http.StatusOK || err != nil {
+		t.Errorf("the client that waited for its answer: %d, %v", status, err)
+	}
+	if err := <-done; err != nil {
+		t.Errorf("the client that took its answer: %v", err)
+	}
+}
