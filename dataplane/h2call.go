@@ -22,6 +22,7 @@ type call struct {
 	ctx    context.Context //nolint:containedctx // of this one request
 	cancel context.CancelCauseFunc
 	guard  watchdog
+	inform interims
 	leaves bool // for another endpoint, if this one is found to stall
 	resp   *http.Response
 	upload *callBody     // nil = the request has none that is streamed
@@ -48,6 +49,7 @@ func (s *Server) tryHTTP2(x *Exchange, e *endpoint, begun time.Time) (*failure, 
 	req, err := c.request(x, e)
 	if err == nil {
 		c.resp, err = conn.RoundTrip(req) //nolint:bodyclose // end does
+		c.inform.end()
 	} else {
 		conn.Release()
 	}
@@ -61,8 +63,8 @@ func (s *Server) tryHTTP2(x *Exchange, e *endpoint, begun time.Time) (*failure, 
 }
 
 func (s *Server) newCall(x *Exchange) *call {
-	c := &call{until: x.until, idle: x.target.timeouts.Idle, pieces: &s.answers}
-	c.ctx, c.cancel = context.WithCancelCause(context.Background())
+	c := &call{until: x.until, idle: x.target.timeouts.Idle, pieces: &s.answers, inform: interims{front: x.Front}}
+	c.ctx, c.cancel = context.WithCancelCause(c.inform.within(context.Background()))
 	x.call = c
 	if x.Body != nil {
 		c.upload = s.newCallBody(x, c)
@@ -172,13 +174,7 @@ func (c *call) answered(x *Exchange) error {
 	if c.resp.StatusCode < 200 || c.resp.StatusCode > 599 {
 		return errAnswerSyntax
 	}
-	fields := x.scratch.upstream[:0]
-	for name, values := range c.resp.Header {
-		n := view(name)
-		for _, value := range values {
-			fields = append(fields, Field{Name: n, Value: view(value), id: identify(n)})
-		}
-	}
+	fields := appendFields(x.scratch.upstream[:0], c.resp.Header)
 	x.scratch.upstream = fields
 	x.answer = answer{status: c.resp.StatusCode, fields: fields, length: c.resp.ContentLength}
 	if x.isHead() || !hasBody(x.answer.status) {
@@ -187,6 +183,17 @@ func (c *call) answered(x *Exchange) error {
 	c.length = x.answer.length
 	c.done = c.length == 0 && len(c.resp.Trailer) == 0
 	return nil
+}
+
+// appendFields appends views of header.
+func appendFields(fields []Field, header map[string][]string) []Field {
+	for name, values := range header {
+		n := view(name)
+		for _, value := range values {
+			fields = append(fields, Field{Name: n, Value: view(value), id: identify(n)})
+		}
+	}
+	return fields
 }
 
 // next implements stream.

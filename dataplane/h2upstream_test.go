@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
+	"net/textproto"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -88,6 +90,37 @@ func TestEndpointThatSpeaksHTTP2(t *testing.T) {
 				t.Errorf("%d connections to the endpoint, want 1", n)
 			}
 		})
+	}
+}
+
+func TestInterimAnswersOfEndpointsOverHTTP2Pass(t *testing.T) {
+	g := startGateway(t, dataplane.Config{}, startHTTP2Upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		for i := range 3 {
+			w.Header().Set("Link", fmt.Sprintf("</%d>", i))
+			w.WriteHeader(103)
+		}
+		if r.URL.Path == "/endless" {
+			for range 100 {
+				w.WriteHeader(103)
+			}
+		}
+		w.Header().Del("Link")
+		fmt.Fprint(w, "ok")
+	}))
+	for _, protocol := range bothProtocols() {
+		client := clientOf(t, protocol)
+		for path, want := range map[string]int{"/": 200, "/endless": 502} {
+			var hints []string
+			ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got1xxResponse: func(status int, h textproto.MIMEHeader) error {
+				hints = append(hints, fmt.Sprint(status, h["Link"]))
+				return nil
+			}})
+			req, _ := http.NewRequestWithContext(ctx, "GET", "http://"+g.addr+path, nil)
+			a, _ := client.do(req)
+			if a.StatusCode != want || len(hints) < 3 || fmt.Sprint(hints[:3]) != "[103 [</0>] 103 [</1>] 103 [</2>]]" || want == 200 && len(hints) > 3 {
+				t.Errorf("%s of %s: %d after %d: %v", path, protocol, a.StatusCode, len(hints), hints)
+			}
+		}
 	}
 }
 
