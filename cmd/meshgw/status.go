@@ -102,7 +102,11 @@ func printStatus(w io.Writer, s api.Status, m api.Mesh) error {
 		say(t, "ISOLATED\tthis node sees less than half of the mesh that it saw lately\n")
 	}
 	for _, p := range s.Routes.Pending {
-		say(t, "pending\t%s %s: %s\n", p.Kind, p.Name, p.Reason)
+		what := p.Kind + " " + p.Name
+		if p.Kind == "file" && strings.Contains(p.Reason, p.Name) {
+			what = p.Kind // its mistakes are told with it
+		}
+		say(t, "pending\t%s: %s\n", what, p.Reason)
 	}
 	say(t, "\nMEMBER\tSTATUS\tSTATE\tREGION\tWEIGHT\tADDRESS\tRTT\tROUTES\tDIGEST\tCPU\tRPS\n")
 	for _, n := range m.Members {

@@ -45,7 +45,9 @@ func fakeNode(t *testing.T) string {
 				{Name: "us-1", Region: "us", Status: api.MemberAlive, RoutesVersion: other},
 			},
 			Isolated: true,
-			Routes:   api.RoutesStatus{Version: version.Load(), Digest: strings.Repeat("ab", 32), Pending: []api.Pending{{Kind: "route", Name: "r", Reason: "its upstream is gone"}}},
+			Routes:   api.RoutesStatus{Version: version.Load(), Digest: strings.Repeat("ab", 32), Pending: []api.Pending{
+				{Kind: "route", Name: "r", Reason: "its upstream is gone"}, {Kind: "file", Name: "/r.yaml", Reason: "/r.yaml:3:5: unknown key"},
+			}},
 			Drift:    api.Drift{Nodes: []api.DriftNode{{Name: "us-1", RoutesVersion: 3, VersionsBehind: 1, Reason: "not received"}}},
 			Upstreams: []api.Upstream{{
 				Name: "orders", Alone: "all its endpoints are in region eu", Refused: 0.1,
@@ -151,7 +153,7 @@ func TestClientCommands(t *testing.T) {
 		code int
 		want []string
 	}{
-		"status":           {[]string{"status"}, 0, []string{"eu-1", "ISOLATED", "1.2 ms", "abababababab", "eu 65 %, us 25 %  10 %", "none: all its endpoints are in region eu", "healthy", "open 1m30s (refused)", "eu-1 down, breaker open 1h0m0s (status 500); us-1 up", "its upstream is gone", "not received", "http 127.0.0.1:8080"}},
+		"status":           {[]string{"status"}, 0, []string{"eu-1", "ISOLATED", "1.2 ms", "abababababab", "eu 65 %, us 25 %  10 %", "none: all its endpoints are in region eu", "healthy", "open 1m30s (refused)", "eu-1 down, breaker open 1h0m0s (status 500); us-1 up", "route r: its upstream is gone", "  file: /r.yaml:3:5: unknown key", "not received", "http 127.0.0.1:8080"}},
 		"status as JSON":   {[]string{"status", "-o", "json"}, 0, []string{`"isolated": true`, `"rtt_ms": null`}},
 		"apply":            {[]string{"routes", "apply", file}, 0, []string{"create route orders\n+ name: orders\n1 changes made as 4@eu-1\n"}},
 		"apply and wait":   {[]string{"routes", "apply", file, "--wait", "all"}, 0, []string{"eu-1 holds version", "us-1 holds version", "2 of 2 nodes hold version"}},
