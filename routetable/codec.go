@@ -258,7 +258,11 @@ func readObject(value []byte) ([]byte, error) {
 
 // encode sets raw and sum.
 func (c *changeset) encode() {
-	b := appendStamp(nil, 1, c.stamp)
+	size := 1024
+	for _, w := range c.writes {
+		size += len(w.kind) + len(w.name) + len(w.source) + len(w.data) + len(w.before) + 2*len(c.stamp.Node) + 64 // at most, as a rule
+	}
+	b := appendStamp(make([]byte, 0, size), 1, c.stamp)
 	b = appendSeen(b, 2, c.after)
 	b = appendText(b, 3, c.author)
 	b = appendText(b, 4, c.message)

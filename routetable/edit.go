@@ -228,7 +228,7 @@ func (s *state) deletes(e Edit, given map[key]bool, old *entry) bool {
 
 // writes returns what e changes.
 func (s *state) writes(e Edit, given map[key]bool) ([]write, error) {
-	var writes []write
+	writes := make([]write, 0, len(given))
 	for o := range e.Spec.objects() {
 		data, err := json.Marshal(o)
 		if err != nil {
