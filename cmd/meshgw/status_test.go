@@ -45,10 +45,10 @@ func fakeNode(t *testing.T) string {
 				{Name: "us-1", Region: "us", Status: api.MemberAlive, RoutesVersion: other},
 			},
 			Isolated: true,
-			Routes:   api.RoutesStatus{Version: version.Load(), Digest: strings.Repeat("ab", 32), Pending: []api.Pending{
+			Routes: api.RoutesStatus{Version: version.Load(), Digest: strings.Repeat("ab", 32), Pending: []api.Pending{
 				{Kind: "route", Name: "r", Reason: "its upstream is gone"}, {Kind: "file", Name: "/r.yaml", Reason: "/r.yaml:3:5: unknown key"},
 			}},
-			Drift:    api.Drift{Nodes: []api.DriftNode{{Name: "us-1", RoutesVersion: 3, VersionsBehind: 1, Reason: "not received"}}},
+			Drift: api.Drift{Nodes: []api.DriftNode{{Name: "us-1", RoutesVersion: 3, VersionsBehind: 1, Reason: "not received"}}},
 			Upstreams: []api.Upstream{{
 				Name: "orders", Alone: "all its endpoints are in region eu", Refused: 0.1,
 				Regions: []api.RegionShare{{Region: "eu", Share: 0.65}, {Region: "us", Share: 0.25}, {Region: "apac"}},
