@@ -82,8 +82,7 @@ const (
 // call asks the peer at the other end of s.
 func (s *stream) call(name string, request []byte) ([]byte, error) {
 	msg := protowire.AppendString(protowire.AppendTag(nil, fieldService, protowire.BytesType), name)
-	msg = protowire.AppendBytes(protowire.AppendTag(msg, fieldPayload, protowire.BytesType), request)
-	if err := s.write(msg); err != nil {
+	if err := s.write(payloadHead(msg, request), request); err != nil {
 		return nil, fmt.Errorf("ask %s: %w", name, err)
 	}
 	reply, err := s.read()
@@ -135,7 +134,13 @@ func (m *Mesh) serveStream(c net.Conn) {
 	}
 }
 
-func (m *Mesh) answer(s *stream, msg []byte) []byte {
+// payloadHead appends what goes before a payload in a message.
+func payloadHead(b, payload []byte) []byte {
+	return protowire.AppendVarint(protowire.AppendTag(b, fieldPayload, protowire.BytesType), uint64(len(payload)))
+}
+
+// answer returns the parts of the answer to a call.
+func (m *Mesh) answer(s *stream, msg []byte) (head, payload []byte) {
 	var name, request []byte
 	var err error
 	for f, ferr := range wireFields(msg) {
@@ -161,7 +166,7 @@ func (m *Mesh) answer(s *stream, msg []byte) []byte {
 	}
 	if err != nil {
 		m.stats.refused("stream", "request")
-		return protowire.AppendString(protowire.AppendTag(nil, fieldError, protowire.BytesType), err.Error())
+		return protowire.AppendString(protowire.AppendTag(nil, fieldError, protowire.BytesType), err.Error()), nil
 	}
-	return protowire.AppendBytes(protowire.AppendTag(nil, fieldPayload, protowire.BytesType), answer)
+	return payloadHead(nil, answer), answer
 }

@@ -248,32 +248,42 @@ func derive(key, dialer, listener []byte, info string) *counterAEAD {
 	return &counterAEAD{AEAD: aead}
 }
 
-// write sends one message.
-func (s *stream) write(msg []byte) error {
-	if len(msg) > maxMessage {
-		return fmt.Errorf("message of %d bytes, at most %d", len(msg), maxMessage)
+// write sends one message, which parts make up together.
+func (s *stream) write(parts ...[]byte) error {
+	left := 0
+	for _, part := range parts {
+		left += len(part)
 	}
-	out := bufio.NewWriterSize(s.conn, maxFrame+64)
-	var sealed []byte // of one frame after the other
+	if left > maxMessage {
+		return fmt.Errorf("message of %d bytes, at most %d", left, maxMessage)
+	}
+	out := bufio.NewWriterSize(s.conn, min(left, maxFrame)+64)
+	frame := make([]byte, 0, min(left, maxFrame)+64)
 	for {
-		part := msg[:min(len(msg), maxFrame)]
-		msg = msg[len(part):]
-		size := uint32(len(part))
+		frame = frame[:0]
+		for len(parts) > 0 && len(frame) < maxFrame {
+			n := min(len(parts[0]), maxFrame-len(frame))
+			frame = append(frame, parts[0][:n]...)
+			if parts[0] = parts[0][n:]; len(parts[0]) == 0 {
+				parts = parts[1:]
+			}
+		}
+		left -= len(frame)
+		size := uint32(len(frame))
 		if s.seal != nil {
 			size += uint32(s.seal.Overhead())
 		}
-		if len(msg) == 0 {
+		if left == 0 {
 			size |= lastFrame
 		}
 		head := binary.BigEndian.AppendUint32(nil, size)
 		if s.seal != nil {
-			sealed = s.seal.Seal(sealed[:0], s.seal.nonce(), part, head)
-			part = sealed
+			frame = s.seal.Seal(frame[:0], s.seal.nonce(), frame, head)
 		}
 		_ = s.conn.SetWriteDeadline(time.Now().Add(stallTimeout))
 		_, _ = out.Write(head) // a bufio.Writer keeps its error for Flush
-		_, _ = out.Write(part)
-		if len(msg) == 0 {
+		_, _ = out.Write(frame)
+		if left == 0 {
 			return out.Flush()
 		}
 	}
@@ -297,20 +307,20 @@ func (s *stream) read() ([]byte, error) {
 		if free := cap(msg) - len(msg); free < int(size) {
 			msg = slices.Grow(msg, max(int(size), len(msg))) // twice as much, for what is large is copied
 		}
-		part := msg[len(msg) : len(msg)+int(size)]
-		if _, err := io.ReadFull(s.in, part); err != nil {
+		frame := msg[len(msg) : len(msg)+int(size)]
+		if _, err := io.ReadFull(s.in, frame); err != nil {
 			return nil, err
 		}
 		if s.open != nil {
 			var err error
-			if part, err = s.open.Open(part[:0], s.open.nonce(), part, head); err != nil {
+			if frame, err = s.open.Open(frame[:0], s.open.nonce(), frame, head); err != nil {
 				return nil, fmt.Errorf("open frame: %w", err)
 			}
 		}
-		msg = msg[:len(msg)+len(part)]
+		msg = msg[:len(msg)+len(frame)]
 		if s.hold != nil {
-			s.held += len(part)
-			if s.hold(len(part)) {
+			s.held += len(frame)
+			if s.hold(len(frame)) {
 				return nil, errBusy
 			}
 		}

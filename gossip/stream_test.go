@@ -56,7 +56,7 @@ func TestASealedStreamCarriesMessagesOfAnySize(t *testing.T) {
 		}
 		msg := bytes.Repeat([]byte("secret-x"), size/8+1)[:size]
 		sent := make(chan error, 1)
-		go func() { sent <- d.write(msg) }()
+		go func() { sent <- d.write(msg[:size/3], msg[size/3:]) }()
 		got, err := l.read()
 		if err != nil || !bytes.Equal(got, msg) {
 			t.Fatalf("size %d: got %d bytes, %v", size, len(got), err)
