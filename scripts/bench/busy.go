@@ -53,7 +53,7 @@ func (b *bench) busy() error {
 		p.variant("alone", func(s *setup) { s.routes(200) }),
 		p.variant("in a mesh of ten busy nodes", func(s *setup) { s.routes(200); s.Join = seed }),
 	}
-	return b.latencyOf(subjects)
+	return b.latencyOf(subjects, 1000) // with more, the load's core is full
 }
 
 // meshgw is the peer of that name; nil where it is not to be measured.

@@ -164,10 +164,9 @@ func (b *bench) openLoad(p *process, rate float64, length, warm time.Duration, a
 }
 
 // latency measures what a proxy adds at a fixed rate.
-func (b *bench) latency() error { return b.latencyOf(b.peers) }
+func (b *bench) latency() error { return b.latencyOf(b.peers, 3000) }
 
-func (b *bench) latencyOf(peers []*peer) error {
-	const rate = 3000
+func (b *bench) latencyOf(peers []*peer, rate float64) error {
 	subjects, err := b.subjects(peers, true)
 	if err != nil {
 		return err
@@ -190,7 +189,7 @@ func (b *bench) latencyOf(peers []*peer) error {
 		got.add(names[i], "failed", float64(found.Failed))
 		return err
 	})
-	table(fmt.Sprintf("latency at %d requests/s, open loop, features on, 64 connections, %d rounds of %d s", rate, b.rounds, b.seconds),
+	table(fmt.Sprintf("latency at %.0f requests/s, open loop, features on, 64 connections, %d rounds of %d s", rate, b.rounds, b.seconds),
 		"", "p50 ms", "p99 ms", "p99.9 ms", "p50 added ms", "p99 added ms", "of a core", "failed")
 	for _, name := range names {
 		row(name, fmt.Sprintf("%.2f", got.median(name, "p50")), fmt.Sprintf("%.2f", got.median(name, "p99")), fmt.Sprintf("%.2f", got.median(name, "p999")),
