@@ -110,6 +110,9 @@ func (s *Server) match(x *Exchange) bool {
 		return x.fail(refusal{code: NoRoute, detail: "No route matches the request."})
 	}
 	x.rule, x.prefix = s.live(hit.Rule, p), hit.Prefix
+	if !hit.Rule.Takes(x.Path) {
+		return x.fail(*malformed(400, "The route takes no escaped slashes in the path."))
+	}
 	x.priority = failover.Priority(x.rule.Priority)
 	return true
 }

@@ -31,6 +31,7 @@ func TestRulesDecideWhatBecomesOfARequest(t *testing.T) {
 		{Name: "closed", Match: []routetable.Match{{Path: "/closed"}}, Upstream: "up", Allow: &routetable.CIDRs{CIDRs: []string{"10.0.0.0/8"}}},
 		{Name: "small", Match: []routetable.Match{{Path: "/small"}}, Upstream: "up", MaxBody: new(routetable.Bytes(2))},
 		{Name: "beta", Match: []routetable.Match{{Path: "/beta", Query: []routetable.NameValue{{Name: "a b", Value: "c&d"}}, Headers: []routetable.NameValue{{Name: "x-beta", Value: "1"}}}}, Upstream: "up"},
+		{Name: "slashes", Match: []routetable.Match{{PathPrefix: "/s"}}, Upstream: "up", EncodedSlashes: "keep"},
 		{Name: "elsewhere", Match: []routetable.Match{{Path: "/elsewhere"}}, Upstream: "up", Listeners: []string{"https"}},
 	}
 	g := startGateway(t, dataplane.Config{}, spec)
@@ -48,6 +49,11 @@ func TestRulesDecideWhatBecomesOfARequest(t *testing.T) {
 		{"GET /beta?a+b=c HTTP/1.1\r\nX-Beta: 1", 404, "no_route"},
 		{"GET /elsewhere", 404, "no_route"},
 		{"GET /none", 404, "no_route"},
+		{"GET /s/a%2fb", 200, ""},
+		{"GET /s/a%2f..%2fb", 400, "bad_request"},
+		{"GET /s%2fa", 404, "no_route"},
+		{"GET /own%2f", 404, "no_route"},
+		{"GET /api/a%2fb", 400, "bad_request"},
 		{"POST /small HTTP/1.1\r\nContent-Length: 2\r\n\r\nhi", 200, ""},
 		{"POST /small HTTP/1.1\r\nContent-Length: 3\r\n\r\nhi!", 413, "too_large"},
 	} {

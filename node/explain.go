@@ -34,6 +34,9 @@ func (r *routes) Explain(q api.ExplainRequest) (api.Explanation, error) {
 		e.Why += "; it answers 503, for " + found.Broken
 	}
 	if hit, ok := table.Match(request); ok {
+		if !hit.Rule.Takes(request.Path) {
+			e.Why += "; it answers 400, for the escaped slash"
+		}
 		var upstreams []string
 		for _, target := range hit.Rule.Targets {
 			upstreams = append(upstreams, target.Upstream.Name)

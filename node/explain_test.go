@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/rs/zerolog"
@@ -51,5 +52,21 @@ func TestTheMeshExplainsWhereNodesDifferAndWhoIsSilent(t *testing.T) {
 	}
 	if _, err := (meshRoutes{a, nil}).ExplainMesh(t.Context(), api.ExplainRequest{URL: "/%zz"}); err == nil {
 		t.Error("a URL that is none was asked about")
+	}
+}
+
+func TestExplainSaysWhatBecomesOfAnEscapedSlash(t *testing.T) {
+	spec := &routetable.Spec{Routes: []routetable.Route{
+		{Name: "kept", Match: []routetable.Match{{PathPrefix: "/kept"}}, EncodedSlashes: "keep", Respond: &routetable.Respond{Status: 200}},
+		{Name: "all", Respond: &routetable.Respond{Status: 200}},
+	}}
+	table, _ := routetable.Compile(spec)
+	var r routes
+	r.serves.Store(&served{table: table})
+	for url, refused := range map[string]bool{"/kept/a%2fb": false, "/a%2fb": true, "/a": false} {
+		e, err := r.Explain(api.ExplainRequest{URL: url})
+		if err != nil || strings.Contains(e.Why, "answers 400") != refused {
+			t.Errorf("%s: %q, %v", url, e.Why, err)
+		}
 	}
 }

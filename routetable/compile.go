@@ -335,6 +335,7 @@ func (c *compiler) rule(route *Route) *Rule {
 		CORS:            corsRule(route.CORS),
 		Compress:        compress(route.Compress),
 		Respond:         response(route.Respond),
+		keepsSlashes:    route.EncodedSlashes == "keep",
 	}
 	r.Priority, _ = priority(route.Priority)
 	if w := route.Rewrite; w != nil {

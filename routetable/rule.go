@@ -1,6 +1,7 @@
 package routetable
 
 import (
+	"bytes"
 	"net/netip"
 	"time"
 
@@ -45,8 +46,15 @@ type Rule struct {
 	Compress *Compress // every field set
 	Mirror   *MirrorTarget
 
-	hosts      []string // canonical
-	candidates []candidate
+	keepsSlashes bool     // escaped ones
+	hosts        []string // canonical
+	candidates   []candidate
+}
+
+// Takes reports whether the rule is for requests of a canonical path that matched
+// it: one with an escaped slash is two paths to two servers.
+func (r *Rule) Takes(path []byte) bool {
+	return r.keepsSlashes || !bytes.Contains(path, []byte(escapedSlash))
 }
 
 // Target is one upstream of a Rule, with the timeouts that hold for requests of

@@ -21,16 +21,17 @@ var update = flag.Bool("update", false, "write schema.json anew")
 func words() map[string][]any {
 	priorities := []any{"critical", "high", "normal", "low"}
 	return map[string][]any{
-		"Upstream.protocol":  {"http1"},
-		"Balance.policy":     {"least_request", "round_robin", "random", "consistent_hash", "ewma"},
-		"Failover.via":       {"mesh", "direct"},
-		"Retries.on":         {"connect_failure", "reset", "stalled", 502, 503, 504, "502", "503", "504"},
-		"Route.priority":     priorities,
-		"Tenant.priority":    priorities,
-		"Redirect.scheme":    {"http", "https"},
-		"Compress.encodings": {"zstd", "gzip"},
-		"Limit.scope":        {"mesh", "node"},
-		"JWT.algorithms":     {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"},
+		"Upstream.protocol":     {"http1", "h2c", "h2"},
+		"Balance.policy":        {"least_request", "round_robin", "random", "consistent_hash", "ewma"},
+		"Failover.via":          {"mesh", "direct"},
+		"Route.encoded_slashes": {"reject", "keep"},
+		"Retries.on":            {"connect_failure", "reset", "stalled", 502, 503, 504, "502", "503", "504"},
+		"Route.priority":        priorities,
+		"Tenant.priority":       priorities,
+		"Redirect.scheme":       {"http", "https"},
+		"Compress.encodings":    {"zstd", "gzip"},
+		"Limit.scope":           {"mesh", "node"},
+		"JWT.algorithms":        {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"},
 	}
 }
 

@@ -112,9 +112,10 @@ type Retries struct {
 // Route says which requests it is for and what becomes of them.
 type Route struct {
 	Name            string     `json:"name"`
-	Hosts           []string   `json:"hosts,omitempty"`     // none or "*" = every host
-	Match           []Match    `json:"match,omitempty"`     // any of; none = every request
-	Listeners       []string   `json:"listeners,omitempty"` // none = all
+	Hosts           []string   `json:"hosts,omitempty"`           // none or "*" = every host
+	Match           []Match    `json:"match,omitempty"`           // any of; none = every request
+	EncodedSlashes  string     `json:"encoded_slashes,omitempty"` // reject (default) or keep: paths with %2F
+	Listeners       []string   `json:"listeners,omitempty"`       // none = all
 	Upstream        string     `json:"upstream,omitempty"`
 	Split           []Split    `json:"split,omitempty"`
 	Rewrite         *Rewrite   `json:"rewrite,omitempty"`

@@ -31,8 +31,9 @@ type RequestTarget struct {
 // upper-case digits, bytes that no URI may hold are escaped, "//" becomes "/",
 // and dot segments are removed (RFC 3986, sections 5.2.4 and 6.2.2). Refused is
 // what servers read differently: escapes cut short, escaped or raw control
-// bytes and backslashes, escaped slashes, dot segments with parameters such as
-// "..;", a path above the root, a fragment, and bytes outside ASCII.
+// bytes and backslashes, dot segments with parameters such as "..;" or beside an
+// escaped slash, a path above the root, a fragment, and bytes outside ASCII. An
+// escaped slash stays one, for Rule.Takes to judge.
 func ParseTarget(dst, raw []byte) (RequestTarget, error) {
 	var t RequestTarget
 	if len(raw) == 1 && raw[0] == '*' {
@@ -110,7 +111,7 @@ func appendCanonicalPath(dst, path []byte) ([]byte, error) {
 			i += 2
 		}
 		switch {
-		case c < ' ' || c == 0x7f || c == '\\' || escaped && c == '/' || !escaped && (c == ' ' || c >= 0x80 || c == '#'):
+		case c < ' ' || c == 0x7f || c == '\\' || !escaped && (c == ' ' || c >= 0x80 || c == '#'):
 			return nil, fmt.Errorf("%w: byte %#02x in path", ErrTarget, c)
 		case isUnreserved(c) || !escaped && isPathByte(c):
 			dst = append(dst, c)
@@ -133,6 +134,9 @@ func closeSegment(dst []byte, root, segment int) ([]byte, error) {
 			return nil, fmt.Errorf("%w: dot segment with parameters", ErrTarget)
 		}
 	default:
+		if dotsBehindSlash(dst[segment:]) {
+			return nil, fmt.Errorf("%w: dot segment beside an escaped slash", ErrTarget)
+		}
 		return dst, nil
 	}
 	if len(name) == 1 {
@@ -143,6 +147,22 @@ func closeSegment(dst []byte, root, segment int) ([]byte, error) {
 	}
 	parent := bytes.LastIndexByte(dst[root:segment-1], '/')
 	return dst[:root+parent+1], nil
+}
+
+const escapedSlash = "%2F" // in its canonical form
+
+// dotsBehindSlash reports whether a segment holds dot segments for who reads its
+// escaped slashes as slashes.
+func dotsBehindSlash(segment []byte) bool {
+	if !bytes.Contains(segment, []byte(escapedSlash)) {
+		return false
+	}
+	for part := range bytes.SplitSeq(segment, []byte(escapedSlash)) {
+		if name, _, _ := bytes.Cut(part, []byte{';'}); string(name) == "." || string(name) == ".." {
+			return true
+		}
+	}
+	return false
 }
 
 func isUnreserved(c byte) bool {

@@ -23,6 +23,9 @@ func (v *validator) route(r *Route) {
 			}
 		}
 	}
+	if e := r.EncodedSlashes; e != "" && e != "reject" && e != "keep" {
+		v.errorf("encoded_slashes", "expected reject or keep, got %q", e)
+	}
 	v.action(r)
 	v.rewrite(r)
 	v.headerOps("request_headers", r.RequestHeaders)

@@ -92,6 +92,7 @@ func TestValidateFindsEachMistake(t *testing.T) {
 		{answer("allow: {cidrs: [10.0.0.0/33]}"), "allow.cidrs[0] (route/r): expected a network"},
 		{answer("deny: {cidrs: [10.0.0.1/8]}"), "warning: routes[0].deny.cidrs[0] (route/r): 10.0.0.1/8 has bits beyond its mask: 10.0.0.0/8 is meant"},
 		{answer("priority: urgent"), "expected critical, high, normal or low"},
+		{answer("encoded_slashes: decode"), "expected reject or keep"},
 		{answer("auth: [{}]"), "expected one of jwt"},
 		{answer("auth: [{jwt: {jwks: f, algorithms: [none]}}]"), "expected one of RS256"},
 		{answer("auth: [{forward: {url: /x}}]"), "expected an http:// or https:// URL"},
