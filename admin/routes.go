@@ -202,7 +202,7 @@ func applyOptions(r *http.Request) (api.ApplyOptions, error) {
 		case "wait":
 			o.Wait, err = value, api.CheckWait(value)
 		case "timeout":
-			if o.Timeout, err = time.ParseDuration(value); err != nil {
+			if o.Timeout, err = time.ParseDuration(value); err != nil || o.Timeout < 0 {
 				err = errors.New("want a length of time such as 10s")
 			}
 			o.Timeout = min(o.Timeout, maxWait)

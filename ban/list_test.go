@@ -348,3 +348,18 @@ func BenchmarkSet(b *testing.B) {
 		l.Set(start)
 	}
 }
+
+func FuzzParsePrefix(f *testing.F) {
+	for _, s := range []string{"192.0.2.7", "10.0.0.0/8", "10.0.0.1/8", "2001:db8::/32", "::ffff:10.0.0.1", "::ffff:10.0.0.0/104", "fe80::1%eth0", "0.0.0.0/0"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		p, err := ban.ParsePrefix(text)
+		if err != nil {
+			return
+		}
+		if again, err := ban.ParsePrefix(p.String()); err != nil || again != p || p.Bits() == 0 || p.Masked() != p || p.Addr().Is4In6() || p.Addr().Zone() != "" {
+			t.Fatalf("%q is %v, and that %v, %v", text, p, again, err)
+		}
+	})
+}

@@ -7,11 +7,11 @@ import (
 	"github.com/hashicorp/go-msgpack/v2/codec"
 )
 
-func serfMessage(t *testing.T, kind byte, fields map[string]any) []byte {
-	t.Helper()
+func serfMessage(tb testing.TB, kind byte, fields map[string]any) []byte {
+	tb.Helper()
 	b := bytes.NewBuffer([]byte{kind})
 	if err := codec.NewEncoder(b, &codec.MsgpackHandle{}).Encode(fields); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b.Bytes()
 }
@@ -49,4 +49,20 @@ func TestTimesOfSerfThatGoOnAreBelieved(t *testing.T) {
 	if !c.believe([]byte{serfQuery, 0xff}) || !c.believe([]byte{5}) || !c.believe(nil) {
 		t.Error("what has no time is Serf's to refuse")
 	}
+}
+
+// Whatever comes, no clock goes back, nor far ahead.
+func FuzzTimesOfSerf(f *testing.F) {
+	f.Add(serfMessage(f, serfQuery, map[string]any{"LTime": 7, "Name": "q", "ID": 7}))
+	f.Add(serfMessage(f, serfPushPull, map[string]any{"LTime": 6, "StatusLTimes": map[string]uint64{"a": 9}, "Events": []any{nil, map[string]any{"LTime": 8}}}))
+	f.Add([]byte{serfJoin, 0xdf, 0xff, 0xff, 0xff, 0xff})
+	f.Fuzz(func(t *testing.T, msg []byte) {
+		c := clocks{newest: [3]uint64{5, 5, 5}}
+		c.believe(msg)
+		for _, at := range c.newest {
+			if at < 5 || at > 5+maxTick {
+				t.Fatalf("%q: the clocks are %v", msg, c.newest)
+			}
+		}
+	})
 }
