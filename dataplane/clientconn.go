@@ -371,7 +371,10 @@ func (c *clientConn) linger() {
 func (c *clientConn) closeIfIdle() bool {
 	since := c.state.Load()
 	idle := since > 0 && c.state.CompareAndSwap(since, connClosed)
-	if idle {
+	switch {
+	case idle && c.secure:
+		c.server.spawn(func() { _ = c.Close() }) // which says so to the client first, and may wait for it
+	case idle:
 		_ = c.Close()
 	}
 	return idle

@@ -50,7 +50,6 @@ func (c *clientConn) serveHTTP2(already []byte) {
 	h.users.Store(1)
 	h.rest()
 	c.h2.Store(h)
-	c.endWait()
 	c.server.feed.put(conn, h)
 	<-h.ended
 }
@@ -91,6 +90,7 @@ func (h *h2Conn) enter() bool {
 	for {
 		n := h.users.Load()
 		if n == 0 || h.users.CompareAndSwap(n, n+1) {
+			h.client.endWait()
 			return n > 0
 		}
 	}

@@ -164,7 +164,7 @@ func (c *clientConn) slowSince(now time.Time) int64 {
 // whether it did.
 func (c *clientConn) closeUnused() bool {
 	if h := c.h2.Load(); h != nil && h.idleSince() > 0 {
-		c.abort()
+		c.server.spawn(c.abort)
 		return true
 	}
 	return c.closeIfIdle()

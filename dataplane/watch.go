@@ -161,6 +161,9 @@ func (s *Server) check(spec *routetable.HealthCheck, e *endpoint) {
 	e.watched.mu.Lock()
 	defer e.watched.mu.Unlock()
 	e.watched.checking = false
+	if notConnected(err) == failover.Canceled {
+		return // to be asked again: it was this node that could not
+	}
 	e.watched.check = e.watched.check.Observe(time.Now(), failure, failover.CheckConfig{
 		Interval: time.Duration(spec.Interval), Rise: spec.HealthyAfter, Fall: spec.UnhealthyAfter,
 	}, rand.Float64())
