@@ -343,9 +343,7 @@ func (r reader) write(data []byte) (w write, err error) {
 		case 1:
 			w.entry, err = r.entry(value)
 		case 2:
-			if w.before, err = readObject(value); err == nil && !json.Valid(value) {
-				err = refuse("invalid", "object is not JSON")
-			}
+			w.before, err = r.before(w.entry, value)
 		}
 		return err
 	})
@@ -353,6 +351,19 @@ func (r reader) write(data []byte) (w write, err error) {
 		err = refuse("invalid", "write of nothing")
 	}
 	return w, err
+}
+
+// before reads what a write replaced: what is here, most likely.
+func (r reader) before(e *entry, data []byte) ([]byte, error) {
+	if e != nil {
+		if old := r.known.entries[e.key]; old != nil && !old.deleted() && bytes.Equal(old.data, data) {
+			return old.data, nil
+		}
+	}
+	if !json.Valid(data) {
+		return nil, refuse("invalid", "object is not JSON")
+	}
+	return readObject(data)
 }
 
 // part is a state on the wire: all of it, or what a peer that has seen base

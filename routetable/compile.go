@@ -42,7 +42,7 @@ const (
 func Compile(spec *Spec) (*Table, Problems) {
 	problems := Validate(spec)
 	bad := faulty(problems)
-	t := compile(spec.sorted(bad), func(string, string) crdt.Stamp { return crdt.Stamp{} }, new(Table))
+	t := compile(spec.sorted(bad), new(Table))
 	t.digest = contentDigest(spec, bad)
 	return t, problems
 }
@@ -50,20 +50,19 @@ func Compile(spec *Spec) (*Table, Problems) {
 // compiler builds one Table. What old has of the same objects is taken from it.
 type compiler struct {
 	*Table
-	old   *Table
-	stamp func(kind, name string) crdt.Stamp
+	old *Table
 }
 
 // compile builds the table of objects that have passed the checks of their own
 // fields. old may be any table, or an empty one: objects never change, so what was
 // made of one holds in every table where what it refers to is the same.
-func compile(o lists, stamp func(kind, name string) crdt.Stamp, old *Table) *Table {
+func compile(o lists, old *Table) *Table {
 	c := compiler{
 		Table: &Table{
 			serviceByName: make(map[string]*Service, len(o.upstreams)), limitByName: make(map[string]*LimitRule, len(o.limits)),
 			rules: make([]*Rule, 0, len(o.routes)),
 		},
-		old: old, stamp: stamp,
+		old: old,
 	}
 	for _, u := range o.upstreams {
 		s := old.serviceByName[u.Name]
@@ -89,16 +88,16 @@ func compile(o lists, stamp func(kind, name string) crdt.Stamp, old *Table) *Tab
 	}
 	c.tenantBy = indexTenants(c.tenants)
 	c.access = accessRule(o.access)
-	changed := c.makeRules(o.routes)
+	changed := c.makeRules(o.routes, o.stamps)
 	c.hosts = indexHosts(c.rules, changed, old.hosts)
 	return c.Table
 }
 
 // makeRules takes the rules that old has over, makes the others, and returns those
 // that only one of the tables has. Both lists are sorted by name.
-func (c *compiler) makeRules(routes []*Route) (changed []*Rule) {
+func (c *compiler) makeRules(routes []*Route, stamps []crdt.Stamp) (changed []*Rule) {
 	old := c.old.rules
-	for _, route := range routes {
+	for i, route := range routes {
 		for len(old) > 0 && old[0].Name < route.Name {
 			changed, old = append(changed, old[0]), old[1:]
 		}
@@ -108,6 +107,9 @@ func (c *compiler) makeRules(routes []*Route) (changed []*Rule) {
 		}
 		r := c.rule(route)
 		r.Index = -1
+		if stamps != nil {
+			r.Stamp = stamps[i]
+		}
 		c.rules, changed = append(c.rules, r), append(changed, r)
 	}
 	c.number()
@@ -325,7 +327,7 @@ func tenantRule(t *Tenant) *TenantRule {
 
 func (c *compiler) rule(route *Route) *Rule {
 	r := &Rule{
-		Name: route.Name, Spec: route, Stamp: c.stamp(kindRoute, route.Name),
+		Name: route.Name, Spec: route,
 		RequestHeaders:  headerEdit(route.RequestHeaders),
 		ResponseHeaders: headerEdit(route.ResponseHeaders),
 		Allow:           prefixes(route.Allow),

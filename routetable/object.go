@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"iter"
 	"slices"
+
+	"github.com/meshgw/meshgw/crdt"
 )
 
 // The kinds of objects, in the order of a route file.
@@ -43,6 +45,7 @@ func (a *Access) name() string   { return a.Name }
 type lists struct {
 	upstreams []*Upstream
 	routes    []*Route
+	stamps    []crdt.Stamp // of the changesets that wrote the routes; none where that is not known
 	limits    []*Limit
 	tenants   []*Tenant
 	access    []*Access

@@ -363,10 +363,14 @@ func (s *state) sum() [sha256.Size]byte {
 
 // sound returns the objects that this version can serve.
 func (s *state) sound() (all lists) {
-	all.routes = make([]*Route, 0, len(s.order))
+	all.routes, all.stamps = make([]*Route, 0, len(s.order)), make([]crdt.Stamp, 0, len(s.order))
 	for _, e := range s.order {
-		if e.fault == "" {
-			all.add(e.object)
+		if e.fault != "" {
+			continue
+		}
+		all.add(e.object)
+		if e.kind == kindRoute && !e.deleted() {
+			all.stamps = append(all.stamps, e.stamp)
 		}
 	}
 	return all
@@ -390,7 +394,7 @@ func (s *Spec) add(o anObject) {
 // table compiles what can be served, with what old has of it. The digest is over everything, so that it
 // is equal on nodes of different versions too.
 func (s *state) table(old *Table) *Table {
-	t := compile(s.sound(), func(kind, name string) crdt.Stamp { return s.entries[key{kind, name}].stamp }, old)
+	t := compile(s.sound(), old)
 	t.stamp = s.newest()
 	t.digest = s.content
 	return t
