@@ -187,10 +187,13 @@ func (r *connRegistry) abort() {
 
 // socket returns what lies below TLS.
 func socket(c net.Conn) net.Conn {
-	if t, ok := c.(interface{ NetConn() net.Conn }); ok {
-		return t.NetConn()
+	for {
+		above, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			return c
+		}
+		c = above.NetConn()
 	}
-	return c
 }
 
 // fresh reports whether an idle connection may be used: it is not too old, and

@@ -93,6 +93,7 @@ func (s *Server) serveStream(w http.ResponseWriter, r *http.Request) {
 		return // the connection has ended
 	}
 	defer conn.leave()
+	conn.hesitate(r.Context())
 	if r.Context().Err() != nil { // reset before it was its turn: nothing is begun
 		conn.count(true)
 		return

@@ -2,6 +2,7 @@ package dataplane_test
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -35,6 +36,11 @@ func dialRawHTTP2(t *testing.T, addr string, settings ...http2.Setting) *rawHTTP
 	if err != nil {
 		t.Fatal(err)
 	}
+	return rawHTTP2Over(t, conn, settings...)
+}
+
+func rawHTTP2Over(t *testing.T, conn net.Conn, settings ...http2.Setting) *rawHTTP2 {
+	t.Helper()
 	t.Cleanup(func() { conn.Close() })
 	c := &rawHTTP2{Conn: conn, Framer: http2.NewFramer(conn, conn), t: t}
 	c.enc = hpack.NewEncoder(&c.head)
@@ -96,10 +102,8 @@ type others struct {
 	bad  []string
 }
 
-func startOthers(t *testing.T, url string) *others {
-	t.Helper()
+func startOthers(client httpClient, url string) *others {
 	o := &others{stop: make(chan struct{}), done: make(chan struct{})}
-	client := overHTTP2(t)
 	go func() {
 		defer close(o.done)
 		for {
@@ -148,11 +152,11 @@ func heap() uint64 {
 // with other things is slow in both.
 func attack(t *testing.T, g *gateway, path string, do func()) {
 	t.Helper()
-	before := heap()
-	alone := startOthers(t, "http://"+g.addr+path)
+	before, client := heap(), overHTTP2(t)
+	alone := startOthers(client, "http://"+g.addr+path)
 	time.Sleep(500 * time.Millisecond)
 	quiet := alone.end(t)
-	beside := startOthers(t, "http://"+g.addr+path)
+	beside := startOthers(client, "http://"+g.addr+path)
 	do()
 	time.Sleep(200 * time.Millisecond)
 	loud := beside.end(t)
@@ -171,29 +175,53 @@ func answering(body string) *routetable.Spec {
 	return &routetable.Spec{Routes: []routetable.Route{{Name: "all", Respond: &routetable.Respond{Status: 200, Body: body}}}}
 }
 
+// resetStreams opens 20,000 streams and resets them, as long as it can; the
+// connection has to be closed for that.
+func (c *rawHTTP2) resetStreams() {
+	c.t.Helper()
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		io.Copy(io.Discard, c.Conn)
+	}()
+	sent := 0
+	for ; sent < 20_000; sent++ {
+		if c.get(uint32(2*sent+1), "/reset") != nil || c.WriteRSTStream(uint32(2*sent+1), http2.ErrCodeCancel) != nil {
+			break
+		}
+	}
+	select {
+	case <-gone:
+		c.t.Logf("closed after %d streams were reset", sent)
+	case <-time.After(10 * time.Second):
+		c.t.Errorf("open after %d streams were reset", sent)
+	}
+}
+
 func TestClientThatResetsItsStreamsIsClosed(t *testing.T) {
 	up := startRecorder(t, nil)
 	g := startGateway(t, dataplane.Config{}, toUpstream(up.addr))
-	attack(t, g, "/", func() {
-		c := dialRawHTTP2(t, g.addr)
-		gone := make(chan struct{})
-		go func() {
-			defer close(gone)
-			io.Copy(io.Discard, c.Conn)
-		}()
-		sent := 0
-		for ; sent < 20_000; sent++ {
-			if c.get(uint32(2*sent+1), "/") != nil || c.WriteRSTStream(uint32(2*sent+1), http2.ErrCodeCancel) != nil {
-				break
-			}
+	attack(t, g, "/", func() { dialRawHTTP2(t, g.addr).resetStreams() })
+	reached := slices.DeleteFunc(up.seen(), func(head string) bool { return !strings.Contains(head, "/reset") })
+	if len(reached) > 100 {
+		t.Errorf("%d requests reached the endpoint, want few", len(reached))
+	}
+	for _, protocol := range bothProtocols() {
+		begun := time.Now()
+		if a, _ := clientOf(t, protocol).ask("GET", "http://"+g.addr+"/", nil); a.StatusCode != 200 {
+			t.Errorf("%s afterwards: %d", protocol, a.StatusCode)
 		}
-		select {
-		case <-gone:
-		case <-time.After(10 * time.Second):
-			t.Errorf("the connection is open after %d streams were reset", sent)
-		}
-		t.Logf("%d streams were reset, %d requests reached the endpoint", sent, len(up.seen()))
-	})
+		t.Logf("%s is served after %v", protocol, time.Since(begun))
+	}
+}
+
+func TestClientThatResetsItsStreamsIsClosedOverTLS(t *testing.T) {
+	g := startTLSGateway(t, toUpstream(startRecorder(t, nil).addr))
+	conn, err := tls.Dial("tcp", g.addr, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rawHTTP2Over(t, conn).resetStreams()
 }
 
 func TestClientThatCancelsLessThanItAsksIsServed(t *testing.T) {

@@ -14,11 +14,6 @@ import (
 // HTTP/2 is spoken there.
 const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-const (
-	prematurely = time.Second // sooner, a request that is cancelled has been work for nothing
-	mostResets  = 200         // more of those than other requests, and the connection is closed
-)
-
 // hasPreface reports whether the connection opens with the preface of HTTP/2,
 // all of which is then in the front's buffer.
 func (f *h1) hasPreface() bool {
@@ -36,21 +31,22 @@ func (f *h1) hasPreface() bool {
 // serveHTTP2 lets net/http serve what is left of the connection, after what was
 // read of it already, to its end.
 func (c *clientConn) serveHTTP2(already []byte) {
+	wait, ok := c.server.cooldown.wait(c.peer, time.Now())
+	if !ok {
+		return
+	}
+	time.Sleep(wait)
 	if !c.wake() && c.state.Load() == connClosed {
 		return
 	}
 	if c.SetDeadline(time.Time{}) != nil {
 		return
 	}
-	conn := c.Conn
-	if len(already) > 0 {
-		conn = &replay{Conn: conn, first: already}
-	}
 	h := &h2Conn{client: c, ended: make(chan struct{})}
 	h.users.Store(1)
 	h.rest()
 	c.h2.Store(h)
-	c.server.feed.put(conn, h)
+	c.server.feed.put(c.inTurns(already), h)
 	<-h.ended
 }
 
@@ -58,22 +54,6 @@ func (c *clientConn) serveHTTP2(already []byte) {
 func (c *clientConn) speaksHTTP2() bool {
 	t, ok := c.Conn.(*tls.Conn)
 	return ok && t.ConnectionState().NegotiatedProtocol == "h2"
-}
-
-// replay is a connection of which something was read already.
-type replay struct {
-	net.Conn
-	first []byte
-}
-
-// Read reads that first.
-func (r *replay) Read(p []byte) (int, error) {
-	if len(r.first) > 0 {
-		n := copy(p, r.first)
-		r.first = r.first[n:]
-		return n, nil
-	}
-	return r.Conn.Read(p)
 }
 
 // h2Conn is a client's connection that speaks HTTP/2.
@@ -110,20 +90,6 @@ func (h *h2Conn) leave() {
 	h.rest()
 	if h.users.Add(-1) == 0 {
 		close(h.ended)
-	}
-}
-
-// count judges a client by how its requests end. To open streams and reset them
-// is cheap for a client and not for who serves them (CVE-2023-44487).
-func (h *h2Conn) count(reset bool) {
-	switch {
-	case !reset:
-		if h.resets.Add(-1) < 0 {
-			h.resets.CompareAndSwap(-1, 0)
-		}
-	case h.resets.Add(1) == mostResets:
-		h.client.server.metrics.h2Error("too_many_resets")
-		h.client.abort()
 	}
 }
 

@@ -95,6 +95,7 @@ type Server struct {
 	fronts     sync.Pool // *h1
 	h2fronts   sync.Pool // *h2
 	feed       *feed     // connections that speak HTTP/2
+	cooldown   cooldown  // of clients that abused it
 	encoders   compressors
 	mirrors    *prometheus.CounterVec // by upstream and outcome
 	inflight   atomic.Int64
@@ -151,6 +152,7 @@ func New(cfg Config, log zerolog.Logger, reg prometheus.Registerer) *Server {
 	s.fronts.New = func() any { return newH1(s) }
 	s.h2fronts.New = func() any { return newH2(s) }
 	s.feed = newFeed()
+	s.cooldown.next = map[netip.Addr]time.Time{}
 	s.upstreams.open = map[io.Closer]struct{}{}
 	s.clients.init(cfg.MaxConns, cfg.MaxConnsPerIP)
 	s.mesh.Store(alone(cfg))
