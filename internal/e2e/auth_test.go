@@ -187,7 +187,7 @@ tenants:
 			if !strings.Contains(line, `"path":"`+c.path+`"`) {
 				return fmt.Errorf("not logged yet: %s", line)
 			}
-			if strings.Contains(line, `"tenant":"`) != (c.tenant != "") || !strings.Contains(line, c.tenant) {
+			if !strings.Contains(line, `"tenant":"`+c.tenant+`"`) {
 				t.Errorf("%s: want tenant %q, got %s", c.what, c.tenant, line)
 			}
 			return nil
