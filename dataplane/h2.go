@@ -37,6 +37,7 @@ type h2 struct {
 	began    time.Time // of the body
 	read     int64     // of the body
 	reset    bool      // the stream is to be cut off
+	cut      bool      // it was, while an interim answer was written
 	body     h2Body
 	x        Exchange
 }
@@ -113,7 +114,7 @@ func (s *Server) serveStream(w http.ResponseWriter, r *http.Request) {
 // begin readies the front for a request.
 func (f *h2) begin(conn *h2Conn, w http.ResponseWriter, r *http.Request) {
 	f.conn, f.w, f.r, f.control = conn, w, r, http.NewResponseController(w)
-	f.read, f.reset = 0, false
+	f.read, f.reset, f.cut = 0, false, false
 	f.presence = presence{left: make(chan struct{})}
 	f.unwatch = context.AfterFunc(r.Context(), f.presence.leave)
 	f.x.reset()

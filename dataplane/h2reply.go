@@ -11,8 +11,12 @@ import (
 	"github.com/meshgw/meshgw/failover"
 )
 
-// Inform implements Front.
+// Inform implements Front. net/http writes the fields from where they stand, and
+// waits for that as long as the stream is open: they are let alone once it is not.
 func (f *h2) Inform(status int, fields []Field) {
+	if f.cut {
+		return
+	}
 	h := f.w.Header()
 	for _, field := range f.server.interim(fields) {
 		addField(h, "", &field)
@@ -20,12 +24,14 @@ func (f *h2) Inform(status int, fields []Field) {
 	f.writing.watch(time.Now().Add(writeIdle))
 	f.w.WriteHeader(status)
 	f.writing.rest()
-	clear(h)
+	if f.cut = f.r.Context().Err() != nil; !f.cut {
+		clear(h)
+	}
 }
 
 // Send implements Front.
 func (f *h2) Send(x *Exchange, r *reply) {
-	if x.refused != nil && x.status == statusClientLeft {
+	if f.cut || x.refused != nil && x.status == statusClientLeft {
 		f.reset = true
 		f.end(errClientLeft)
 		return
