@@ -216,7 +216,7 @@ func TestStatusPageShowsTheMeshAsItMoves(t *testing.T) {
 	p.shows("#upstreams-body", "orders", "http://"+dead.addr, "healthy")
 	p.shows("#limits-body", "per-client", "1000/s", "client_ip=127.0.0.1")
 	p.shows("#traffic-body", "orders")
-	p.shows("#checks", "routes", "members", "traffic", "Serf's RPC asks for no key")
+	p.shows("#checks", "routes", "members", "load", "traffic")
 	p.shows("#events-list", "version applied")
 	p.shows("#connection", "live")
 
