@@ -313,7 +313,7 @@ func (s *Server) replyFields(x *Exchange, from []Field) []Field {
 	}
 	fields = append(fields, Field{Name: s.names.requestID, Value: x.RequestID})
 	fields = s.appendServed(fields, x, from)
-	fields = s.appendLimits(x, fields)
+	fields = s.appendLimits(x, fields, older)
 	if cors {
 		fields = x.appendCORS(fields)
 	}

@@ -204,7 +204,7 @@ const maxShown = 64
 
 // appendLimits appends what a limited request's client is told
 // (draft-ietf-httpapi-ratelimit-headers).
-func (s *Server) appendLimits(x *Exchange, fields []Field) []Field {
+func (s *Server) appendLimits(x *Exchange, fields []Field, older bool) []Field {
 	if x.decision.Limit == nil {
 		return fields
 	}
@@ -221,7 +221,7 @@ func (s *Server) appendLimits(x *Exchange, fields []Field) []Field {
 		Field{Name: s.names.policy, Value: policy},
 		Field{Name: s.names.remaining, Value: x.scratch.remaining},
 	)
-	if x.tellsOlderLimits() {
+	if older {
 		fields = s.appendOlderLimits(x, fields)
 	}
 	return fields
