@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/http"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -180,18 +182,28 @@ func (s *Server) tryOut(u *upstream, e *endpoint) {
 	e.watched.trying = true
 	s.spawn(func() {
 		status, err := s.examine(e, u.Check, tryTimeout)
-		kind := kindOf(status)
-		switch {
-		case errors.Is(err, errForbiddenAddress):
-			kind = failover.ConnectFailed
-		case err != nil:
-			kind = failover.TimedOut
-		}
-		e.state.Tried(time.Now(), kind)
+		e.state.Tried(time.Now(), kindOfTry(status, err))
 		e.watched.mu.Lock()
 		defer e.watched.mu.Unlock()
 		e.watched.trying = false
 	})
+}
+
+// kindOfTry is how a try in the background went, by the words that requests have
+// for it.
+func kindOfTry(status int, err error) failover.Kind {
+	op, network := errors.AsType[*net.OpError](err)
+	switch {
+	case err == nil:
+		return kindOf(status)
+	case network && op.Op == "dial":
+		return notConnected(err)
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+		return failover.TimedOut
+	case network, isEOF(err), errors.Is(err, errAnswerSyntax):
+		return failover.Reset
+	}
+	return notConnected(err) // a name not found, a certificate not believed
 }
 
 // examine asks the endpoint as its check says, or by the ping where it has none.
