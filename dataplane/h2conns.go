@@ -126,6 +126,19 @@ func (p *h2Conns) begin() *opening {
 // add opens a connection.
 func (p *h2Conns) add(o *opening) {
 	c, err := p.dial(context.Background()) // the time to connect is bounded in there
+	p.opened(o, c, err)
+	if err != nil {
+		return
+	}
+	// Not under the lock, which the hook takes: it is called in here for a
+	// connection that has died already, in this goroutine, whatever net/http's
+	// documentation says. What ended before there was a hook is seen afterwards.
+	c.SetStateHook(p.changed)
+	p.changed(c)
+}
+
+// opened makes a connection known to all who wait for it.
+func (p *h2Conns) opened(o *opening, c *http.ClientConn, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err == nil {
@@ -134,7 +147,6 @@ func (p *h2Conns) add(o *opening) {
 		l.used.Store(now.UnixNano())
 		open := append(slices.Clone(*p.open.Load()), l)
 		p.open.Store(&open)
-		c.SetStateHook(p.changed)
 	}
 	o.err, p.opening = err, nil
 	close(o.done)

@@ -233,3 +233,19 @@ func TestEndpointThatSpeaksNoHTTP2(t *testing.T) {
 		t.Errorf("%d %v", a.StatusCode, a.Header)
 	}
 }
+
+// A connection that dies while it is being opened is one error more, however
+// often and at whatever moment it does.
+func TestEndpointThatHangsUpOnHTTP2(t *testing.T) {
+	up := startRecorder(t, func(string, net.Conn, *bufio.Reader) bool { return false })
+	spec := toUpstream(up.addr)
+	spec.Upstreams[0].Protocol = "h2c"
+	spec.Upstreams[0].CircuitBreaker = &routetable.CircuitBreaker{Enabled: new(false)}
+	g := startGateway(t, dataplane.Config{}, spec)
+	client := overHTTP2(t)
+	for range 200 {
+		if a, _ := client.ask("GET", "http://"+g.addr+"/", nil); a.StatusCode != 502 {
+			t.Fatalf("%d %v", a.StatusCode, a.Header)
+		}
+	}
+}
