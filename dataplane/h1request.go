@@ -22,11 +22,23 @@ func (f *h1) open() *refusal {
 	if r := f.checkFields(); r != nil {
 		return r
 	}
+	if r := x.checkMethod(); r != nil {
+		return r
+	}
+	return f.checkTarget()
+}
+
+// checkMethod refuses methods that do not pass. The parsers let bytes through
+// that no method may have.
+func (x *Exchange) checkMethod() *refusal {
+	if !isToken(x.Method) {
+		return malformed(400, "The method is malformed.")
+	}
 	switch string(x.Method) {
 	case "CONNECT", "TRACE", "TRACK":
 		return malformed(405, "The method is not allowed through this gateway.")
 	}
-	return f.checkTarget()
+	return nil
 }
 
 // expectsContinue reports whether the client waits for leave to send its body.

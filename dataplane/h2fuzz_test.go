@@ -22,6 +22,8 @@ func FuzzHTTP2Fields(f *testing.F) {
 		{"GET", "/a HTTP/1.1\r\nx: y", "transfer-encoding: chunked"},
 		{"G ET", "//\\..%2f", "content-length: 0\ncontent-length: 5"},
 		{"POST", "*", "connection: close\nx\r\ny: z\nhost: b.test"},
+		{"GET /b HTTP/1.1", "/a", "x: y"},
+		{"G\xc5T", "/a?b", "x-a: 1"},
 		{"CONNECT", "", "te: gzip\nexpect: 100-continue"},
 	} {
 		f.Add(seed[0], seed[1], seed[2])

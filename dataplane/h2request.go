@@ -15,9 +15,8 @@ func (f *h2) open() *refusal {
 	if r := f.checkFields(); r != nil {
 		return r
 	}
-	switch string(x.Method) {
-	case "CONNECT", "TRACE", "TRACK":
-		return malformed(405, "The method is not allowed through this gateway.")
+	if r := x.checkMethod(); r != nil {
+		return r
 	}
 	target, r := x.setTarget(view(f.r.RequestURI))
 	switch {

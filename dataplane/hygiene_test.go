@@ -66,6 +66,8 @@ func TestAmbiguousRequestsAreRefused(t *testing.T) {
 		"fragment":                 {"GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", "400"},
 		"CONNECT":                  {"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", "405 501"},
 		"TRACE":                    {"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", "405 501"},
+		"method outside ASCII":     {"G\xc5T / HTTP/1.1\r\nHost: a\r\n\r\n", "400"},
+		"method with a comma":      {"GET,POST / HTTP/1.1\r\nHost: a\r\n\r\n", "400"},
 		"HTTP/2.0":                 {"GET / HTTP/2.0\r\nHost: a\r\n\r\n", "505"},
 		"HTTP/0.9":                 {"GET / HTTP/0.9\r\nHost: a\r\n\r\n", "505"},
 		"HTTP/1.9":                 {"GET / HTTP/1.9\r\nHost: a\r\n\r\n", "505"},
