@@ -53,13 +53,9 @@ func newUpstreamConn(c net.Conn, expires time.Time, registry *connRegistry) (*up
 	if !registry.add(uc) {
 		return nil, errors.Join(net.ErrClosed, c.Close())
 	}
-	uc.socket = rawConn(socket(c))
+	uc.socket = rawConn(bottom(c))
 	uc.raw = rawConn(c)
-	uc.look = func(fd uintptr) {
-		var b [1]byte
-		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		uc.quiet = err == syscall.EAGAIN
-	}
+	uc.look = func(fd uintptr) { uc.quiet = isQuiet(int(fd)) }
 	uc.attempt = func(fd uintptr) bool {
 		if len(uc.outgoing) > 0 {
 			// Nothing can have come yet, and a wait that began before the write
@@ -67,7 +63,7 @@ func newUpstreamConn(c net.Conn, expires time.Time, registry *connRegistry) (*up
 			return !uc.writeOut(int(fd))
 		}
 		uc.takeBuffer()
-		uc.n, uc.failed = readSocket(int(fd), *uc.buf)
+		uc.n, uc.failed = readNow(int(fd), *uc.buf)
 		if uc.n == 0 {
 			uc.giveBuffer()
 		}
@@ -79,10 +75,10 @@ func newUpstreamConn(c net.Conn, expires time.Time, registry *connRegistry) (*up
 // writeOut writes outgoing as far as goes, and reports whether it is out.
 func (c *upstreamConn) writeOut(fd int) bool {
 	c.n = 0
-	n, err := syscall.Write(fd, c.outgoing)
-	c.outgoing = c.outgoing[max(n, 0):]
+	n, err := writeNow(fd, &[3][]byte{c.outgoing})
+	c.outgoing = c.outgoing[n:]
 	c.failed = nil
-	if err != nil && err != syscall.EAGAIN && err != syscall.EINTR {
+	if err != nil && err != syscall.EAGAIN { //nolint:errorlint // writeNow gives it bare
 		c.failed = err
 	}
 	return err == nil && len(c.outgoing) == 0
@@ -185,8 +181,8 @@ func (r *connRegistry) abort() {
 	}
 }
 
-// socket returns what lies below TLS.
-func socket(c net.Conn) net.Conn {
+// bottom returns what lies below TLS.
+func bottom(c net.Conn) net.Conn {
 	for {
 		above, ok := c.(interface{ NetConn() net.Conn })
 		if !ok {

@@ -50,8 +50,6 @@ type clientConn struct {
 	inHead   bool                   // a head is being read, and has no deadline yet
 	readBy   time.Time              // deadline that is set; zero = another than await has set
 	writeBy  time.Time              // deadline that is set
-	parts    [3][]byte              // of a write under way
-	vector   net.Buffers            // shows parts
 	close    sync.Once
 
 	raw    syscall.RawConn // of a plain socket; else nil
@@ -244,7 +242,7 @@ func (c *clientConn) endWait() {
 // not look like its end.
 func (c *clientConn) Read(p []byte) (int, error) {
 	if c.at >= 0 && c.raw != nil {
-		return readSocket(c.at, p)
+		return readNow(c.at, p)
 	}
 	if len(c.first) > 0 {
 		n := copy(p, c.first)
@@ -264,22 +262,6 @@ func (c *clientConn) Read(p []byte) (int, error) {
 		err = io.ErrUnexpectedEOF
 	}
 	return n, err
-}
-
-// readSocket reads what is there.
-func readSocket(fd int, p []byte) (int, error) {
-	for {
-		n, err := syscall.Read(fd, p)
-		switch {
-		case err == syscall.EINTR:
-		case err != nil:
-			return 0, err
-		case n == 0:
-			return 0, io.EOF
-		default:
-			return n, nil
-		}
-	}
 }
 
 // extendRead gives a read of the body until deadline, unless reading was
@@ -321,7 +303,8 @@ func (c *clientConn) extendWrite() error {
 // sendAll writes head, piece and tail, at once where that saves a copy. It
 // returns the memory of head for another use.
 func (c *clientConn) sendAll(head, piece, tail []byte) ([]byte, error) {
-	if c.raw == nil || len(piece) < worthVector {
+	plain, ok := c.Conn.(*socket)
+	if !ok || len(piece) < worthVector {
 		head = append(append(head, piece...), tail...)
 		_, err := c.send(head)
 		return head, err
@@ -329,10 +312,7 @@ func (c *clientConn) sendAll(head, piece, tail []byte) ([]byte, error) {
 	if err := c.extendWrite(); err != nil {
 		return head, err
 	}
-	c.parts = [3][]byte{head, piece, tail}
-	c.vector = c.parts[:]
-	_, err := c.vector.WriteTo(c.Conn)
-	c.parts, c.vector = [3][]byte{}, nil
+	_, err := plain.write([3][]byte{head, piece, tail})
 	return head, err
 }
 

@@ -149,7 +149,7 @@ func (c *clients) waiting(conns []*clientConn) []*clientConn {
 // side reports whether the client's side of the connection has ended, and
 // whether the connection is broken.
 func (c *clientConn) side() (ended, broken bool) {
-	raw := rawConn(socket(c.Conn))
+	raw := rawConn(bottom(c.Conn))
 	if raw == nil {
 		return false, false
 	}

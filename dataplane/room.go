@@ -155,7 +155,7 @@ func (c *clientConn) slowSince(now time.Time) int64 {
 	case state == connClosed:
 		return 0
 	case since == 0 && state == connActive:
-		return c.taking.stuckSince(socket(c.Conn), now)
+		return c.taking.stuckSince(bottom(c.Conn), now)
 	}
 	return since
 }
@@ -228,5 +228,9 @@ func (s *Server) dialAt(ctx context.Context, addr string) (net.Conn, error) {
 	if !s.keepRoom(ctx.Done(), spareOfAll) {
 		return nil, syscall.EMFILE
 	}
-	return s.cfg.Dial(ctx, "tcp", addr)
+	c, err := s.cfg.Dial(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return toSocket(c), nil
 }
