@@ -79,7 +79,7 @@ func (x *Exchange) appendLeave(fields []Field) []Field {
 	if len(headers) > 0 {
 		fields = own(fields, "access-control-allow-headers", headers)
 	}
-	if c.MaxAge > 0 {
+	if c.MaxAge >= 0 {
 		fields = own(fields, "access-control-max-age", strconv.AppendInt(nil, int64(c.MaxAge/time.Second), 10))
 	}
 	return fields

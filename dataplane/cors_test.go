@@ -15,7 +15,7 @@ func TestOriginsAreAdmittedAsTheRouteSays(t *testing.T) {
 	spec.Routes[0].Match = []routetable.Match{{Methods: []string{"GET", "PUT"}}}
 	spec.Routes[0].CORS = &routetable.CORS{
 		Origins: []string{"https://app.test", "https://*.wild.test"}, Methods: []string{"GET", "PUT"}, Headers: []string{"x-a"},
-		ExposeHeaders: []string{"x-b"}, Credentials: true, MaxAge: routetable.Duration(10 * time.Minute),
+		ExposeHeaders: []string{"x-b"}, Credentials: true, MaxAge: new(routetable.Duration(10 * time.Minute)),
 	}
 	g := startGateway(t, dataplane.Config{}, spec)
 	c := g.dial(t)

@@ -155,7 +155,10 @@ func cors(p *plugin, to *routetable.Route) error {
 	if len(c.Methods) == 0 {
 		c.Methods = []string{"GET", "HEAD", "PUT", "PATCH", "POST", "DELETE", "OPTIONS"}
 	}
-	to.CORS = &routetable.CORS{Origins: c.Origins, Methods: c.Methods, Headers: c.Headers, ExposeHeaders: c.ExposedHeaders, Credentials: c.Credentials, MaxAge: seconds(c.MaxAge)}
+	to.CORS = &routetable.CORS{Origins: c.Origins, Methods: c.Methods, Headers: c.Headers, ExposeHeaders: c.ExposedHeaders, Credentials: c.Credentials}
+	if c.MaxAge > 0 {
+		to.CORS.MaxAge = new(seconds(c.MaxAge))
+	}
 	return nil
 }
 

@@ -484,7 +484,7 @@ func corsRule(c *CORS) *CORSRule {
 		Headers:       strings.Join(c.Headers, ", "),
 		ExposeHeaders: strings.Join(c.ExposeHeaders, ", "),
 		Credentials:   c.Credentials,
-		MaxAge:        time.Duration(c.MaxAge),
+		MaxAge:        time.Duration(or(c.MaxAge, -1)),
 	}
 	for _, o := range c.Origins {
 		o = strings.ToLower(o)

@@ -19,6 +19,7 @@ type decoder struct {
 type field struct {
 	name     string // in a route file
 	required bool
+	positive bool // a number whose zero is the same as none
 }
 
 // path is where a value is, written out only where a mistake is.
@@ -113,7 +114,11 @@ func (d *decoder) structure(n *node, at *path, v reflect.Value) {
 			d.report(k, under, "unknown key %q%s", k.text, suggestion(k.text, fields))
 			continue
 		}
+		mistakes := len(d.problems)
 		d.value(n.items[i], under, v.Field(f))
+		if fields[f].positive && v.Field(f).IsZero() && len(d.problems) == mistakes {
+			d.report(n.items[i], under, "expected more than 0, or the key left out, got %q", n.items[i].text)
+		}
 	}
 	for _, f := range fields {
 		if f.required && n.get(f.name) == nil && !at.inDefaults() {
@@ -127,7 +132,7 @@ func (d *decoder) fieldsOf(t reflect.Type) []field {
 	fields, known := d.fields[t]
 	if !known {
 		for f := range t.Fields() {
-			fields = append(fields, field{fieldName(f), required(f)})
+			fields = append(fields, field{fieldName(f), required(f), isNumber(f.Type) && !required(f)})
 		}
 		if d.fields == nil {
 			d.fields = map[reflect.Type][]field{}
@@ -148,6 +153,15 @@ func fieldName(f reflect.StructField) string {
 // required reports whether a field must be written.
 func required(f reflect.StructField) bool {
 	return !strings.Contains(f.Tag.Get("json"), "omitempty")
+}
+
+// isNumber reports whether t is a number or a length of time, and no pointer to one.
+func isNumber(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Int, reflect.Int64, reflect.Float64:
+		return true
+	}
+	return false
 }
 
 func suggestion(key string, fields []field) string {

@@ -137,6 +137,68 @@ func TestAFileWrittenOutReadsBackTheSame(t *testing.T) {
 	}
 }
 
+func TestANumberWhoseZeroWouldBeTheDefaultIsNotZero(t *testing.T) {
+	t.Parallel()
+	const text = `upstreams:
+  - name: u
+    endpoints: [{url: "http://a", weight: 0}]
+    health_check: {path: /, interval: 0s, timeout: 0, unhealthy_after: 0, healthy_after: 0}
+    circuit_breaker: {consecutive_failures: 0, open_for: 0}
+    retries: {attempts: 0, budget_percent: 0}
+    timeouts: {connect: 0s, response: 0}
+    max_connections: 0
+    max_pending: 0
+routes:
+  - {name: r, redirect: {port: 0, path: /, status: 0}, max_body: 0, cors: {origins: ["*"], max_age: 0}, compress: {min_bytes: 0}}
+limits:
+  - {name: l, rate: 1/s, concurrency: 0}
+tenants:
+  - {name: t, identify: {mtls_san: a}, limits: {concurrency: 0}}
+`
+	_, err := routetable.Decode(nil, file(text))
+	problems, _ := errors.AsType[routetable.Problems](err)
+	var got []string
+	for _, p := range problems {
+		if !strings.Contains(p.Message, "expected more than 0, or the key left out, got ") || p.Line == 0 {
+			t.Errorf("got %s", p.Error())
+		}
+		got = append(got, p.Path)
+	}
+	want := []string{
+		"upstreams[0].health_check.interval", "upstreams[0].health_check.timeout",
+		"upstreams[0].health_check.unhealthy_after", "upstreams[0].health_check.healthy_after",
+		"upstreams[0].circuit_breaker.consecutive_failures", "upstreams[0].circuit_breaker.open_for",
+		"upstreams[0].retries.attempts", "upstreams[0].max_connections",
+		"routes[0].redirect.port", "routes[0].redirect.status", "routes[0].compress.min_bytes",
+		"limits[0].concurrency", "tenants[0].limits.concurrency",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %v\nwant %v", got, want)
+	}
+}
+
+// What a file says has to be the same after its way through the mesh: a number that
+// JSON leaves out has to be one that a file cannot say.
+func TestWhatJSONLeavesOutAFileCannotSay(t *testing.T) {
+	t.Parallel()
+	f, err := routetable.Decode(nil, file(`
+upstreams: [{name: u, endpoints: [{url: "http://a", weight: 0}], max_pending: 0, outlier: {max_ejected_percent: 0}, timeouts: {connect: 0}, retries: {budget_percent: 0}}]
+routes: [{name: r, upstream: u, max_body: 0, cors: {origins: ["*"], max_age: 0s}}]
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := routetable.EncodeJSON(f.Spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"weight", "max_pending", "max_ejected_percent", "connect", "budget_percent", "max_body", "max_age"} {
+		if !strings.Contains(string(data), `"`+want+`"`) {
+			t.Errorf("%s is lost in %s", want, data)
+		}
+	}
+}
+
 func TestDecodeReportsEveryMistakeAtItsPlace(t *testing.T) {
 	t.Parallel()
 	_, err := routetable.Decode(env, file("routes:\n  - name: x\n    hots: [a]\n    upstream: [1]\n"+

@@ -100,7 +100,7 @@ type CORSRule struct {
 	Headers       string
 	ExposeHeaders string
 	Credentials   bool
-	MaxAge        time.Duration // 0 = not sent
+	MaxAge        time.Duration // below 0 = not sent
 }
 
 // OriginSuffix matches origins such as https://*.example.com.

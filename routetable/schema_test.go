@@ -90,6 +90,9 @@ func (s *schemas) structure(t reflect.Type) object {
 			required = append(required, name)
 		}
 		property := s.of(f.Type)
+		if options != "" && f.Type.Kind() == reflect.Int {
+			property["minimum"] = 1 // 0 would be the same as none
+		}
 		if list := words()[t.Name()+"."+name]; list != nil {
 			if items, ok := property["items"]; ok && items != nil {
 				property["items"] = object{"enum": list}

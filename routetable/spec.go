@@ -185,7 +185,7 @@ type Redirect struct {
 // Mirror copies a share of the requests to another upstream.
 type Mirror struct {
 	Upstream string  `json:"upstream"`
-	Percent  float64 `json:"percent"` // above 0, at most 100
+	Percent  float64 `json:"percent"` // up to 100; 0 = none
 }
 
 // CIDRs is a list of networks.
@@ -228,12 +228,12 @@ type ForwardAuth struct {
 
 // CORS answers and permits cross-origin requests.
 type CORS struct {
-	Origins       []string `json:"origins"`
-	Methods       []string `json:"methods,omitempty"` // default GET, HEAD, POST
-	Headers       []string `json:"headers,omitempty"`
-	ExposeHeaders []string `json:"expose_headers,omitempty"`
-	Credentials   bool     `json:"credentials,omitempty"`
-	MaxAge        Duration `json:"max_age,omitempty"` // how long browsers may remember
+	Origins       []string  `json:"origins"`
+	Methods       []string  `json:"methods,omitempty"` // default GET, HEAD, POST
+	Headers       []string  `json:"headers,omitempty"`
+	ExposeHeaders []string  `json:"expose_headers,omitempty"`
+	Credentials   bool      `json:"credentials,omitempty"`
+	MaxAge        *Duration `json:"max_age,omitempty"` // how long browsers may remember; 0s = not at all, none = as they like
 }
 
 // Compress compresses answers.

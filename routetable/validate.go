@@ -130,9 +130,24 @@ func (v *validator) bounded(field string, n int) bool {
 	return n <= maxList
 }
 
+// some refuses an empty list where none at all means the default: on its way to
+// other nodes the one would become the other.
+func (v *validator) some(field string, list []string) {
+	if list != nil && len(list) == 0 {
+		v.errorf(field, "expected one element at least, or the key left out for the default")
+	}
+}
+
 func (v *validator) between(field string, n, low, high int64) {
 	if n < low || n > high {
 		v.errorf(field, "expected %d to %d, got %d", low, high, n)
+	}
+}
+
+// upTo bounds a number that is 0 where none was given.
+func (v *validator) upTo(field string, n, high int64) {
+	if n != 0 {
+		v.between(field, n, 1, high)
 	}
 }
 

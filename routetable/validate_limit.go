@@ -39,7 +39,7 @@ func (v *validator) rate(prefix string, r *Rate, burst *int64, concurrency int) 
 			v.errorf(prefix+"burst", "is of a rate, and none is given")
 		}
 	}
-	v.between(prefix+"concurrency", int64(concurrency), 0, 1<<30)
+	v.upTo(prefix+"concurrency", int64(concurrency), 1<<30)
 }
 
 func (v *validator) limitKey(key []string) {

@@ -237,7 +237,7 @@ func (v *validator) rewrite(r *Route) {
 	if d.Host != "" {
 		v.host("redirect.host", d.Host)
 	}
-	v.between("redirect.port", int64(d.Port), 0, 65535)
+	v.upTo("redirect.port", int64(d.Port), 65535)
 	if !slices.Contains([]int{0, 301, 302, 303, 307, 308}, d.Status) {
 		v.errorf("redirect.status", "expected 301, 302, 303, 307 or 308, got %d", d.Status)
 	}
@@ -374,6 +374,7 @@ func (v *validator) cors(c *CORS) {
 			}
 		}
 	}
+	v.some("cors.methods", c.Methods)
 	v.methods("cors.methods", c.Methods)
 	for _, list := range []struct {
 		name  string
@@ -397,6 +398,8 @@ func (v *validator) compress(c *Compress) {
 	if c == nil {
 		return
 	}
+	v.some("compress.encodings", c.Encodings)
+	v.some("compress.types", c.Types)
 	if v.bounded("compress.encodings", len(c.Encodings)) {
 		for i, e := range c.Encodings {
 			if e != "zstd" && e != "gzip" {
@@ -404,7 +407,7 @@ func (v *validator) compress(c *Compress) {
 			}
 		}
 	}
-	v.between("compress.min_bytes", int64(c.MinBytes), 0, 1<<30)
+	v.upTo("compress.min_bytes", int64(c.MinBytes), 1<<30)
 	if v.bounded("compress.types", len(c.Types)) {
 		for i, t := range c.Types {
 			major, minor, ok := strings.Cut(t, "/")

@@ -44,9 +44,10 @@ func TestValidateFindsEachMistake(t *testing.T) {
 		{upstream("timeouts: {response: 31s, request: 30s}"), "31s for one try is longer than request, 30s for all"},
 		{upstream("timeouts: {connect: 2s, response: 1s}"), "2s is longer than response, 1s"},
 		{upstream("retries: {on: [500]}"), "expected connect_failure, reset"},
-		{upstream("retries: {attempts: 11}"), "expected 0 to 10, got 11"},
+		{upstream("retries: {on: []}"), "retries.on (upstream/u): expected one element at least, or the key left out"},
+		{upstream("retries: {attempts: 11}"), "expected 1 to 10, got 11"},
 		{upstream("outlier: {max_ejected_percent: 101}"), "expected 0 to 100, got 101"},
-		{upstream("max_connections: -1"), "max_connections (upstream/u): expected 0 to"},
+		{upstream("max_connections: -1"), "max_connections (upstream/u): expected 1 to"},
 
 		{"routes: [{name: r}]", "routes[0] (route/r): expected one of upstream, split, redirect, respond"},
 		{route("respond: {status: 200}"), "got upstream and respond"},
@@ -109,7 +110,7 @@ func TestValidateFindsEachMistake(t *testing.T) {
 			`warning: routes[1].match[0] (route/b): routes[0].match[0] of route "a" takes the same requests of host "x.io": the older answers`,
 		},
 
-		{limit("concurrency: 0"), "expected a rate, a concurrency or both"},
+		{limit("burst: 5"), "expected a rate, a concurrency or both"},
 		{limit("rate: 0/s"), "rate (limit/l): expected 1 to"},
 		{limit("rate: 1/s, burst: 0"), "burst (limit/l): expected 1 to"},
 		{limit("concurrency: 1, burst: 1"), "is of a rate, and none is given"},

@@ -17,7 +17,7 @@ func (v *validator) upstream(u *Upstream) {
 	v.healthCheck(u)
 	v.upstreamTLS(u)
 	if b := u.CircuitBreaker; b != nil {
-		v.between("circuit_breaker.consecutive_failures", int64(b.ConsecutiveFailures), 0, 1_000_000)
+		v.upTo("circuit_breaker.consecutive_failures", int64(b.ConsecutiveFailures), 1_000_000)
 		v.atMost("circuit_breaker.open_for", time.Duration(b.OpenFor), time.Hour)
 	}
 	if o := u.Outlier; o != nil && o.MaxEjectedPercent != nil {
@@ -25,7 +25,7 @@ func (v *validator) upstream(u *Upstream) {
 	}
 	v.timeouts(u.Timeouts)
 	v.retries(u.Retries)
-	v.between("max_connections", int64(u.MaxConnections), 0, 1_000_000)
+	v.upTo("max_connections", int64(u.MaxConnections), 1_000_000)
 	if u.MaxPending != nil {
 		v.between("max_pending", int64(*u.MaxPending), 0, 1_000_000)
 	}
@@ -145,8 +145,8 @@ func (v *validator) healthCheck(u *Upstream) {
 	if h.Interval != 0 && h.Interval < Duration(100*time.Millisecond) {
 		v.errorf("health_check.interval", "expected at least 100ms, got %s", text(h.Interval))
 	}
-	v.between("health_check.unhealthy_after", int64(h.UnhealthyAfter), 0, 100)
-	v.between("health_check.healthy_after", int64(h.HealthyAfter), 0, 100)
+	v.upTo("health_check.unhealthy_after", int64(h.UnhealthyAfter), 100)
+	v.upTo("health_check.healthy_after", int64(h.HealthyAfter), 100)
 }
 
 func (v *validator) checkedPath(target string) {
@@ -225,10 +225,11 @@ func (v *validator) retries(r *Retries) {
 	if r == nil {
 		return
 	}
-	v.between("retries.attempts", int64(r.Attempts), 0, 10)
+	v.upTo("retries.attempts", int64(r.Attempts), 10)
 	if r.BudgetPercent != nil {
 		v.between("retries.budget_percent", int64(*r.BudgetPercent), 0, 100)
 	}
+	v.some("retries.on", r.On)
 	if !v.bounded("retries.on", len(r.On)) {
 		return
 	}
