@@ -309,7 +309,11 @@ func (c *upstreamConn) readHead() ([]byte, error) {
 			return nil, errHeadTooLarge
 		}
 		seen = max(0, len(view)-3)
-		if err := c.fill(); err != nil {
+		err := c.fill()
+		if other := misfitOf(c.view(), false); other != nil {
+			return nil, other
+		}
+		if err != nil {
 			return nil, err
 		}
 	}

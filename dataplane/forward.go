@@ -32,7 +32,7 @@ func (s *Server) try(x *Exchange, e *endpoint, begun time.Time) (*failure, failo
 			}
 			if c == nil {
 				return &failure{
-					refusal: refusal{code: ConnectFailure, detail: "The upstream could not be reached."},
+					refusal: refusal{code: ConnectFailure, detail: "The upstream could not be reached." + s.hint(e, err)},
 					reason:  routetable.RetryConnectFailure,
 				}, notConnected(err)
 			}
@@ -146,7 +146,12 @@ func (s *Server) failed(x *Exchange, err error) (*failure, failover.Kind) {
 		return &failure{refusal: *r, sent: true}, failover.Canceled
 	}
 	_, network := errors.AsType[net.Error](err)
+	hint := s.hint(x.endpoint, err)
 	switch {
+	case hint != "":
+		return &failure{
+			refusal: refusal{code: UpstreamReset, detail: "The upstream's answer is in another protocol." + hint}, reason: routetable.RetryReset, sent: true,
+		}, failover.Reset
 	case errors.Is(err, errStalled), errors.Is(err, os.ErrDeadlineExceeded):
 		kind := failover.TimedOut
 		if errors.Is(err, errStalled) {

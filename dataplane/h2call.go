@@ -105,7 +105,7 @@ func (s *Server) notReached(x *Exchange, err error) (*failure, failover.Kind) {
 	}
 	s.log.Debug().Err(err).Str("endpoint", x.endpoint.address.URL).Msg("connect failed")
 	return &failure{
-		refusal: refusal{code: ConnectFailure, detail: "The upstream could not be reached."},
+		refusal: refusal{code: ConnectFailure, detail: "The upstream could not be reached." + s.hint(x.endpoint, err)},
 		reason:  routetable.RetryConnectFailure,
 	}, notConnected(err)
 }

@@ -75,8 +75,12 @@ func dialHTTP2(ctx context.Context, dial func(context.Context) (net.Conn, error)
 	if err != nil {
 		return nil, err
 	}
-	if t, ok := c.(*tls.Conn); ok && t.ConnectionState().NegotiatedProtocol != "h2" {
-		return nil, errors.Join(errNoHTTP2, c.Close())
+	t, ok := c.(*tls.Conn)
+	switch {
+	case !ok:
+		return &firstFrame{Conn: c}, nil
+	case t.ConnectionState().NegotiatedProtocol != "h2":
+		return nil, errors.Join(lacksHTTP2, c.Close())
 	}
 	return c, nil
 }

@@ -369,6 +369,7 @@ func (s *Server) dial(ctx context.Context, names *resolver, secure *tls.Config) 
 		t := tls.Client(c, secure)
 		if err = t.HandshakeContext(ctx); err != nil {
 			_ = c.Close()
+			err = handshakeMisfit(err, secure.NextProtos)
 			continue
 		}
 		return t, nil

@@ -219,7 +219,7 @@ func (s *Server) Upstreams() []UpstreamStatus {
 			state := e.state.State(now)
 			status := UpstreamStatus{
 				Upstream: u.Name, Endpoint: e.address.URL, Region: e.address.Region,
-				State: state.Status.String(), Since: state.Since, Reason: state.Reason,
+				State: state.Status.String(), Since: state.Since, Reason: e.reason(state),
 				Inflight: e.state.Inflight(), Pending: int(u.shared.pending.Load()), Latency: e.state.Latency(now),
 			}
 			if e.broken != "" {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -27,6 +28,8 @@ const (
 
 // watched is what the watch knows of an endpoint.
 type watched struct {
+	misfit atomic.Pointer[misfit] // what it was last heard to speak; nil = its upstream's protocol
+
 	mu       sync.Mutex // guards the rest
 	heard    listening
 	assigned bool // its checks are this node's
@@ -152,6 +155,7 @@ func (u *upstream) checkInterval() time.Duration {
 func (s *Server) check(spec *routetable.HealthCheck, e *endpoint) {
 	failure := ""
 	status, err := s.examine(e, spec, time.Duration(spec.Timeout))
+	s.hint(e, err)
 	switch {
 	case err != nil:
 		failure = err.Error()
@@ -182,6 +186,7 @@ func (s *Server) tryOut(u *upstream, e *endpoint) {
 	e.watched.trying = true
 	s.spawn(func() {
 		status, err := s.examine(e, u.Check, tryTimeout)
+		s.hint(e, err)
 		e.state.Tried(time.Now(), kindOfTry(status, err))
 		e.watched.mu.Lock()
 		defer e.watched.mu.Unlock()
@@ -276,6 +281,8 @@ func (s *Server) tell(now time.Time, u *upstream, e *endpoint) {
 	level, event := zerolog.InfoLevel, "endpoint changed state"
 	if state.Status != failover.Closed {
 		level = zerolog.WarnLevel
+	} else {
+		e.watched.misfit.Store(nil)
 	}
 	switch failover.Open {
 	case state.Status:
@@ -284,7 +291,7 @@ func (s *Server) tell(now time.Time, u *upstream, e *endpoint) {
 		event = "breaker closed"
 	}
 	s.log.WithLevel(level).Str("upstream", u.Name).Str("endpoint", e.address.URL).Str("state", state.Status.String()).
-		Str("was", last.String()).Str("reason", state.Reason).Msg(event)
+		Str("was", last.String()).Str("reason", e.reason(state)).Msg(event)
 }
 
 // Checks reports whether the table has endpoints that are checked.
