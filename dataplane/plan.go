@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -53,6 +54,7 @@ type liveTarget struct {
 // upstream is a service and the live state of its endpoints.
 type upstream struct {
 	*routetable.Service
+	addresses []routetable.Address // of the endpoints
 	endpoints []*endpoint
 	byState   map[*failover.Endpoint]*endpoint
 	near      *failover.Balancer            // over this region's endpoints
@@ -100,6 +102,12 @@ type endpoint struct {
 func (s *Server) Publish(t *routetable.Table) {
 	s.publishing.Lock()
 	defer s.publishing.Unlock()
+	s.discover(t)
+	s.publish(t)
+}
+
+// publish is Publish, s.publishing held.
+func (s *Server) publish(t *routetable.Table) {
 	old := s.plan.Load()
 	p := &plan{
 		table: t, rules: make([]atomic.Pointer[liveRule], t.Places()),
@@ -198,10 +206,12 @@ func Unsupported(r *routetable.Rule) []string {
 
 // upstream makes service live, with what old has of it: all, where it is the same.
 func (s *Server) upstream(service *routetable.Service, old *plan) *upstream {
-	if old != nil && old.upstream[service.Name] != nil && old.upstream[service.Name].Service == service {
+	addresses := s.addresses(service)
+	if old != nil && old.upstream[service.Name] != nil && old.upstream[service.Name].Service == service &&
+		slices.Equal(old.upstream[service.Name].addresses, addresses) {
 		return old.upstream[service.Name]
 	}
-	u := &upstream{Service: service, byState: map[*failover.Endpoint]*endpoint{}, elsewhere: otherRegions(service, s.cfg.Region)}
+	u := &upstream{Service: service, addresses: addresses, byState: map[*failover.Endpoint]*endpoint{}, elsewhere: otherRegions(service, s.cfg.Region)}
 	u.shared = &upstreamState{budget: failover.NewRetryBudget(time.Now()), gates: map[string]*gates{}}
 	before := map[string]*endpoint{}
 	if old != nil {
@@ -214,7 +224,7 @@ func (s *Server) upstream(service *routetable.Service, old *plan) *upstream {
 	}
 	var near []failover.Candidate
 	far := map[string][]failover.Candidate{}
-	for _, address := range service.Endpoints {
+	for _, address := range addresses {
 		e := before[address.URL]
 		if e == nil || e.tls != service.TLS || e.protocol != service.Protocol || e.address.Region != address.Region {
 			e = s.newEndpoint(u, address)
@@ -224,7 +234,7 @@ func (s *Server) upstream(service *routetable.Service, old *plan) *upstream {
 		e.configure(service)
 		u.endpoints = append(u.endpoints, e)
 		u.byState[e.state] = e
-		candidate := failover.Candidate{Endpoint: e.state, Weight: address.Weight}
+		candidate := failover.Candidate{Endpoint: e.state, Weight: address.Weight, Priority: address.Priority}
 		switch {
 		case e.broken != "":
 		case address.Region == "" || address.Region == s.cfg.Region:
@@ -286,6 +296,9 @@ func (s *Server) newEndpoint(u *upstream, address routetable.Address) *endpoint 
 		connect:  new(atomic.Int64),
 		watched:  &watched{},
 		near:     address.Region == "" || address.Region == s.cfg.Region,
+	}
+	if address.SRV {
+		e.broken = s.discovery.unfound(address.Host)
 	}
 	names := &resolver{host: address.Host, port: uint16(address.Port), look: s.cfg.Resolve, spawn: s.spawn}
 	var secure *tls.Config

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
@@ -73,6 +74,8 @@ type Config struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Resolve looks up names of endpoints; nil = the system's resolver.
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
+	// DNS are the servers that are asked for SRV records; nil = the system's.
+	DNS *dns.ClientConfig
 }
 
 // Server is the data plane of one node. All its methods may be called from
@@ -102,6 +105,7 @@ type Server struct {
 	requests   [failover.Priorities]atomic.Uint64
 	draining   atomic.Bool
 	publishing sync.Mutex
+	discovery  discovery
 	checking   chan struct{} // holds one for each login that is checked
 	background sync.WaitGroup
 	clients    clients
@@ -156,6 +160,7 @@ func New(cfg Config, log zerolog.Logger, reg prometheus.Registerer) *Server {
 	s.upstreams.open = map[io.Closer]struct{}{}
 	s.clients.init(cfg.MaxConns, cfg.MaxConnsPerIP)
 	s.mesh.Store(alone(cfg))
+	s.discovery.names = map[string]*srvName{}
 	empty, _ := routetable.Compile(&routetable.Spec{}) // nothing in it to be wrong
 	s.Publish(empty)
 	return s
@@ -202,6 +207,7 @@ type UpstreamStatus struct {
 	Upstream string
 	Endpoint string // URL
 	Region   string // empty = every region's own
+	Weight   int
 	State    string // closed, stalled, ejected, unhealthy, half_open or open
 	Since    time.Time
 	Reason   string // why it is not closed, or why it cannot be dialled
@@ -218,7 +224,7 @@ func (s *Server) Upstreams() []UpstreamStatus {
 		for _, e := range u.endpoints {
 			state := e.state.State(now)
 			status := UpstreamStatus{
-				Upstream: u.Name, Endpoint: e.address.URL, Region: e.address.Region,
+				Upstream: u.Name, Endpoint: e.address.URL, Region: e.address.Region, Weight: e.address.Weight,
 				State: state.Status.String(), Since: state.Since, Reason: e.reason(state),
 				Inflight: e.state.Inflight(), Pending: int(u.shared.pending.Load()), Latency: e.state.Latency(now),
 			}

@@ -52,6 +52,7 @@ func (s *Server) watch(stop <-chan struct{}) {
 			return
 		case now := <-tick.C:
 			s.ticked.Store(&now)
+			s.rediscover(now)
 			p := s.plan.Load()
 			if now.Sub(swept) >= sweepEvery {
 				swept = now

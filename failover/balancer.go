@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -48,6 +49,7 @@ func ParsePolicy(name string) (Policy, error) {
 type Candidate struct {
 	Endpoint *Endpoint
 	Weight   int
+	Priority int // those of a higher one are chosen only where no other can be
 }
 
 // Balancer chooses among the endpoints of one upstream in one region. Its
@@ -58,6 +60,7 @@ type Balancer struct {
 	policy     Policy
 	candidates []candidate // by URL, so that all nodes have them in the same order
 	weights    float64     // sum
+	reserve    *Balancer   // over those of higher priority; nil = there are none
 
 	turns []int32 // RoundRobin: candidates in turn
 	_     [64]byte
@@ -82,6 +85,10 @@ const draws = 6
 // their slow start ends at once.
 func NewBalancer(policy Policy, candidates []Candidate) *Balancer {
 	b := &Balancer{policy: policy}
+	candidates, reserve := byPriority(candidates)
+	if len(reserve) > 0 {
+		b.reserve = NewBalancer(policy, reserve)
+	}
 	for _, c := range candidates {
 		if c.Weight > 0 {
 			b.candidates = append(b.candidates, candidate{endpoint: c.Endpoint, weight: float64(c.Weight)})
@@ -98,6 +105,25 @@ func NewBalancer(policy Policy, candidates []Candidate) *Balancer {
 		b.ring = newRing(b.candidates)
 	}
 	return b
+}
+
+// byPriority divides candidates into those of the lowest priority that is not drained,
+// and those behind.
+func byPriority(candidates []Candidate) (first, behind []Candidate) {
+	lowest := math.MaxInt
+	for _, c := range candidates {
+		if c.Weight > 0 {
+			lowest = min(lowest, c.Priority)
+		}
+	}
+	for _, c := range candidates {
+		if c.Priority <= lowest {
+			first = append(first, c)
+		} else {
+			behind = append(behind, c)
+		}
+	}
+	return first, behind
 }
 
 // Pick chooses an endpoint for a request, none of tried; the caller then calls
@@ -120,6 +146,11 @@ func (b *Balancer) Pick(now time.Time, key uint64, tried []*Endpoint) (*Endpoint
 			break
 		}
 		if e := b.candidates[i].endpoint; e.claim(now) {
+			return e, nil
+		}
+	}
+	if b.reserve != nil {
+		if e, err := b.reserve.Pick(now, key, tried); err == nil {
 			return e, nil
 		}
 	}

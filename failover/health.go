@@ -2,8 +2,17 @@ package failover
 
 // Health returns the weight of the candidates that this node holds for healthy
 // over that of all, and the same with failed checks ignored, each in [0,1]. What
-// has still to be probed is not healthy.
+// has still to be probed is not healthy. Those of a higher priority step in whole.
 func (b *Balancer) Health() (health, unchecked float64) {
+	if b.reserve != nil {
+		health, unchecked = b.reserve.Health()
+	}
+	h, u := b.foremost()
+	return max(health, h), max(unchecked, u)
+}
+
+// foremost is Health without those of a higher priority.
+func (b *Balancer) foremost() (health, unchecked float64) {
 	for i := range b.candidates {
 		c := &b.candidates[i]
 		gate := c.endpoint.gate.Load() & gateOut

@@ -54,6 +54,9 @@ func (b *Balancer) EjectOutliers(now time.Time, maxPercent int) []*Endpoint {
 			ejected = append(ejected, o.endpoint)
 		}
 	}
+	if b.reserve != nil {
+		ejected = append(ejected, b.reserve.EjectOutliers(now, maxPercent)...)
+	}
 	return ejected
 }
 

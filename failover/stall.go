@@ -35,6 +35,9 @@ func (b *Balancer) Suspect(now time.Time) []*Endpoint {
 			found = append(found, e)
 		}
 	}
+	if b.reserve != nil {
+		found = append(found, b.reserve.Suspect(now)...)
+	}
 	return found
 }
 

@@ -11,16 +11,11 @@ import (
 // upstreams groups the endpoints of the data plane by their upstream, each with
 // what the living nodes say of it.
 func (n *Node) upstreams() []api.Upstream {
-	table, weights, places := n.routes.table(), map[[2]string]int{}, map[string]int{}
+	table, places := n.routes.table(), map[string]int{}
 	routed := map[*routetable.Service]bool{}
 	for _, rule := range table.Rules() {
 		for _, target := range rule.Targets {
 			routed[target.Upstream] = true
-		}
-	}
-	for _, service := range table.Services() {
-		for _, address := range service.Endpoints {
-			weights[[2]string{service.Name, address.URL}] = address.Weight
 		}
 	}
 	verdicts, all := n.verdicts(), []api.Upstream{}
@@ -41,7 +36,7 @@ func (n *Node) upstreams() []api.Upstream {
 			continue // of a table that came in between
 		}
 		endpoint := api.Endpoint{
-			URL: e.Endpoint, Region: e.Region, Weight: weights[[2]string{e.Upstream, e.Endpoint}], Healthy: e.State == "closed",
+			URL: e.Endpoint, Region: e.Region, Weight: e.Weight, Healthy: e.State == "closed",
 			State: e.State, Since: e.Since, Breaker: "closed", Reason: e.Reason, Inflight: e.Inflight,
 			Verdicts: verdicts[[2]string{e.Upstream, e.Endpoint}],
 		}

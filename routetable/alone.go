@@ -1,6 +1,9 @@
 package routetable
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Alone says why requests for u cannot fail over: when its one endpoint, or the
 // one region of all, is out, they have nowhere to go. It is empty where they
@@ -13,7 +16,9 @@ func (u *Upstream) Alone() string {
 		if e.Weight != nil && *e.Weight == 0 {
 			continue
 		}
-		count++
+		if count++; strings.HasPrefix(e.URL, srvPrefix) {
+			count++ // there may be several
+		}
 		if !slices.Contains(regions, e.Region) {
 			regions = append(regions, e.Region)
 		}

@@ -25,6 +25,7 @@ func TestAnUpstreamWithNowhereToGoIsAlone(t *testing.T) {
 		"": {
 			{},
 			{Endpoints: in("", "")},
+			{Endpoints: []routetable.Endpoint{{URL: "dnssrv+http://_http._tcp.a"}}}, // of how many, only DNS knows
 			{Endpoints: in("eu", "")},
 			{Endpoints: in("eu", "us")},
 			{Endpoints: in("eu"), Failover: &routetable.Failover{Enabled: new(false)}},

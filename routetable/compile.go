@@ -517,11 +517,16 @@ func compress(c *Compress) *Compress {
 	return out
 }
 
+// srvPrefix before the scheme of an endpoint says that it is found by SRV records,
+// as in --join.
+const srvPrefix = "dnssrv+"
+
 // parseAddress reads the URL of an endpoint: http or https, a host, a port if
 // it is not the scheme's own, and a path to put before every request's.
 func parseAddress(text string) (Address, error) {
-	u, err := url.Parse(text)
-	if err != nil {
+	plain, srv := strings.CutPrefix(text, srvPrefix)
+	u, err := url.Parse(plain)
+	if err != nil || srv && u.Port() != "" {
 		return Address{}, errAddress
 	}
 	port := schemePort(u.Scheme)
@@ -539,6 +544,7 @@ func parseAddress(text string) (Address, error) {
 	}
 	return Address{
 		URL:      strings.TrimRight(text, "/"),
+		SRV:      srv,
 		TLS:      u.Scheme == "https",
 		HostPort: joinHostPort(host, port),
 		Host:     host,

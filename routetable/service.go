@@ -40,6 +40,7 @@ type Service struct {
 // Address is one endpoint of a Service.
 type Address struct {
 	URL      string // as written, without a trailing slash
+	SRV      bool   // Host is no host but a name whose SRV records tell hosts and ports
 	TLS      bool   // https
 	HostPort string // host:port to dial, IPv6 in brackets
 	Host     string // without port and brackets
@@ -47,6 +48,7 @@ type Address struct {
 	BasePath string // put before every request's path; empty or "/x" without a trailing slash
 	Region   string // empty = every region's own
 	Weight   int    // 0 = drained
+	Priority int    // those of a higher one get requests only where none of a lower can
 }
 
 // ServiceTimeouts bound the stages of a request; 0 = no bound.

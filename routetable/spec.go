@@ -32,7 +32,7 @@ type Upstream struct {
 
 // Endpoint is one address of an upstream.
 type Endpoint struct {
-	URL    string `json:"url"`              // http or https; its path is put before each request's
+	URL    string `json:"url"`              // http or https; its path is put before each request's. dnssrv+http://NAME = found by the SRV records of NAME
 	Region string `json:"region,omitempty"` // empty = every region's own
 	Weight *int   `json:"weight,omitempty"` // default 100; 0 = drained
 }

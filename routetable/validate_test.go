@@ -24,6 +24,8 @@ func TestValidateFindsEachMistake(t *testing.T) {
 		{"upstreams: [{name: u, endpoints: [{url: 'ftp://a'}]}]", "expected http:// or https://"},
 		{"upstreams: [{name: u, endpoints: [{url: 'http://a:0'}]}]", "expected http:// or https://"},
 		{"upstreams: [{name: u, endpoints: [{url: 'http://u:p@a'}]}]", "expected http:// or https://"},
+		{"upstreams: [{name: u, endpoints: [{url: 'dnssrv+http://_a._tcp.b:80'}]}]", "or dnssrv+http:// and a name of SRV records"},
+		{"upstreams: [{name: u, protocol: h2, endpoints: [{url: 'dnssrv+http://_a._tcp.b'}]}]", "h2 is HTTP/2 over TLS, for https:// only"},
 		{"upstreams: [{name: u, endpoints: [{url: 'http://a?q'}]}]", "expected http:// or https://"},
 		{"upstreams: [{name: u, endpoints: [{url: 'http://a', weight: -1}]}]", "weight (upstream/u): expected 0 to 1000000, got -1"},
 		{"upstreams: [{name: u, endpoints: [{url: 'http://a', region: 'a b'}]}]", "expected the name of a region"},

@@ -180,7 +180,7 @@ func (v *validator) upstreamTLS(u *Upstream) {
 	if u.TLS.ServerName != "" {
 		v.host("tls.server_name", u.TLS.ServerName)
 	}
-	if !slices.ContainsFunc(u.Endpoints, func(e Endpoint) bool { return strings.HasPrefix(e.URL, "https://") }) {
+	if !slices.ContainsFunc(u.Endpoints, func(e Endpoint) bool { return strings.HasPrefix(strings.TrimPrefix(e.URL, srvPrefix), "https://") }) {
 		v.warnf("tls", "no endpoint is https://")
 	}
 }
