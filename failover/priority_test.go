@@ -13,8 +13,10 @@ func TestCandidatesOfAHigherPriorityAreAReserve(t *testing.T) {
 		now := time.Unix(1_000_000, 0)
 		first, second, third := failover.NewEndpoint(now, "http://a", "r"), failover.NewEndpoint(now, "http://b", "r"), failover.NewEndpoint(now, "http://c", "r")
 		b := failover.NewBalancer(policy, []failover.Candidate{
-			{Endpoint: third, Weight: 1000, Priority: 2}, {Endpoint: second, Weight: 1, Priority: 1},
-			{Endpoint: first, Weight: 1}, {Endpoint: failover.NewEndpoint(now, "http://drained", "r"), Priority: -1},
+			{Endpoint: third, Weight: 1000, Priority: 2},
+			{Endpoint: second, Weight: 1, Priority: 1},
+			{Endpoint: first, Weight: 1},
+			{Endpoint: failover.NewEndpoint(now, "http://drained", "r"), Priority: -1},
 		})
 		pick := func(tried ...*failover.Endpoint) *failover.Endpoint {
 			e, err := b.Pick(now, 7, tried)
