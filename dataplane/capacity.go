@@ -2,9 +2,16 @@ package dataplane
 
 import (
 	"math/rand/v2"
+	"time"
 
 	"github.com/meshgw/meshgw/failover"
 )
+
+// shedPause is how long a refusal for want of CPU takes where all of a priority
+// are refused; it takes less as fewer are. Clients that ask again as soon as they
+// are answered would else have refusals take the CPU that is missing: 512 of them
+// left 2 % of what a node can serve (HAProxy calls it a tarpit).
+const shedPause = 500 * time.Millisecond
 
 // SetShedding says which share of the requests of each priority to refuse from
 // now on, for want of CPU.
@@ -13,9 +20,10 @@ func (s *Server) SetShedding(share failover.Mix) { s.shed.Store(&share) }
 // hasCapacity refuses what this node has no room for.
 func (s *Server) hasCapacity(x *Exchange) bool {
 	switch shed := s.shed.Load(); {
-	case s.cfg.MaxInflight > 0 && s.inflight.Load() > int64(s.cfg.MaxInflight):
+	case s.cfg.MaxInflight > 0 && s.inflight.Load()-s.paused.Load() > int64(s.cfg.MaxInflight):
 		return s.turnAway(x, "inflight", "The gateway has too many requests in flight.")
 	case shed != nil && shed[x.priority] > 0 && rand.Float64() < shed[x.priority]:
+		s.pause(x, time.Duration(shed[x.priority]*float64(shedPause)))
 		return s.turnAway(x, "cpu", "The gateway is out of CPU.")
 	}
 	return true
@@ -25,4 +33,21 @@ func (s *Server) hasCapacity(x *Exchange) bool {
 func (s *Server) turnAway(x *Exchange, reason, detail string) bool {
 	s.metrics.shed.WithLabelValues(x.priority.String(), reason).Inc()
 	return x.fail(refusal{code: Overloaded, detail: detail})
+}
+
+// pause lets a client wait for its refusal; a gateway has others to ask.
+func (s *Server) pause(x *Exchange, d time.Duration) {
+	if x.Link {
+		return
+	}
+	s.paused.Add(1)
+	defer s.paused.Add(-1)
+	x.presence.await(s.lately())
+	defer x.presence.rest()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-x.presence.left:
+	}
 }

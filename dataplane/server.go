@@ -102,6 +102,7 @@ type Server struct {
 	encoders   compressors
 	mirrors    *prometheus.CounterVec // by upstream and outcome
 	inflight   atomic.Int64
+	paused     atomic.Int64 // of these, what waits for its refusal
 	requests   [failover.Priorities]atomic.Uint64
 	draining   atomic.Bool
 	publishing sync.Mutex

@@ -1,0 +1,63 @@
+package dataplane_test
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/meshgw/meshgw/dataplane"
+	"github.com/meshgw/meshgw/failover"
+)
+
+func refuseNormal(s *dataplane.Server) {
+	s.SetShedding(failover.Mix{failover.Low: 1, failover.Normal: 1})
+}
+
+// Who asks again as soon as he is refused must not take the CPU that is missing.
+func TestRefusalForWantOfCPUTakesItsTime(t *testing.T) {
+	for _, protocol := range bothProtocols() {
+		t.Run(protocol, func(t *testing.T) {
+			g := startGateway(t, dataplane.Config{}, toUpstream(startRecorder(t, okay).addr))
+			refuseNormal(g.Server)
+			client := clientOf(t, protocol)
+			began := time.Now()
+			for range 2 {
+				a, _ := client.ask(http.MethodGet, "http://"+g.addr+"/", nil)
+				if a.StatusCode != 503 || a.Header.Get("x-meshgw-error") != "overloaded" || a.Header.Get("retry-after") == "" {
+					t.Fatalf("%d %v", a.StatusCode, a.Header)
+				}
+			}
+			if took := time.Since(began); took < time.Second {
+				t.Errorf("two refusals in %v", took)
+			}
+		})
+	}
+}
+
+func TestWhoLeavesBeforeHisRefusalIsForgotten(t *testing.T) {
+	g := startGateway(t, dataplane.Config{}, toUpstream(startRecorder(t, okay).addr))
+	refuseNormal(g.Server)
+	c := g.dial(t).send(get)
+	until(t, "the request waits", func() bool { return g.Load().Inflight == 1 })
+	c.Close()
+	until(t, "nobody waits", func() bool { return g.Load().Inflight == 0 })
+}
+
+// A gateway is refused at once: it has others to ask.
+func TestGatewayIsRefusedAtOnce(t *testing.T) {
+	rec := startRecorder(t, okay)
+	eu, us := pair(t, inUS(rec.addr), nil)
+	refuseNormal(us.Server)
+	least := time.Hour
+	for range 5 {
+		began := time.Now()
+		a, _, err := eu.dial(t).send(get).answer("GET")
+		if err != nil || a.StatusCode != 503 {
+			t.Fatalf("%v: %d", err, a.StatusCode)
+		}
+		least = min(least, time.Since(began))
+	}
+	if least > 400*time.Millisecond {
+		t.Errorf("refused after %v at least", least)
+	}
+}
