@@ -21,6 +21,7 @@ func (s *Server) forward(x *Exchange) bool {
 	if x.target == nil {
 		x.target = x.rule.choose()
 	}
+	s.stick(x)
 	u := x.target.upstream
 	x.deadline = x.endBy()
 	if x.from == nil {

@@ -55,6 +55,7 @@ type Exchange struct {
 	prefix    int
 	preflight bool // a CORS preflight, answered here
 	target    *liveTarget
+	stuck     *endpoint // that the client's cookie names; nil = none
 	endpoint  *endpoint
 	deadline  time.Time // for the answer's header; zero = none
 	attempts  int

@@ -36,7 +36,7 @@ type linked struct {
 func startLinked(t *testing.T, node, region string, spec *routetable.Spec, trust *authority) *linked {
 	t.Helper()
 	g := &linked{gateway: &gateway{log: &safeBuffer{}, reg: prometheus.NewRegistry()}}
-	cfg := dataplane.Config{Node: node, Region: region, Link: func(string) *tls.Config { return nil }}
+	cfg := dataplane.Config{Node: node, Region: region, Secret: oneSecret, Link: func(string) *tls.Config { return nil }}
 	var secure *tls.Config
 	if trust != nil {
 		secure = trust.server(t, node)

@@ -61,6 +61,7 @@ type upstream struct {
 	far       map[string]*failover.Balancer // over those of other regions, where they are used directly
 	elsewhere []string                      // the other regions that have endpoints
 	division  atomic.Pointer[division]
+	tokens    atomic.Pointer[tokens]
 	linked    *liveRule // for requests that other gateways send on
 	shared    *upstreamState
 }

@@ -160,6 +160,9 @@ func (d *division) share(i int) float64 {
 // pick chooses an endpoint that was not tried, or a gateway on the way to one. A
 // request that another gateway sent on stays in this region.
 func (s *Server) pick(x *Exchange) (*endpoint, error) {
+	if e := x.pickStuck(); e != nil {
+		return e, nil
+	}
 	u, key := x.target.upstream, x.key()
 	if x.from != nil {
 		state, err := u.near.Pick(time.Now(), key, x.scratch.tried)

@@ -73,7 +73,7 @@ func (s *Server) relay(x *Exchange) {
 	a := &x.answer
 	x.status = a.status
 	r := &x.reply
-	*r = reply{status: a.status, fields: s.replyFields(x, a.fields), length: a.length}
+	*r = reply{status: a.status, fields: s.appendSticky(s.replyFields(x, a.fields), x), length: a.length}
 	if a.status == 101 {
 		r.tunnel = true
 		r.fields = own(own(r.fields, "connection", []byte("upgrade")), "upgrade", x.Upgrade)

@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"io"
 	"net"
@@ -15,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/meshgw/meshgw/failover"
+	"github.com/meshgw/meshgw/quota"
 	"github.com/meshgw/meshgw/routetable"
 	"github.com/meshgw/meshgw/telemetry"
 )
@@ -74,6 +76,10 @@ type Config struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Resolve looks up names of endpoints; nil = the system's resolver.
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
+	// Secret is that of the mesh, which names endpoints in the cookies of sticky
+	// sessions: the same pointer as long as it is the same. nil = one of this
+	// Server's own.
+	Secret func() *quota.Secret
 	// DNS are the servers that are asked for SRV records; nil = the system's.
 	DNS *dns.ClientConfig
 }
@@ -133,6 +139,11 @@ func New(cfg Config, log zerolog.Logger, reg prometheus.Registerer) *Server {
 	}
 	if cfg.Dial == nil {
 		cfg.Dial = new(net.Dialer).DialContext
+	}
+	if cfg.Secret == nil {
+		own := new(quota.Secret)
+		_, _ = rand.Read(own[:]) // never fails, see crypto/rand
+		cfg.Secret = func() *quota.Secret { return own }
 	}
 	if cfg.Resolve == nil {
 		cfg.Resolve = lookup

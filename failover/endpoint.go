@@ -103,6 +103,10 @@ func (e *Endpoint) Novice() bool { return e.answeredAt.Load() == 0 }
 // elsewhere. It costs one load.
 func (e *Endpoint) Stalled() bool { return e.gate.Load()&gateStalled != 0 }
 
+// Usable reports whether e may get requests freely, for who does not choose by a
+// Balancer. It costs one load.
+func (e *Endpoint) Usable() bool { return e.gate.Load()&gateOut == 0 }
+
 // Begin tells that a try is sent to e.
 func (e *Endpoint) Begin(now time.Time) {
 	e.inflight.Add(1)

@@ -219,6 +219,7 @@ func (n *Node) planeConfig() dataplane.Config {
 		Traffic:        n.traffic,
 		Requests:       n.requests,
 		Limiter:        n.limits,
+		Secret:         n.limits.state.secret.Load,
 		Credentials:    n.credentials,
 		Now:            n.world.now,
 	}

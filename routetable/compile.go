@@ -214,6 +214,7 @@ func service(u *Upstream) *Service {
 	}
 	if b := u.Balance; b != nil {
 		s.Balance, _ = balancePolicy(b.Policy)
+		s.Sticky = sticky(b.Sticky)
 		s.Hash.ClientIP = b.Hash == nil && s.Balance == ConsistentHash
 		if b.Hash != nil {
 			s.Hash = *b.Hash
@@ -236,6 +237,13 @@ func service(u *Upstream) *Service {
 	}
 	s.Attempts, s.RetryOn, s.RetryBudget = retries(u.Retries)
 	return s
+}
+
+func sticky(s *Sticky) *Sticky {
+	if s == nil {
+		return nil
+	}
+	return &Sticky{Cookie: cmp.Or(s.Cookie, "meshgw-sticky"), MaxAge: s.MaxAge, SameSite: cmp.Or(s.SameSite, "lax")}
 }
 
 func retries(r *Retries) (attempts int, on RetryOn, budget int) {

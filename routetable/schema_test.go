@@ -22,6 +22,7 @@ func words() map[string][]any {
 	priorities := []any{"critical", "high", "normal", "low"}
 	return map[string][]any{
 		"Upstream.protocol":     {"http1", "h2c", "h2"},
+		"Sticky.same_site":      {"lax", "strict", "none"},
 		"Balance.policy":        {"least_request", "round_robin", "random", "consistent_hash", "ewma"},
 		"Failover.via":          {"mesh", "direct"},
 		"Route.encoded_slashes": {"reject", "keep"},

@@ -15,7 +15,8 @@ type Service struct {
 	Protocol Protocol // spoken to the endpoints
 
 	Balance BalancePolicy
-	Hash    Hash // for ConsistentHash
+	Hash    Hash    // for ConsistentHash
+	Sticky  *Sticky // every field set but MaxAge; nil = no sticky sessions
 
 	Failover bool     // whether requests may leave the region
 	Regions  []string // where to, in order; none = nearest by round trip

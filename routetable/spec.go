@@ -39,8 +39,17 @@ type Endpoint struct {
 
 // Balance chooses among the endpoints of an upstream.
 type Balance struct {
-	Policy string `json:"policy,omitempty"` // least_request (default), round_robin, random, consistent_hash, ewma
-	Hash   *Hash  `json:"hash,omitempty"`   // for consistent_hash, default the client's address
+	Policy string  `json:"policy,omitempty"` // least_request (default), round_robin, random, consistent_hash, ewma
+	Hash   *Hash   `json:"hash,omitempty"`   // for consistent_hash, default the client's address
+	Sticky *Sticky `json:"sticky,omitempty"` // a client stays with the endpoint that answered it first
+}
+
+// Sticky keeps a client with its endpoint by a cookie, which names the endpoint to
+// the nodes of the mesh alone.
+type Sticky struct {
+	Cookie   string   `json:"cookie,omitempty"`    // its name, default meshgw-sticky
+	MaxAge   Duration `json:"max_age,omitempty"`   // default until the browser is closed
+	SameSite string   `json:"same_site,omitempty"` // lax (default), strict, none
 }
 
 // Hash names what consistent_hash keeps together; exactly one field is set.

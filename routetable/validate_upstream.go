@@ -80,6 +80,7 @@ func (v *validator) balance(b *Balance) {
 		v.errorf("balance.policy", "expected %s, got %q", balanceWords, b.Policy)
 		return
 	}
+	v.sticky(b.Sticky)
 	if policy != ConsistentHash {
 		if b.Hash != nil {
 			v.errorf("balance.hash", "is for the policy consistent_hash only")
@@ -104,6 +105,21 @@ func (v *validator) balance(b *Balance) {
 	}
 	if b.Hash.Cookie != "" && !isToken(b.Hash.Cookie) {
 		v.errorf("balance.hash.cookie", "expected the name of a cookie, got %q", b.Hash.Cookie)
+	}
+}
+
+func (v *validator) sticky(s *Sticky) {
+	if s == nil {
+		return
+	}
+	if s.Cookie != "" && !isToken(s.Cookie) {
+		v.errorf("balance.sticky.cookie", "expected the name of a cookie, got %q", s.Cookie)
+	}
+	if s.MaxAge != 0 && s.MaxAge < Duration(time.Second) {
+		v.errorf("balance.sticky.max_age", "expected at least 1s, got %s", text(s.MaxAge))
+	}
+	if !slices.Contains([]string{"", "lax", "strict", "none"}, s.SameSite) {
+		v.errorf("balance.sticky.same_site", "expected lax, strict or none, got %q", s.SameSite)
 	}
 }
 
