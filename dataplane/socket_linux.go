@@ -31,16 +31,22 @@ func readNow(fd int, p []byte) (int, error) {
 // writeNow writes as much of parts as a socket takes; EAGAIN if it takes nothing.
 func writeNow(fd int, parts *[3][]byte) (int, error) {
 	var vector [len(parts)]syscall.Iovec
-	parted := 0
+	used := 0
 	for _, p := range parts {
 		if len(p) > 0 {
-			vector[parted].Base = unsafe.SliceData(p)
-			vector[parted].SetLen(len(p))
-			parted++
+			vector[used].Base = unsafe.SliceData(p)
+			vector[used].SetLen(len(p))
+			used++
 		}
 	}
 	for {
-		n, _, errno := syscall.RawSyscall(syscall.SYS_WRITEV, uintptr(fd), uintptr(unsafe.Pointer(&vector)), uintptr(parted))
+		var n uintptr
+		var errno syscall.Errno
+		if used == 1 { // which costs the kernel less
+			n, _, errno = syscall.RawSyscall(syscall.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(vector[0].Base)), uintptr(vector[0].Len))
+		} else {
+			n, _, errno = syscall.RawSyscall(syscall.SYS_WRITEV, uintptr(fd), uintptr(unsafe.Pointer(&vector)), uintptr(used))
+		}
 		switch errno {
 		case 0:
 			return int(n), nil //nolint:gosec // at most what parts hold
