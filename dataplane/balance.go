@@ -43,7 +43,7 @@ func (s *Server) forward(x *Exchange) bool {
 		if f == nil {
 			next := s.second(x, x.badAnswer())
 			if next == nil {
-				return true
+				return !s.refusedElsewhere(x)
 			}
 			s.abandon(x)
 			e = next

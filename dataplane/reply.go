@@ -124,8 +124,13 @@ func (s *Server) announced(a *answer) int64 {
 func (s *Server) refuse(x *Exchange) {
 	r := x.refused
 	x.status = r.statusCode()
-	fields := own(nil, "content-type", []byte("application/problem+json"))
-	x.scratch.problem = r.appendProblem(x.scratch.problem[:0], x.RequestID)
+	kind := "application/problem+json"
+	if p := x.page(r); p != nil {
+		kind, x.scratch.problem = p.ContentType, append(x.scratch.problem[:0], p.Body...)
+	} else {
+		x.scratch.problem = r.appendProblem(x.scratch.problem[:0], x.RequestID)
+	}
+	fields := own(nil, "content-type", []byte(kind))
 	if x.grpc && x.status != statusClientLeft {
 		fields = x.refuseCall(r)
 		x.status, x.scratch.problem = 200, x.scratch.problem[:0]

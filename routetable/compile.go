@@ -345,6 +345,7 @@ func (c *compiler) rule(route *Route) *Rule {
 		CORS:            corsRule(route.CORS),
 		Compress:        compress(route.Compress),
 		Respond:         response(route.Respond),
+		ErrorPages:      errorPages(route.ErrorPages),
 		keepsSlashes:    route.EncodedSlashes == "keep",
 	}
 	r.Priority, _ = priority(route.Priority)

@@ -42,6 +42,8 @@ type Rule struct {
 	Priority Priority
 	MaxBody  int64 // bytes; 0 = no limit
 
+	ErrorPages []ErrorPage // every field set; see ErrorPage
+
 	CORS     *CORSRule
 	Compress *Compress // every field set
 	Mirror   *MirrorTarget

@@ -22,6 +22,7 @@ func words() map[string][]any {
 	priorities := []any{"critical", "high", "normal", "low"}
 	return map[string][]any{
 		"Upstream.protocol":     {"http1", "h2c", "h2"},
+		"ErrorPage.on":          {"4xx", "5xx", 400, 401, 403, 408, 413, 421, 429, 502, 503, 504, "400", "401", "403", "408", "413", "421", "429", "502", "503", "504", "bad_request", "too_large", "denied", "unauthenticated", "quota_exceeded", "concurrency_exceeded", "overloaded", "no_healthy_upstream", "circuit_open", "pending_full", "connect_failure", "upstream_timeout", "upstream_reset"},
 		"Sticky.same_site":      {"lax", "strict", "none"},
 		"Balance.policy":        {"least_request", "round_robin", "random", "consistent_hash", "ewma"},
 		"Failover.via":          {"mesh", "direct"},

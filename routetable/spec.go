@@ -120,28 +120,29 @@ type Retries struct {
 
 // Route says which requests it is for and what becomes of them.
 type Route struct {
-	Name            string     `json:"name"`
-	Hosts           []string   `json:"hosts,omitempty"`           // none or "*" = every host
-	Match           []Match    `json:"match,omitempty"`           // any of; none = every request
-	EncodedSlashes  string     `json:"encoded_slashes,omitempty"` // reject (default) or keep: paths with %2F
-	Listeners       []string   `json:"listeners,omitempty"`       // none = all
-	Upstream        string     `json:"upstream,omitempty"`
-	Split           []Split    `json:"split,omitempty"`
-	Rewrite         *Rewrite   `json:"rewrite,omitempty"`
-	RequestHeaders  *HeaderOps `json:"request_headers,omitempty"`
-	ResponseHeaders *HeaderOps `json:"response_headers,omitempty"`
-	Redirect        *Redirect  `json:"redirect,omitempty"`
-	Mirror          *Mirror    `json:"mirror,omitempty"`
-	Limits          []string   `json:"limits,omitempty"`
-	Allow           *CIDRs     `json:"allow,omitempty"`
-	Deny            *CIDRs     `json:"deny,omitempty"`
-	Priority        string     `json:"priority,omitempty"` // critical, high, normal (default), low
-	Auth            []Auth     `json:"auth,omitempty"`     // any of
-	CORS            *CORS      `json:"cors,omitempty"`
-	Compress        *Compress  `json:"compress,omitempty"`
-	MaxBody         *Bytes     `json:"max_body,omitempty"` // default 10MiB; 0 = no limit
-	Timeouts        *Timeouts  `json:"timeouts,omitempty"` // over the upstream's
-	Respond         *Respond   `json:"respond,omitempty"`
+	Name            string      `json:"name"`
+	Hosts           []string    `json:"hosts,omitempty"`           // none or "*" = every host
+	Match           []Match     `json:"match,omitempty"`           // any of; none = every request
+	EncodedSlashes  string      `json:"encoded_slashes,omitempty"` // reject (default) or keep: paths with %2F
+	Listeners       []string    `json:"listeners,omitempty"`       // none = all
+	Upstream        string      `json:"upstream,omitempty"`
+	Split           []Split     `json:"split,omitempty"`
+	Rewrite         *Rewrite    `json:"rewrite,omitempty"`
+	RequestHeaders  *HeaderOps  `json:"request_headers,omitempty"`
+	ResponseHeaders *HeaderOps  `json:"response_headers,omitempty"`
+	Redirect        *Redirect   `json:"redirect,omitempty"`
+	Mirror          *Mirror     `json:"mirror,omitempty"`
+	Limits          []string    `json:"limits,omitempty"`
+	Allow           *CIDRs      `json:"allow,omitempty"`
+	Deny            *CIDRs      `json:"deny,omitempty"`
+	Priority        string      `json:"priority,omitempty"` // critical, high, normal (default), low
+	Auth            []Auth      `json:"auth,omitempty"`     // any of
+	CORS            *CORS       `json:"cors,omitempty"`
+	Compress        *Compress   `json:"compress,omitempty"`
+	MaxBody         *Bytes      `json:"max_body,omitempty"` // default 10MiB; 0 = no limit
+	Timeouts        *Timeouts   `json:"timeouts,omitempty"` // over the upstream's
+	Respond         *Respond    `json:"respond,omitempty"`
+	ErrorPages      []ErrorPage `json:"error_pages,omitempty"` // the first one that fits
 }
 
 // Match is one set of conditions, all of which must hold. At most one of the
@@ -257,6 +258,14 @@ type Respond struct {
 	Status  int               `json:"status"`
 	Body    string            `json:"body,omitempty"`
 	Headers map[string]string `json:"headers,omitempty"` // content-type text/plain for a body, unless it is among them
+}
+
+// ErrorPage is what errors of the gateway's own say instead of its JSON. Those of
+// upstreams pass as they are.
+type ErrorPage struct {
+	On          []string `json:"on,omitempty"`           // a status, 4xx, 5xx, or a reason as in x-meshgw-error; none = all
+	Body        string   `json:"body"`                   // up to 64 KiB
+	ContentType string   `json:"content_type,omitempty"` // default text/html; charset=utf-8
 }
 
 // Limit bounds requests per key over the whole mesh, or per node.

@@ -50,6 +50,7 @@ func (v *validator) route(r *Route) {
 	v.cors(r.CORS)
 	v.compress(r.Compress)
 	v.respond(r.Respond)
+	v.errorPages(r.ErrorPages)
 	v.timeouts(r.Timeouts)
 	if r.Timeouts != nil && r.Timeouts.Connect != nil {
 		v.errorf("timeouts.connect", "is of upstreams only")
