@@ -7,10 +7,10 @@ import (
 	"github.com/meshgw/meshgw/failover"
 )
 
-// shedPause is how long a refusal for want of CPU takes where all of a priority
-// are refused; it takes less as fewer are. Clients that ask again as soon as they
-// are answered would else have refusals take the CPU that is missing: 512 of them
-// left 2 % of what a node can serve (HAProxy calls it a tarpit).
+// shedPause is how long a refusal takes on a node without CPU, where all requests
+// of its priority are refused; it takes less as fewer are. Clients that ask again
+// as soon as they are answered would else have refusals take the CPU that is
+// missing: 512 of them left 2 % of what a node can serve (HAProxy's tarpit).
 const shedPause = 500 * time.Millisecond
 
 // SetShedding says which share of the requests of each priority to refuse from
@@ -23,7 +23,6 @@ func (s *Server) hasCapacity(x *Exchange) bool {
 	case s.cfg.MaxInflight > 0 && s.inflight.Load()-s.paused.Load() > int64(s.cfg.MaxInflight):
 		return s.turnAway(x, "inflight", "The gateway has too many requests in flight.")
 	case shed != nil && shed[x.priority] > 0 && rand.Float64() < shed[x.priority]:
-		s.pause(x, time.Duration(shed[x.priority]*float64(shedPause)))
 		return s.turnAway(x, "cpu", "The gateway is out of CPU.")
 	}
 	return true
@@ -35,16 +34,18 @@ func (s *Server) turnAway(x *Exchange, reason, detail string) bool {
 	return x.fail(refusal{code: Overloaded, detail: detail})
 }
 
-// pause lets a client wait for its refusal; a gateway has others to ask.
-func (s *Server) pause(x *Exchange, d time.Duration) {
-	if x.Link {
+// pause lets a client wait for a refusal that has cost no try, while the node sheds.
+// A gateway is refused at once: it has others to ask.
+func (s *Server) pause(x *Exchange) {
+	shed := s.shed.Load()
+	if shed == nil || shed[x.priority] == 0 || x.Link || x.target != nil {
 		return
 	}
 	s.paused.Add(1)
 	defer s.paused.Add(-1)
 	x.presence.await(s.lately())
 	defer x.presence.rest()
-	timer := time.NewTimer(d)
+	timer := time.NewTimer(time.Duration(shed[x.priority] * float64(shedPause)))
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -7,6 +7,7 @@ import (
 
 	"github.com/meshgw/meshgw/dataplane"
 	"github.com/meshgw/meshgw/failover"
+	"github.com/meshgw/meshgw/routetable"
 )
 
 func refuseNormal(s *dataplane.Server) {
@@ -41,6 +42,26 @@ func TestWhoLeavesBeforeHisRefusalIsForgotten(t *testing.T) {
 	until(t, "the request waits", func() bool { return g.Load().Inflight == 1 })
 	c.Close()
 	until(t, "nobody waits", func() bool { return g.Load().Inflight == 0 })
+}
+
+// What would be refused anyway must not be how to get round that.
+func TestOtherRefusalsTakeTheirTimeToo(t *testing.T) {
+	spec := toUpstream(startRecorder(t, okay).addr)
+	spec.Routes[0].Match = []routetable.Match{{PathPrefix: "/here"}}
+	g := startGateway(t, dataplane.Config{}, spec)
+	ask := func() (status int, took time.Duration) {
+		began := time.Now()
+		a, _, err := g.dial(t).send("GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n").answer("GET")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.StatusCode, time.Since(began)
+	}
+	_, quick := ask()
+	refuseNormal(g.Server)
+	if status, slow := ask(); slow < 400*time.Millisecond || status != 404 {
+		t.Errorf("%d after %v, after %v without shedding", status, slow, quick)
+	}
 }
 
 // A gateway is refused at once: it has others to ask.

@@ -122,6 +122,7 @@ func (s *Server) announced(a *answer) int64 {
 
 // refuse sends an error of the gateway's own.
 func (s *Server) refuse(x *Exchange) {
+	s.pause(x)
 	r := x.refused
 	x.status = r.statusCode()
 	kind := "application/problem+json"
