@@ -4,7 +4,7 @@ import "github.com/meshgw/meshgw/routetable"
 
 // page returns what the route wants said instead of the JSON of an error; nil where
 // it does not care, and to calls of gRPC, whose errors have no body.
-func (x *Exchange) page(r *refusal) *routetable.ErrorPage {
+func (x *Exchange) page(r *refusal) *routetable.PageRule {
 	if x.rule == nil || x.grpc {
 		return nil
 	}
@@ -14,7 +14,7 @@ func (x *Exchange) page(r *refusal) *routetable.ErrorPage {
 // refusedElsewhere reports whether the answer is an error of another gateway for
 // which the route has a page: it is then said here.
 func (s *Server) refusedElsewhere(x *Exchange) bool {
-	if x.endpoint.gateway == "" || len(x.rule.ErrorPages) == 0 {
+	if x.endpoint.gateway == "" || !x.rule.HasErrorPages() {
 		return false
 	}
 	for i := range x.answer.fields {

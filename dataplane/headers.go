@@ -37,7 +37,7 @@ func (s *Server) buildHead(x *Exchange, e *endpoint) {
 	if e.gateway != "" {
 		b = s.appendLink(b, x)
 	}
-	b = appendEdits(b, &x.rule.RequestHeaders)
+	b = s.appendEdits(b, x, &x.rule.RequestHeaders)
 	b = appendFraming(b, x)
 	b = append(b, "\r\n"...)
 	x.scratch.head = append(b, x.Buffered...)
@@ -238,11 +238,11 @@ func edited(edit *routetable.HeaderEdit, name []byte) bool {
 	return false
 }
 
-func appendEdits(b []byte, edit *routetable.HeaderEdit) []byte {
+func (s *Server) appendEdits(b []byte, x *Exchange, edit *routetable.HeaderEdit) []byte {
 	for _, fields := range [2][]routetable.Field{edit.Set, edit.Add} {
 		for i := range fields {
 			b = append(append(b, fields[i].Name...), ": "...)
-			b = append(append(b, fields[i].Value...), "\r\n"...)
+			b = append(s.appendValue(b, x, &fields[i]), "\r\n"...)
 		}
 	}
 	return b
@@ -319,7 +319,11 @@ func (s *Server) replyFields(x *Exchange, from []Field) []Field {
 	}
 	for _, added := range [2][]routetable.Field{edit.Set, edit.Add} {
 		for i := range added {
-			fields = own(fields, added[i].Name, []byte(added[i].Value))
+			value := view(added[i].Value)
+			if added[i].Parts != nil {
+				value = s.appendParts(nil, x, added[i].Parts)
+			}
+			fields = own(fields, added[i].Name, value)
 		}
 	}
 	x.scratch.reply = fields

@@ -127,7 +127,7 @@ func (s *Server) refuse(x *Exchange) {
 	x.status = r.statusCode()
 	kind := "application/problem+json"
 	if p := x.page(r); p != nil {
-		kind, x.scratch.problem = p.ContentType, append(x.scratch.problem[:0], p.Body...)
+		kind, x.scratch.problem = p.ContentType, s.appendParts(x.scratch.problem[:0], x, p.Body)
 	} else {
 		x.scratch.problem = r.appendProblem(x.scratch.problem[:0], x.RequestID)
 	}

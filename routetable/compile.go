@@ -345,7 +345,7 @@ func (c *compiler) rule(route *Route) *Rule {
 		CORS:            corsRule(route.CORS),
 		Compress:        compress(route.Compress),
 		Respond:         response(route.Respond),
-		ErrorPages:      errorPages(route.ErrorPages),
+		errorPages:      errorPages(route.ErrorPages),
 		keepsSlashes:    route.EncodedSlashes == "keep",
 	}
 	r.Priority, _ = priority(route.Priority)
@@ -405,17 +405,25 @@ func headerEdit(ops *HeaderOps) HeaderEdit {
 	if ops == nil {
 		return HeaderEdit{}
 	}
-	e := HeaderEdit{Set: fields(ops.Set), Add: fields(ops.Add)}
+	e := HeaderEdit{Set: withParts(fields(ops.Set)), Add: withParts(fields(ops.Add))}
 	for _, name := range ops.Remove {
 		e.Remove = append(e.Remove, strings.ToLower(name))
 	}
 	return e
 }
 
+// withParts takes values apart at their placeholders.
+func withParts(all []Field) []Field {
+	for i := range all {
+		all[i].Parts, all[i].Value, _ = parts(all[i].Value, headerVariables())
+	}
+	return all
+}
+
 func fields(m map[string]string) []Field {
 	var out []Field
 	for name, value := range m {
-		out = append(out, Field{strings.ToLower(name), value})
+		out = append(out, Field{Name: strings.ToLower(name), Value: value})
 	}
 	slices.SortFunc(out, func(a, b Field) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Value, b.Value))
@@ -475,7 +483,7 @@ func response(r *Respond) *Response {
 	headers := fields(r.Headers)
 	typed := slices.ContainsFunc(headers, func(f Field) bool { return f.Name == "content-type" })
 	if r.Body != "" && !typed {
-		headers = append(headers, Field{"content-type", "text/plain; charset=utf-8"})
+		headers = append(headers, Field{Name: "content-type", Value: "text/plain; charset=utf-8"})
 	}
 	return &Response{Status: cmp.Or(r.Status, 200), Body: []byte(r.Body), Headers: headers}
 }

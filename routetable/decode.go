@@ -144,6 +144,14 @@ func (d *decoder) fieldsOf(t reflect.Type) []field {
 
 func (p *path) inDefaults() bool { return strings.HasPrefix(p.String(), "defaults.") }
 
+// takesPlaceholders reports whether p is the value of a header or the text of an
+// error page.
+func (p *path) takesPlaceholders() bool {
+	at := p.String()
+	return strings.Contains(at, "_headers.set.") || strings.Contains(at, "_headers.add.") ||
+		strings.Contains(at, "error_pages[") && strings.HasSuffix(at, ".body")
+}
+
 // fieldName is the name of a field in a route file.
 func fieldName(f reflect.StructField) string {
 	name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
@@ -188,7 +196,9 @@ func (d *decoder) texts(n *node, at *path, v reflect.Value) {
 func (d *decoder) scalar(n *node, at *path, v reflect.Value) {
 	switch v.Kind() {
 	case reflect.String:
-		v.SetString(n.text)
+		if v.SetString(n.text); n.placeholders && !at.takesPlaceholders() {
+			d.report(n, at, "placeholders such as ${request.id} are for header values and error pages; $${ stands for ${ itself")
+		}
 		return
 	case reflect.Bool:
 		if !n.quoted && (n.text == "true" || n.text == "false") {

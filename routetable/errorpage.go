@@ -18,26 +18,40 @@ func errorWords() []string {
 	}
 }
 
+// PageRule is an ErrorPage made ready.
+type PageRule struct {
+	on          []string
+	ContentType string
+	Body        []Part
+}
+
 // ErrorPage returns the first page of r for an error; nil if it has none.
-func (r *Rule) ErrorPage(status int, reason string) *ErrorPage {
-	for i := range r.ErrorPages {
-		if r.ErrorPages[i].isFor(status, reason) {
-			return &r.ErrorPages[i]
+func (r *Rule) ErrorPage(status int, reason string) *PageRule {
+	for i := range r.errorPages {
+		if r.errorPages[i].isFor(status, reason) {
+			return &r.errorPages[i]
 		}
 	}
 	return nil
 }
 
-func (p *ErrorPage) isFor(status int, reason string) bool {
-	return len(p.On) == 0 || slices.ContainsFunc(p.On, func(word string) bool {
+// HasErrorPages reports whether r has a page for any error.
+func (r *Rule) HasErrorPages() bool { return len(r.errorPages) > 0 }
+
+func (p *PageRule) isFor(status int, reason string) bool {
+	return len(p.on) == 0 || slices.ContainsFunc(p.on, func(word string) bool {
 		return word == reason || word == strconv.Itoa(status) || word == strconv.Itoa(status/100)+"xx"
 	})
 }
 
-func errorPages(pages []ErrorPage) []ErrorPage {
-	out := slices.Clone(pages)
-	for i := range out {
-		out[i].ContentType = cmp.Or(out[i].ContentType, "text/html; charset=utf-8")
+func errorPages(pages []ErrorPage) []PageRule {
+	var out []PageRule
+	for _, p := range pages {
+		body, plain, _ := parts(p.Body, pageVariables())
+		if body == nil {
+			body = []Part{{Text: plain}}
+		}
+		out = append(out, PageRule{p.On, cmp.Or(p.ContentType, "text/html; charset=utf-8"), body})
 	}
 	return out
 }
@@ -57,6 +71,7 @@ func (v *validator) errorPages(pages []ErrorPage) {
 		if len(p.Body) > maxRespond {
 			v.errorf(at+".body", "expected at most %d bytes, got %d", maxRespond, len(p.Body))
 		}
+		v.placeholders(at+".body", p.Body, pageVariables())
 		if major, minor, ok := strings.Cut(p.ContentType, "/"); p.ContentType != "" && (!ok || !isToken(major) || minor == "" || !isFieldValue(minor)) {
 			v.errorf(at+".content_type", "expected a media type such as text/html or application/json, got %q", p.ContentType)
 		}

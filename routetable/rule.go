@@ -42,7 +42,7 @@ type Rule struct {
 	Priority Priority
 	MaxBody  int64 // bytes; 0 = no limit
 
-	ErrorPages []ErrorPage // every field set; see ErrorPage
+	errorPages []PageRule
 
 	CORS     *CORSRule
 	Compress *Compress // every field set
@@ -74,7 +74,10 @@ type MirrorTarget struct {
 }
 
 // Field is a header field. Names are in lower case.
-type Field struct{ Name, Value string }
+type Field struct {
+	Name, Value string
+	Parts       []Part // instead of Value, where it has placeholders; else nil
+}
 
 // HeaderEdit changes a header: first Remove, then Set, then Add. Names are in
 // lower case; Set and Add are sorted by name.

@@ -176,6 +176,7 @@ type Rewrite struct {
 }
 
 // HeaderOps changes header fields: set replaces, add appends, remove deletes.
+// Values may hold placeholders such as ${request.id}.
 type HeaderOps struct {
 	Set    map[string]string `json:"set,omitempty"`
 	Add    map[string]string `json:"add,omitempty"`
@@ -264,7 +265,7 @@ type Respond struct {
 // upstreams pass as they are.
 type ErrorPage struct {
 	On          []string `json:"on,omitempty"`           // a status, 4xx, 5xx, or a reason as in x-meshgw-error; none = all
-	Body        string   `json:"body"`                   // up to 64 KiB
+	Body        string   `json:"body"`                   // up to 64 KiB; may hold ${request.id}, ${error.status}, ${error.reason}
 	ContentType string   `json:"content_type,omitempty"` // default text/html; charset=utf-8
 }
 

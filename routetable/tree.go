@@ -26,14 +26,15 @@ const (
 // node is a value of a route file with its place. It is what YAML and JSON have
 // in common.
 type node struct {
-	shape  shape
-	text   string // of a scalar
-	quoted bool   // text is meant as text
-	keys   []*node
-	items  []*node // of a list; of a mapping, the value of each key
-	file   *source
-	line   int
-	column int
+	shape        shape
+	text         string // of a scalar
+	placeholders bool   // text holds some
+	quoted       bool   // text is meant as text
+	keys         []*node
+	items        []*node // of a list; of a mapping, the value of each key
+	file         *source
+	line         int
+	column       int
 }
 
 type shape uint8
@@ -305,24 +306,26 @@ func quoted(at *yaml.Node) bool {
 }
 
 func (g *grower) expanded(n *node, text string) string {
-	text, err := expand(text, g.env)
+	text, placeholders, err := expand(text, g.env)
+	n.placeholders = placeholders
 	if err != nil {
 		g.problems = append(g.problems, n.problem("", "%v", err))
 	}
 	return text
 }
 
-// expand replaces ${NAME} and ${NAME:-default}; $${ stands for ${.
-func expand(text string, env func(string) (string, bool)) (string, error) {
+// expand replaces ${NAME} and ${NAME:-default}; $${ stands for ${. What has a dot in
+// its name is a placeholder and stays.
+func expand(text string, env func(string) (string, bool)) (out string, placeholders bool, err error) {
 	if !strings.Contains(text, "${") {
-		return text, nil
+		return text, false, nil
 	}
 	var b strings.Builder
 	for {
 		i := strings.Index(text, "${")
 		if i < 0 {
 			b.WriteString(text)
-			return b.String(), nil
+			return b.String(), placeholders, nil
 		}
 		if i > 0 && text[i-1] == '$' {
 			b.WriteString(text[:i-1] + "${")
@@ -330,19 +333,24 @@ func expand(text string, env func(string) (string, bool)) (string, error) {
 			continue
 		}
 		reference, rest, closed := strings.Cut(text[i+2:], "}")
+		if closed && isPlaceholder(reference) {
+			b.WriteString(text[:i+3+len(reference)])
+			text, placeholders = rest, true
+			continue
+		}
 		name, otherwise, hasDefault := strings.Cut(reference, ":-")
 		if !closed || !isEnvName(name) {
-			return "", fmt.Errorf("expected ${NAME} or ${NAME:-default}; $${ stands for ${ itself")
+			return "", false, fmt.Errorf("expected ${NAME} or ${NAME:-default}; $${ stands for ${ itself")
 		}
 		if env == nil {
-			return "", fmt.Errorf("${%s} can be resolved only where the file is read, not here", name)
+			return "", false, fmt.Errorf("${%s} can be resolved only where the file is read, not here", name)
 		}
 		value, set := env(name)
 		switch {
 		case hasDefault && value == "":
 			value = otherwise
 		case !set:
-			return "", fmt.Errorf("environment variable %s is not set, and ${%s:-default} not given", name, name)
+			return "", false, fmt.Errorf("environment variable %s is not set, and ${%s:-default} not given", name, name)
 		}
 		b.WriteString(text[:i] + value)
 		text = rest

@@ -183,6 +183,12 @@ func (v *validator) headerName(field, name string) {
 	}
 }
 
+func (v *validator) placeholders(field, text string, allowed []string) {
+	if _, _, err := parts(text, allowed); err != nil {
+		v.errorf(field, "%v", err)
+	}
+}
+
 func (v *validator) fieldValue(field, value string) {
 	if len(value) > maxText || !isFieldValue(value) {
 		v.errorf(field, "expected up to %d bytes without control characters or outer spaces", maxText)

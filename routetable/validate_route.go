@@ -310,6 +310,7 @@ func (v *validator) headerOps(at string, ops *HeaderOps) {
 			field := at + "." + part.name + "." + name
 			v.editable(field, name)
 			v.fieldValue(field, part.m[name])
+			v.placeholders(field, part.m[name], headerVariables())
 			if lower := strings.ToLower(name); seen[lower] {
 				v.errorf(field, "%s is there already in another case", name)
 			} else {

@@ -1,0 +1,67 @@
+package dataplane
+
+import (
+	"strconv"
+
+	"github.com/meshgw/meshgw/routetable"
+)
+
+// appendValue appends the value of a field that a rule sets.
+func (s *Server) appendValue(b []byte, x *Exchange, f *routetable.Field) []byte {
+	if f.Parts == nil {
+		return append(b, f.Value...)
+	}
+	return s.appendParts(b, x, f.Parts)
+}
+
+// appendParts appends a text, with what its placeholders stand for. Whatever that
+// is has been read as part of a head: it holds no control bytes.
+func (s *Server) appendParts(b []byte, x *Exchange, parts []routetable.Part) []byte {
+	for i := range parts {
+		b = s.appendPart(b, x, &parts[i])
+	}
+	return b
+}
+
+func (s *Server) appendPart(b []byte, x *Exchange, p *routetable.Part) []byte {
+	switch p.Variable {
+	case routetable.NoVariable:
+		return append(b, p.Text...)
+	case routetable.RequestID:
+		return append(b, x.RequestID...)
+	case routetable.RequestMethod:
+		return append(b, x.Method...)
+	case routetable.RequestScheme:
+		if x.secure() {
+			return append(b, "https"...)
+		}
+		return append(b, "http"...)
+	case routetable.RequestHost:
+		return append(b, x.Host...)
+	case routetable.RequestPath:
+		return append(b, x.Path...)
+	case routetable.RequestQuery:
+		return append(b, x.Query...)
+	case routetable.RequestHeader:
+		value, _ := x.header(p.Text)
+		return append(b, value...)
+	case routetable.ClientIP:
+		return x.Client.AppendTo(b)
+	case routetable.RouteName:
+		return append(b, x.rule.Name...)
+	case routetable.TenantName:
+		if x.tenant != nil {
+			b = append(b, x.tenant.Name...)
+		}
+		return b
+	case routetable.NodeName:
+		return append(b, s.cfg.Node...)
+	case routetable.NodeRegion:
+		return append(b, s.cfg.Region...)
+	case routetable.ErrorStatus:
+		return strconv.AppendInt(b, int64(x.status), 10)
+	case routetable.ErrorReason:
+		return append(b, x.refused.code.String()...)
+	}
+	return b
+}
