@@ -291,7 +291,8 @@ func (s *stream) write(parts ...[]byte) error {
 
 // read receives one message.
 func (s *stream) read() ([]byte, error) {
-	var msg []byte
+	var frames [][]byte // joined at the end: a large message is not copied as it grows
+	length := 0
 	head := make([]byte, 4)
 	for {
 		_ = s.conn.SetReadDeadline(time.Now().Add(stallTimeout))
@@ -301,13 +302,10 @@ func (s *stream) read() ([]byte, error) {
 		size := binary.BigEndian.Uint32(head)
 		last := size&lastFrame != 0
 		size &^= lastFrame
-		if size > maxFrame+64 || len(msg)+int(size) > s.limit {
-			return nil, fmt.Errorf("message of %d bytes or more, frame of %d", len(msg), size)
+		if size > maxFrame+64 || length+int(size) > s.limit {
+			return nil, fmt.Errorf("message of %d bytes or more, frame of %d", length, size)
 		}
-		if free := cap(msg) - len(msg); free < int(size) {
-			msg = slices.Grow(msg, max(int(size), len(msg))) // twice as much, for what is large is copied
-		}
-		frame := msg[len(msg) : len(msg)+int(size)]
+		frame := make([]byte, size)
 		if _, err := io.ReadFull(s.in, frame); err != nil {
 			return nil, err
 		}
@@ -317,15 +315,23 @@ func (s *stream) read() ([]byte, error) {
 				return nil, fmt.Errorf("open frame: %w", err)
 			}
 		}
-		msg = msg[:len(msg)+len(frame)]
+		length += len(frame)
+		if n := len(frames); n > 0 && len(frames[n-1]) < maxFrame { // ours are full; a list of bytes would cost more than they
+			frames[n-1] = append(frames[n-1], frame...)
+		} else {
+			frames = append(frames, frame)
+		}
 		if s.hold != nil {
 			s.held += len(frame)
 			if s.hold(len(frame)) {
 				return nil, errBusy
 			}
 		}
-		if last {
-			return msg, nil
+		switch {
+		case last && len(frames) == 1:
+			return frames[0], nil
+		case last:
+			return slices.Concat(frames...), nil
 		}
 	}
 }

@@ -2,6 +2,7 @@ package gossip
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"net"
 	"testing"
@@ -67,6 +68,28 @@ func TestASealedStreamCarriesMessagesOfAnySize(t *testing.T) {
 		if size > 8 && bytes.Contains(tap.sent.Bytes(), []byte("secret-x")) {
 			t.Error("it travelled in the clear")
 		}
+	}
+}
+
+func TestAStreamTakesFramesOfAnySize(t *testing.T) {
+	c, peer := net.Pipe()
+	want := bytes.Repeat([]byte("abcdefg"), maxFrame/4)
+	go func() {
+		sizes := []int{1, 2, 0, maxFrame, 5, maxFrame - 7}
+		for rest := want; ; sizes = append(sizes[1:], sizes[0]) {
+			n := min(sizes[0], len(rest))
+			head := uint32(n)
+			if n == len(rest) {
+				head |= lastFrame
+			}
+			_, _ = peer.Write(append(binary.BigEndian.AppendUint32(nil, head), rest[:n]...))
+			if rest = rest[n:]; len(rest) == 0 {
+				return
+			}
+		}
+	}()
+	if got, err := newStream(c).read(); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("got %d bytes, %v, want %d", len(got), err, len(want))
 	}
 }
 
