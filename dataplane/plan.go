@@ -124,7 +124,6 @@ func (s *Server) publish(t *routetable.Table) {
 	}
 	s.limits(p, old)
 	for _, r := range t.Rules() {
-		s.cfg.Traffic.Series(r.Name) // its history begins now, without requests
 		if len(r.Auth) > 0 {
 			s.live(r, p) // what it judges clients by is to be there before they are
 		}

@@ -23,6 +23,7 @@ type Traffic struct {
 	mu     sync.Mutex // guards the rest
 	series map[string]*Series
 	filled int // slots, at most all
+	quiet  int // slots since the last Keep: the past of a series that begins now
 }
 
 // NewTraffic returns one without requests.
@@ -42,13 +43,14 @@ type slot struct {
 	latency          Sketch
 }
 
-// Series returns that of a route: the same for the same name.
+// Series returns that of a route: the same for the same name. What begins now had no
+// requests since the last Keep, which is when the route may have come.
 func (t *Traffic) Series(route string) *Series {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := t.series[route]
 	if s == nil {
-		s = &Series{traffic: t}
+		s = &Series{traffic: t, past: silence(t.quiet)}
 		t.series[route] = s
 	}
 	return s
@@ -59,6 +61,7 @@ func (t *Traffic) Series(route string) *Series {
 func (t *Traffic) Keep(has func(route string) bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.quiet = 0
 	for route, s := range t.series {
 		if !has(route) && s.count(t.filled).Requests == 0 {
 			delete(t.series, route)
@@ -101,6 +104,7 @@ func (t *Traffic) Advance() {
 	}
 	t.slot.Store(next)
 	t.filled = min(t.filled+1, slots)
+	t.quiet++
 }
 
 // Count is what happened in a window.
@@ -188,6 +192,14 @@ const (
 	remembered = 5 * time.Minute // time constant of the past
 )
 
+// left is how much of an average is left after so many more slots.
+func left(slots int) float64 {
+	return math.Exp(-float64(slots) * SlotLength.Seconds() / remembered.Seconds())
+}
+
+// silence is the past of so many slots without requests.
+func silence(slots int) past { return past{slots: slots, weight: 1 - left(max(0, slots-recent))} }
+
 func (p *past) add(requests, errors uint32) {
 	oldest := p.last[recent-1]
 	copy(p.last[1:], p.last[:recent-1])
@@ -195,7 +207,7 @@ func (p *past) add(requests, errors uint32) {
 	if p.slots++; p.slots <= recent {
 		return
 	}
-	keep := math.Exp(-SlotLength.Seconds() / remembered.Seconds())
+	keep := left(1)
 	p.requests = keep*p.requests + (1-keep)*oldest[0]
 	p.errors = keep*p.errors + (1-keep)*oldest[1]
 	p.weight = keep*p.weight + 1 - keep

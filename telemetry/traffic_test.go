@@ -103,6 +103,30 @@ func TestTheUsualIsWhatWasBefore(t *testing.T) {
 	}
 }
 
+func TestARouteWithoutRequestsHasAPastOfNone(t *testing.T) {
+	traffic := telemetry.NewTraffic()
+	early := traffic.Series("early")
+	for range 32 {
+		traffic.Advance()
+	}
+	late := traffic.Series("late")
+	for range 20 {
+		early.Add(time.Millisecond, false)
+		late.Add(time.Millisecond, false)
+	}
+	traffic.Advance()
+	want, got := traffic.History()["early"], traffic.History()["late"]
+	if math.Abs(got.UsualRate-want.UsualRate) > 1e-9 || got.Rate != want.Rate || got.Age != want.Age || got.Age < time.Minute {
+		t.Errorf("got %+v, want that of one that was counted all the time: %+v", got, want)
+	}
+	traffic.Keep(func(string) bool { return true })
+	traffic.Series("new").Add(time.Millisecond, false)
+	traffic.Advance()
+	if h := traffic.History()["new"]; h.Age > 0 {
+		t.Errorf("a new route has a past: %+v", h)
+	}
+}
+
 func TestCountersAddUpWhileTheyMove(t *testing.T) {
 	traffic := telemetry.NewTraffic()
 	var wg sync.WaitGroup
