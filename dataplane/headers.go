@@ -37,7 +37,7 @@ func (s *Server) buildHead(x *Exchange, e *endpoint) {
 	if e.gateway != "" {
 		b = s.appendLink(b, x)
 	}
-	b = s.appendEdits(b, x, &x.rule.RequestHeaders)
+	b = s.appendEdits(b, x, x.rule.RequestHeaders)
 	b = appendFraming(b, x)
 	b = append(b, "\r\n"...)
 	x.scratch.head = append(b, x.Buffered...)
@@ -80,7 +80,7 @@ func (s *Server) appendClientFields(b []byte, x *Exchange) []byte {
 		default:
 			continue
 		}
-		if !isListed(x.scratch.tokens, f.Name) && !edited(&x.rule.RequestHeaders, f.Name) && !x.decided(f.Name) {
+		if !isListed(x.scratch.tokens, f.Name) && !edited(x.rule.RequestHeaders, f.Name) && !x.decided(f.Name) {
 			b = appendField(b, f.Name, f.Value)
 		}
 	}
@@ -225,6 +225,9 @@ func equalFoldBytes(a, b []byte) bool {
 
 // edited reports whether edit removes or replaces the field called name.
 func edited(edit *routetable.HeaderEdit, name []byte) bool {
+	if edit == nil {
+		return false
+	}
 	for _, removed := range edit.Remove {
 		if equalFold(name, removed) {
 			return true
@@ -239,6 +242,9 @@ func edited(edit *routetable.HeaderEdit, name []byte) bool {
 }
 
 func (s *Server) appendEdits(b []byte, x *Exchange, edit *routetable.HeaderEdit) []byte {
+	if edit == nil {
+		return b
+	}
 	for _, fields := range [2][]routetable.Field{edit.Set, edit.Add} {
 		for i := range fields {
 			b = append(append(b, fields[i].Name...), ": "...)
@@ -284,8 +290,8 @@ func (s *Server) replyFields(x *Exchange, from []Field) []Field {
 	fields := x.scratch.reply[:0]
 	x.scratch.tokens = connectionOptions(x.scratch.tokens[:0], from)
 	edit := &routetable.HeaderEdit{}
-	if x.rule != nil {
-		edit = &x.rule.ResponseHeaders
+	if x.rule != nil && x.rule.ResponseHeaders != nil {
+		edit = x.rule.ResponseHeaders
 	}
 	cors, older := x.rule != nil && x.rule.CORS != nil, x.tellsOlderLimits()
 	dated := false

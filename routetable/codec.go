@@ -2,7 +2,6 @@ package routetable
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -139,7 +138,8 @@ func appendStamp(b []byte, num protowire.Number, s crdt.Stamp) []byte {
 	if s.IsZero() {
 		return b
 	}
-	return appendMessage(b, num, appendText(appendNumber(nil, 1, s.Version), 2, s.Node))
+	body := make([]byte, 0, 64) // as a rule it stays on the stack, here and below
+	return appendMessage(b, num, appendText(appendNumber(body, 1, s.Version), 2, s.Node))
 }
 
 func readStamp(s *crdt.Stamp, data []byte) error {
@@ -177,7 +177,7 @@ func readSeen(seen map[string]uint64, data []byte) error {
 }
 
 func appendEntry(b []byte, num protowire.Number, e *entry) []byte {
-	body := appendText(nil, 1, e.kind)
+	body := appendText(make([]byte, 0, 512), 1, e.kind)
 	body = appendText(body, 2, e.name)
 	body = appendStamp(body, 3, e.stamp)
 	body = appendStamp(body, 4, e.replaced)
@@ -271,7 +271,7 @@ func (c *changeset) encode() {
 	}
 	b = appendText(b, 6, c.rollback)
 	for _, w := range c.writes {
-		body := appendEntry(nil, 1, w.entry)
+		body := appendEntry(make([]byte, 0, 512), 1, w.entry)
 		if w.before != nil {
 			body = appendMessage(body, 2, w.before)
 		}
@@ -367,7 +367,7 @@ func (r reader) before(e *entry, data []byte) ([]byte, error) {
 }
 
 // part is a state on the wire: all of it, or what a peer that has seen base
-// lacks.
+// lacks. Its entries are in order alone.
 type part struct {
 	*state
 	base  map[string]uint64
@@ -450,20 +450,35 @@ func (r reader) part(data []byte) (*part, error) {
 		}
 		return nil
 	})
-	return p, err
+	if err != nil {
+		return nil, err
+	}
+	return p, p.sort()
 }
 
 func (p *part) add(e *entry) error {
-	if p.entries[e.key] != nil || len(p.entries) == 2*maxObjects {
-		return refuse("invalid", "object %s twice, or too many", e.key)
+	if len(p.order) == 2*maxObjects {
+		return refuse("invalid", "more than %d objects", 2*maxObjects)
 	}
-	p.entries[e.key] = e
+	p.order = append(p.order, e)
+	return nil
+}
+
+// sort brings the entries into their order, in which they are nearly, and refuses
+// an object that is there twice.
+func (p *part) sort() error {
+	slices.SortFunc(p.order, func(a, b *entry) int { return compareKeys(a.key, b.key) })
+	for i, e := range p.order {
+		if i > 0 && p.order[i-1].key == e.key {
+			return refuse("invalid", "object %s twice", e.key)
+		}
+	}
 	return nil
 }
 
 // addCurrent adds the writes of c that have these numbers.
 func (p *part) addCurrent(c *changeset, numbers []byte) error {
-	p.expect(min(len(c.writes), len(numbers)))
+	p.order = slices.Grow(p.order, min(len(c.writes), len(numbers)))
 	for len(numbers) > 0 {
 		i, n := protowire.ConsumeVarint(numbers)
 		if n < 0 || i >= uint64(len(c.writes)) {
@@ -518,7 +533,7 @@ func (m *message) newest() (newest uint64) {
 		return newest
 	}
 	newest = max(newest, m.part.floor.Version)
-	for _, e := range m.part.entries {
+	for _, e := range m.part.order {
 		newest = max(newest, e.stamp.Version)
 	}
 	for _, c := range m.part.history {
@@ -568,20 +583,21 @@ func readDigest(data []byte) (digest, error) {
 // contentDigest is Table.Digest of what is in here, in the order of
 // Spec.objects; kinds of a newer version come last.
 func (s *state) contentDigest() string {
-	rank := func(kind string) int {
-		if i := slices.Index([]string{kindUpstream, kindRoute, kindLimit, kindTenant, kindAccess}, kind); i >= 0 {
-			return i
-		}
-		return 5
-	}
-	live := slices.DeleteFunc(slices.Clone(s.order), (*entry).deleted)
-	slices.SortStableFunc(live, func(a, b *entry) int { return cmp.Compare(rank(a.kind), rank(b.kind)) })
 	h := sha256.New()
 	var content []byte
-	for _, e := range live {
-		content = appendContent(content[:0], e.kind, e.name, e.data)
-		h.Write(content)
+	write := func(wanted func(kind string) bool) {
+		for _, e := range s.order {
+			if wanted(e.kind) && !e.deleted() {
+				content = appendContent(content[:0], e.kind, e.name, e.data)
+				h.Write(content)
+			}
+		}
 	}
+	known := []string{kindUpstream, kindRoute, kindLimit, kindTenant, kindAccess}
+	for _, kind := range known {
+		write(func(k string) bool { return k == kind })
+	}
+	write(func(k string) bool { return !slices.Contains(known, k) })
 	return hex.EncodeToString(h.Sum(nil))
 }
 

@@ -51,6 +51,10 @@ func Compile(spec *Spec) (*Table, Problems) {
 type compiler struct {
 	*Table
 	old *Table
+
+	// What most rules have, held once.
+	alone map[string][]Target // of one upstream, with its timeouts
+	none  *conditions
 }
 
 // compile builds the table of objects that have passed the checks of their own
@@ -62,7 +66,7 @@ func compile(o lists, old *Table) *Table {
 			serviceByName: make(map[string]*Service, len(o.upstreams)), limitByName: make(map[string]*LimitRule, len(o.limits)),
 			rules: make([]*Rule, 0, len(o.routes)),
 		},
-		old: old,
+		old: old, alone: make(map[string][]Target, len(o.upstreams)), none: new(conditions),
 	}
 	for _, u := range o.upstreams {
 		s := old.serviceByName[u.Name]
@@ -71,6 +75,7 @@ func compile(o lists, old *Table) *Table {
 		}
 		c.services = append(c.services, s)
 		c.serviceByName[u.Name] = s
+		c.alone[u.Name] = []Target{{s, defaultWeight, s.Timeouts}}
 	}
 	for i, l := range o.limits {
 		r := old.limitByName[l.Name]
@@ -359,7 +364,7 @@ func (c *compiler) rule(route *Route) *Rule {
 		r.rewritePath, r.rewriteTo = pathRewrite(d.Path, d.PathPrefix)
 	}
 	c.resolve(r)
-	r.hosts, r.candidates = hostsOf(route), candidates(r)
+	r.hosts, r.candidates = hostsOf(route), c.candidates(r)
 	return r
 }
 
@@ -377,7 +382,9 @@ func (c *compiler) resolve(r *Rule) {
 			r.Weight += weight
 		}
 	}
-	if r.Spec.Upstream != "" {
+	if alone := c.alone[r.Spec.Upstream]; alone != nil && r.Spec.Timeouts == nil {
+		r.Targets, r.Weight = alone, defaultWeight
+	} else if r.Spec.Upstream != "" {
 		target(r.Spec.Upstream, defaultWeight)
 	}
 	for _, s := range r.Spec.Split {
@@ -401,11 +408,11 @@ func (c *compiler) resolve(r *Rule) {
 	}
 }
 
-func headerEdit(ops *HeaderOps) HeaderEdit {
+func headerEdit(ops *HeaderOps) *HeaderEdit {
 	if ops == nil {
-		return HeaderEdit{}
+		return nil
 	}
-	e := HeaderEdit{Set: withParts(fields(ops.Set)), Add: withParts(fields(ops.Add))}
+	e := &HeaderEdit{Set: withParts(fields(ops.Set)), Add: withParts(fields(ops.Add))}
 	for _, name := range ops.Remove {
 		e.Remove = append(e.Remove, strings.ToLower(name))
 	}

@@ -63,7 +63,7 @@ func Explain(t *Table, r *Request) Explanation {
 			e.Stamp = best.rule.Stamp.String()
 		}
 		if best.byPrefix {
-			e.Prefix = len(best.prefix)
+			e.Prefix = len(best.path)
 		}
 		for _, other := range trials[:min(maxNear, len(trials))] {
 			near := Near{Route: other.rule.Name, Match: other.order, Failed: other.failed}
@@ -123,8 +123,8 @@ func (c *candidate) pathHolds(path string) (held bool, text string) {
 	case c.regex != nil:
 		return c.regex.MatchString(path), "path_regex " + c.rule.matchOf(c.order).PathRegex
 	case c.byPrefix:
-		rest, ok := strings.CutPrefix(path, c.prefix)
-		return ok && (rest == "" || rest[0] == '/' || c.prefix == ""), "path_prefix " + cmp.Or(c.prefix, "/")
+		rest, ok := strings.CutPrefix(path, c.path)
+		return ok && (rest == "" || rest[0] == '/' || c.path == ""), "path_prefix " + cmp.Or(c.path, "/")
 	}
 	return path == c.path, "path " + c.path
 }
@@ -152,7 +152,7 @@ func beats(a, b *trial) (why string, order int) {
 	}{
 		{"the more exact host", compareHosts(a.host, b.host)},
 		{"the more exact kind of path", cmp.Compare(a.pathKind(), b.pathKind())},
-		{"the longer prefix", cmp.Compare(len(b.prefix), len(a.prefix))},
+		{"the longer prefix", cmp.Compare(b.prefixLength(), a.prefixLength())},
 		{"the longer literal beginning of its pattern", cmp.Compare(b.literal, a.literal)},
 		{"the longer pattern", cmp.Compare(b.patternLength(), a.patternLength())},
 		{"a method", cmp.Compare(min(len(b.methods), 1), min(len(a.methods), 1))},
@@ -167,6 +167,13 @@ func beats(a, b *trial) (why string, order int) {
 		}
 	}
 	return "", 0
+}
+
+func (c *candidate) prefixLength() int {
+	if !c.byPrefix {
+		return 0
+	}
+	return len(c.path)
 }
 
 // pathKind orders exact paths before patterns before prefixes.

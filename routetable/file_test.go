@@ -76,7 +76,7 @@ func TestEveryFieldOfAFileReachesTheTable(t *testing.T) {
 	if got, want := r.Targets[0].Timeouts, (routetable.ServiceTimeouts{Connect: 250 * time.Millisecond, Response: 15 * time.Second, Request: 5 * time.Second, Idle: 10 * time.Minute}); got != want {
 		t.Errorf("got timeouts %+v, want %+v", got, want)
 	}
-	edit := routetable.HeaderEdit{
+	edit := &routetable.HeaderEdit{
 		Set: []routetable.Field{{Name: "x-env", Value: "prod"}, {Name: "x-literal", Value: "${ENV}"}},
 		Add: []routetable.Field{{Name: "via2", Value: "a"}}, Remove: []string{"x-debug"},
 	}

@@ -83,6 +83,9 @@ func hostsOf(r *Route) []string {
 	if len(r.Hosts) == 0 {
 		return []string{"*"}
 	}
+	if isCanonical(r.Hosts) {
+		return r.Hosts // as nearly always, and not held twice
+	}
 	hosts := make([]string, 0, len(r.Hosts))
 	for _, h := range r.Hosts {
 		if h = canonicalHost(h); !slices.Contains(hosts, h) {
@@ -92,12 +95,22 @@ func hostsOf(r *Route) []string {
 	return hosts
 }
 
+// isCanonical reports whether hosts are in canonical form, each once.
+func isCanonical(hosts []string) bool {
+	for i, h := range hosts {
+		if canonicalHost(h) != h || slices.Contains(hosts[:i], h) {
+			return false
+		}
+	}
+	return true
+}
+
 // canonicalHost gives a pattern the form that ParseHost gives requests' hosts.
 func canonicalHost(pattern string) string {
 	if strings.Contains(pattern, ":") && pattern[0] != '[' {
 		pattern = "[" + pattern + "]" // an IPv6 address
 	}
-	if host, _, err := ParseHost(nil, []byte(pattern)); err == nil {
+	if host, _, err := ParseHost(make([]byte, 0, len(pattern)), []byte(pattern)); err == nil {
 		if string(host) == pattern {
 			return pattern // as nearly always, and not held twice
 		}
@@ -111,31 +124,39 @@ func canonicalPath(pattern string) string {
 	if pattern == "" {
 		return ""
 	}
-	if path, err := appendCanonicalPath(nil, []byte(pattern)); err == nil {
+	if path, err := appendCanonicalPath(make([]byte, 0, len(pattern)), []byte(pattern)); err == nil && string(path) != pattern {
 		return string(path)
 	}
 	return pattern
 }
 
 // candidates returns the matches of a rule; one that takes all where it has none.
-func candidates(r *Rule) []candidate {
+func (c *compiler) candidates(r *Rule) []candidate {
 	matches := matchesOf(r.Spec)
 	out := make([]candidate, len(matches))
 	for i, m := range matches {
-		c := candidate{
-			rule: r, order: i,
-			path: canonicalPath(m.Path), methods: m.Methods, listeners: r.Spec.Listeners,
-			headers: firstOfEach(m.Headers, strings.ToLower),
-			query:   firstOfEach(m.Query, func(s string) string { return s }),
+		out[i] = candidate{conditions: c.conditions(r.Spec, m), rule: r, order: i}
+		switch at := &out[i]; {
+		case m.PathRegex != "":
+			at.regex, at.literal, _ = pathRegex(m.PathRegex)
+		case m.Path != "":
+			at.path = canonicalPath(m.Path)
+		default:
+			at.path, at.byPrefix = strings.TrimRight(canonicalPath(m.PathPrefix), "/"), true
 		}
-		if m.PathRegex != "" {
-			c.regex, c.literal, _ = pathRegex(m.PathRegex)
-		} else if m.Path == "" {
-			c.prefix, c.byPrefix = strings.TrimRight(canonicalPath(m.PathPrefix), "/"), true
-		}
-		out[i] = c
 	}
 	return out
+}
+
+func (c *compiler) conditions(r *Route, m *Match) *conditions {
+	if len(m.Methods)+len(m.Headers)+len(m.Query)+len(r.Listeners) == 0 {
+		return c.none
+	}
+	return &conditions{
+		methods: m.Methods, listeners: r.Listeners,
+		headers: firstOfEach(m.Headers, strings.ToLower),
+		query:   firstOfEach(m.Query, func(s string) string { return s }),
+	}
 }
 
 // firstOfEach keeps the first condition of each name, as Gateway API has it.
@@ -155,7 +176,7 @@ func (h *hostRules) add(c *candidate) {
 	case c.regex != nil:
 		h.regex = append(h.regex, c)
 	case c.byPrefix:
-		n := h.prefixes.node(c.prefix)
+		n := h.prefixes.node(c.path)
 		n.candidates = append(n.candidates, c)
 	default:
 		if h.exact == nil {

@@ -95,13 +95,17 @@ type prefixNode struct {
 
 // candidate is one match of one rule.
 type candidate struct {
-	rule      *Rule
-	order     int    // of the match in its route
-	path      string // exact
-	prefix    string // without a trailing slash
-	byPrefix  bool
-	regex     *regexp.Regexp
-	literal   int // bytes of the literal prefix of regex
+	*conditions
+	rule     *Rule
+	order    int    // of the match in its route
+	path     string // exact, or a prefix without a trailing slash
+	byPrefix bool
+	regex    *regexp.Regexp // instead of path; else nil
+	literal  int            // bytes of the literal prefix of regex
+}
+
+// conditions are those of a match besides host and path.
+type conditions struct {
 	methods   []string
 	headers   []NameValue
 	query     []NameValue
@@ -169,7 +173,7 @@ func (n *prefixNode) node(prefix string) *prefixNode {
 }
 
 // admits checks everything but host and path.
-func (c *candidate) admits(r *Request) bool {
+func (c *conditions) admits(r *Request) bool {
 	return contains(c.listeners, r.Listener) && contains(c.methods, r.Method) &&
 		hasHeaders(r.Fields, c.headers) && hasQuery(r.Fields, c.query)
 }

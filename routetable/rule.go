@@ -31,9 +31,9 @@ type Rule struct {
 
 	RewriteHost     string // empty = the client's
 	rewritePath     rewriteMode
-	rewriteTo       string // the path, or the prefix without its trailing slash
-	RequestHeaders  HeaderEdit
-	ResponseHeaders HeaderEdit
+	rewriteTo       string      // the path, or the prefix without its trailing slash
+	RequestHeaders  *HeaderEdit // nil = as they are
+	ResponseHeaders *HeaderEdit
 
 	Allow    []netip.Prefix // none = all
 	Deny     []netip.Prefix // looked at first
@@ -85,9 +85,6 @@ type HeaderEdit struct {
 	Set, Add []Field
 	Remove   []string
 }
-
-// IsZero reports whether e changes nothing.
-func (e *HeaderEdit) IsZero() bool { return len(e.Set)+len(e.Add)+len(e.Remove) == 0 }
 
 // Response is a whole answer.
 type Response struct {

@@ -139,6 +139,12 @@ func (s *state) clone() *state {
 	}
 }
 
+// has reports whether there is an entry of that key, deleted or not, in the order.
+func (s *sealed) has(k key) bool {
+	_, found := slices.BinarySearchFunc(s.order, k, func(e *entry, k key) int { return compareKeys(e.key, k) })
+	return found
+}
+
 // expect makes room for n more entries at once.
 func (s *state) expect(n int) {
 	if n > len(s.entries) {
@@ -167,7 +173,7 @@ func (s *state) put(e *entry) bool {
 func (s *state) join(o *state, whole bool) (changed bool, lost []*entry) {
 	if whole {
 		for k, e := range s.entries {
-			if o.entries[k] == nil && e.stamp.Compare(o.floor) <= 0 {
+			if e.stamp.Compare(o.floor) <= 0 && !o.has(k) {
 				delete(s.entries, k)
 				changed = true
 				if !e.deleted() {
@@ -176,8 +182,8 @@ func (s *state) join(o *state, whole bool) (changed bool, lost []*entry) {
 			}
 		}
 	}
-	s.expect(len(o.entries))
-	for _, e := range o.entries {
+	s.expect(len(o.order))
+	for _, e := range o.order {
 		changed = s.put(e) || changed
 	}
 	if whole && s.floor.Less(o.floor) {
