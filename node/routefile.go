@@ -23,7 +23,8 @@ const sourceFile = "source.json"
 // truth: it is applied when its content is another than what was last applied
 // from it, so that a restart never brings yesterday's file over today's edits.
 type routeFile struct {
-	path    string // empty: there is none
+	path    string   // empty: there is none
+	paths   []string // of what was read last: it and what it includes
 	routes  *routes
 	dir     *dataDir
 	log     zerolog.Logger
@@ -96,19 +97,16 @@ func (f *routeFile) setTrouble(err error) {
 
 // take applies the file if its content is another than what was last applied.
 func (f *routeFile) take() error {
-	data, err := os.ReadFile(f.path)
+	sources, now, err := f.read()
 	if err != nil {
-		err = fmt.Errorf("read route file: %w", err)
 		f.setTrouble(err)
 		return err
 	}
-	sum := sha256.Sum256(data)
-	now := appliedSource{Path: f.path, SHA256: hex.EncodeToString(sum[:])}
 	if now == f.applied {
 		f.setTrouble(nil)
 		return nil
 	}
-	p, err := f.apply(data, false)
+	p, err := f.apply(sources, false)
 	f.setTrouble(err)
 	if err != nil {
 		return err
@@ -119,8 +117,28 @@ func (f *routeFile) take() error {
 	return f.remember(now)
 }
 
-func (f *routeFile) apply(data []byte, dryRun bool) (*routetable.Pending, error) {
-	return f.routes.prepare(routetable.Source{Name: f.path, Data: data}, os.LookupEnv, routetable.Edit{
+// read reads the file and those that it includes.
+func (f *routeFile) read() (sources []routetable.Source, content appliedSource, err error) {
+	data, err := os.ReadFile(f.path)
+	if err != nil {
+		return nil, content, fmt.Errorf("read route file: %w", err)
+	}
+	disk := routetable.Reading{Glob: filepath.Glob, Read: os.ReadFile}
+	sources, err = disk.Include(os.LookupEnv, routetable.Source{Name: f.path, Data: data})
+	f.paths = f.paths[:0]
+	sum := sha256.New()
+	for i, s := range sources {
+		f.paths = append(f.paths, s.Name)
+		if i > 0 { // the sum of a file alone is that of its bytes
+			sum.Write(fmt.Appendf(nil, "\x00%s\x00%d\x00", s.Name, len(s.Data)))
+		}
+		sum.Write(s.Data)
+	}
+	return sources, appliedSource{Path: f.path, SHA256: hex.EncodeToString(sum.Sum(nil))}, err
+}
+
+func (f *routeFile) apply(sources []routetable.Source, dryRun bool) (*routetable.Pending, error) {
+	return f.routes.prepare(sources, os.LookupEnv, routetable.Edit{
 		Source: f.path, Author: "file " + f.path, Message: "route file changed", At: f.routes.world.now(),
 	}, dryRun)
 }
@@ -207,16 +225,15 @@ func (f *routeFile) greetMesh(ctx context.Context, mesh meshView) bool {
 		case <-changed:
 		}
 	}
-	data, err := os.ReadFile(f.path)
+	sources, now, err := f.read()
 	if err != nil {
 		return true // take tells of it
 	}
-	if p, err := f.apply(data, true); err == nil && !p.NoChange() {
+	if p, err := f.apply(sources, true); err == nil && !p.NoChange() {
 		f.log.Warn().Str("file", f.path).Int("differences", len(p.Diff())).
 			Msg("the mesh's table is served; this node's route file differs and is applied when it changes")
 	}
-	sum := sha256.Sum256(data)
-	if err := f.remember(appliedSource{Path: f.path, SHA256: hex.EncodeToString(sum[:])}); err != nil {
+	if err := f.remember(now); err != nil {
 		f.log.Error().Err(err).Msg("route file")
 	}
 	return true
@@ -234,11 +251,13 @@ func (f *routeFile) notifications(ctx context.Context, wg *sync.WaitGroup) (even
 	}
 	watched := map[string]bool{}
 	look = func() {
-		for _, dir := range directories(f.path, mostLinks) {
-			if err := w.Add(dir); err != nil && !watched[dir] {
-				f.log.Warn().Err(err).Str("directory", dir).Msg("route file is polled, not watched")
+		for _, path := range append([]string{f.path}, f.paths...) {
+			for _, dir := range directories(path, mostLinks) {
+				if err := w.Add(dir); err != nil && !watched[dir] {
+					f.log.Warn().Err(err).Str("directory", dir).Msg("route file is polled, not watched")
+				}
+				watched[dir] = true
 			}
-			watched[dir] = true
 		}
 	}
 	wg.Go(func() {

@@ -51,7 +51,7 @@ func stampOf(version string) (crdt.Stamp, error) {
 
 // Validate checks a route file without changing anything.
 func (r *routes) Validate(doc []byte) error {
-	_, err := r.prepare(routetable.Source{Data: doc}, nil, routetable.Edit{At: r.world.now()}, true)
+	_, err := r.prepare([]routetable.Source{{Data: doc}}, nil, routetable.Edit{At: r.world.now()}, true)
 	return refusal(err)
 }
 
@@ -62,14 +62,14 @@ func (r *routes) Apply(_ context.Context, doc []byte, o api.ApplyOptions) (api.A
 	if err != nil {
 		return api.Applied{}, err
 	}
-	p, err := r.prepare(routetable.Source{Data: doc}, nil, edit, o.DryRun)
+	p, err := r.prepare([]routetable.Source{{Data: doc}}, nil, edit, o.DryRun)
 	return r.applied(p, o.DryRun, err)
 }
 
-// prepare reads a route file into the edit and makes the change. Mistakes have
-// their places in the file.
-func (r *routes) prepare(source routetable.Source, env func(string) (string, bool), e routetable.Edit, dryRun bool) (*routetable.Pending, error) {
-	file, err := routetable.Decode(env, source)
+// prepare reads route files, as one, into the edit and makes the change. Mistakes
+// have their places in the files.
+func (r *routes) prepare(sources []routetable.Source, env func(string) (string, bool), e routetable.Edit, dryRun bool) (*routetable.Pending, error) {
+	file, err := routetable.Decode(env, sources...)
 	if err != nil {
 		return nil, err
 	}

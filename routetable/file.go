@@ -9,8 +9,10 @@ import (
 
 // Source is the text of one route file: YAML, or JSON, which is YAML.
 type Source struct {
-	Name string // for messages
+	Name string // for messages, and where it includes others: its path
 	Data []byte
+
+	included bool // what it includes is there too: see Reading
 }
 
 // File is what one or several route files say, with the places where they say
@@ -43,6 +45,7 @@ func Decode(env func(name string) (value string, set bool), files ...Source) (*F
 			continue
 		}
 		problems = append(problems, f.collect(root)...)
+		problems = append(problems, includes(root, file.included)...)
 	}
 	var d decoder
 	decodeList(&d, "upstreams", f.objects, &f.Spec.Upstreams)
@@ -83,10 +86,10 @@ func (f *File) collect(root *node) Problems {
 	for i, k := range root.keys {
 		value, kind := root.items[i], lists[k.text]
 		switch {
-		case k.text == "defaults":
+		case k.text == "defaults", k.text == "include":
 		case kind == "":
 			d.report(k, nil, "unknown key %q%s", k.text, didYouMean(k.text, map[string]struct{}{
-				"upstreams": {}, "routes": {}, "limits": {}, "tenants": {}, "access": {}, "defaults": {},
+				"upstreams": {}, "routes": {}, "limits": {}, "tenants": {}, "access": {}, "defaults": {}, "include": {},
 			}))
 		case value.shape == nothing:
 		case value.shape != list:

@@ -163,6 +163,10 @@ func TestSchemaAgreesWithSpec(t *testing.T) {
 		"type": "object", "additionalProperties": false, "properties": defaults,
 		"description": "What holds for the objects of this file that do not say otherwise.",
 	}
+	root["properties"].(object)["include"] = object{
+		"type": "array", "items": object{"type": "string"},
+		"description": "Files that are read with this one, or patterns such as routes/*.yaml, relative to it.",
+	}
 	root["$schema"], root["title"], root["$defs"] = "https://json-schema.org/draft/2020-12/schema", "meshgw route file", s.defs
 	var want bytes.Buffer
 	enc := json.NewEncoder(&want)

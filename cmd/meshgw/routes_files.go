@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"github.com/meshgw/meshgw/api"
 	"github.com/meshgw/meshgw/routetable"
@@ -26,7 +27,7 @@ func readRouteFiles(paths []string, stdin io.Reader) (*routeFiles, error) {
 	if err != nil {
 		return nil, err
 	}
-	file, err := routetable.Decode(os.LookupEnv, sources...)
+	file, err := decode(sources)
 	if err != nil {
 		return nil, fmt.Errorf("%s:\n%w", notValid, err)
 	}
@@ -35,6 +36,15 @@ func readRouteFiles(paths []string, stdin io.Reader) (*routeFiles, error) {
 		return nil, err
 	}
 	return &routeFiles{file: file, doc: doc}, nil
+}
+
+// decode reads sources and what they include as one file.
+func decode(sources []routetable.Source) (*routetable.File, error) {
+	all, err := routetable.Reading{Glob: filepath.Glob, Read: os.ReadFile}.Include(os.LookupEnv, sources...)
+	if err != nil {
+		return nil, err
+	}
+	return routetable.Decode(os.LookupEnv, all...)
 }
 
 const notValid = "the route file is not valid"

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -40,7 +39,7 @@ func validateCommand() *cobra.Command {
 // check finds what is wrong with route files: their form first, and where that
 // is sound, what they say.
 func check(files []routetable.Source) routetable.Problems {
-	f, err := routetable.Decode(os.LookupEnv, files...)
+	f, err := decode(files)
 	if problems, ok := errors.AsType[routetable.Problems](err); ok {
 		return problems
 	}

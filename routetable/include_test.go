@@ -1,0 +1,97 @@
+package routetable_test
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/meshgw/meshgw/routetable"
+)
+
+// inMemory reads files that are there under these names.
+func inMemory(files map[string]string) routetable.Reading {
+	return routetable.Reading{
+		Glob: func(pattern string) (found []string, err error) {
+			for name := range files {
+				ok, badPattern := filepath.Match(pattern, name)
+				if err = badPattern; ok {
+					found = append(found, name)
+				}
+			}
+			slices.Sort(found)
+			return found, err
+		},
+		Read: func(path string) ([]byte, error) {
+			if text, ok := files[path]; ok {
+				return []byte(text), nil
+			}
+			return nil, errors.New(path + " is not there")
+		},
+	}
+}
+
+func TestIncludedFilesAreReadOnceAndRelativeToTheirOwn(t *testing.T) {
+	t.Parallel()
+	files := map[string]string{
+		"/etc/a.yaml":        "include: [parts/*.yaml, '${ENV}.yaml', /abs/d.yaml]\nroutes: []\n",
+		"/etc/parts/b.yaml":  "include: [../shared.yaml, c.yaml]\n",
+		"/etc/parts/c.yaml":  "",
+		"/etc/prod.yaml":     "include:\n",
+		"/etc/shared.yaml":   "# include: [nothing.yaml]\n",
+		"/abs/d.yaml":        "{\"include\": [\"./none*\"]}",
+		"/etc/unrelated.yml": "",
+	}
+	all, err := inMemory(files).Include(env, routetable.Source{Name: "/etc/a.yaml", Data: []byte(files["/etc/a.yaml"])})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, s := range all {
+		got = append(got, s.Name)
+	}
+	want := []string{"/etc/a.yaml", "/etc/parts/b.yaml", "/etc/shared.yaml", "/etc/parts/c.yaml", "/etc/prod.yaml", "/abs/d.yaml"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %v\nwant %v", got, want)
+	}
+	if _, err := routetable.Decode(env, all...); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWhatCannotBeIncluded(t *testing.T) {
+	t.Parallel()
+	nested := map[string]string{}
+	for i := range 20 {
+		nested[fmt.Sprintf("n%d.yaml", i)] = fmt.Sprintf("include: [n%d.yaml]\n", i+1)
+	}
+	for want, files := range map[string]map[string]string{
+		"f.yaml:1:11: include: f.yaml includes itself":                                         {"f.yaml": "include: [./f.yaml]"},
+		"b.yaml:1:11: include: f.yaml includes itself, by way of a.yaml and b.yaml":            {"f.yaml": "include: [a.yaml]", "a.yaml": "include: [b.yaml]", "b.yaml": "include: [f.yaml]"},
+		"f.yaml:1:11: include: none.yaml is not there":                                         {"f.yaml": "include: [none.yaml]"},
+		`f.yaml:1:11: include: expected a file or a pattern such as routes/*.yaml, got "[a.*"`: {"f.yaml": "include: ['[a.*']", "a.yaml": ""},
+		"include: expected at most 1000 files, nested 16 deep":                                 nested,
+	} {
+		name := "f.yaml"
+		if files[name] == "" {
+			name = "n0.yaml"
+		}
+		_, err := inMemory(files).Include(env, routetable.Source{Name: name, Data: []byte(files[name])})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	_, err := routetable.Decode(nil, file("include: [/etc/shadow]\n"))
+	if err == nil || !strings.Contains(err.Error(), "f.yaml:1:10: include: files can be included only where the file is read") {
+		t.Errorf("a document of the API: %v", err)
+	}
+	all, err := inMemory(nil).Include(env, file("include: a.yaml\n"))
+	if err == nil {
+		_, err = routetable.Decode(env, all...)
+	}
+	if err == nil || !strings.Contains(err.Error(), "f.yaml:1:10: include: expected a list, got a value") {
+		t.Errorf("no list: %v", err)
+	}
+}
