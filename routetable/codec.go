@@ -385,7 +385,7 @@ func (s *state) appendPart(b []byte, wanted func(crdt.Stamp) bool, base map[stri
 	}
 	start := len(b)
 	b = slices.Grow(b, size+1024)
-	told := map[*entry]bool{} // by a changeset: most of a young table is
+	told := make([]bool, len(s.order)) // by a changeset: most of a young table is
 	for _, c := range s.history {
 		if !wanted(c.stamp) {
 			continue
@@ -393,17 +393,17 @@ func (s *state) appendPart(b []byte, wanted func(crdt.Stamp) bool, base map[stri
 		b = appendMessage(b, 4, c.raw)
 		var current []byte
 		for i, w := range c.writes {
-			if s.entries[w.key] == w.entry {
+			if at, found := s.find(w.key); found && s.order[at] == w.entry {
 				current = protowire.AppendVarint(current, uint64(i))
-				told[w.entry] = true
+				told[at] = true
 			}
 		}
 		if current != nil {
 			b = appendMessage(b, 7, current)
 		}
 	}
-	for _, e := range s.order {
-		if wanted(e.stamp) && !told[e] {
+	for i, e := range s.order {
+		if wanted(e.stamp) && !told[i] {
 			b = appendEntry(b, 1, e)
 		}
 	}

@@ -129,16 +129,17 @@ func (d *decoder) structure(n *node, at *path, v reflect.Value) {
 
 // fieldsOf returns the fields of t in their order.
 func (d *decoder) fieldsOf(t reflect.Type) []field {
-	fields, known := d.fields[t]
-	if !known {
-		for f := range t.Fields() {
-			fields = append(fields, field{fieldName(f), required(f), isNumber(f.Type) && !required(f)})
-		}
-		if d.fields == nil {
-			d.fields = map[reflect.Type][]field{}
-		}
-		d.fields[t] = fields
+	if fields, known := d.fields[t]; known {
+		return fields
 	}
+	var fields []field
+	for f := range t.Fields() {
+		fields = append(fields, field{fieldName(f), required(f), isNumber(f.Type) && !required(f)})
+	}
+	if d.fields == nil {
+		d.fields = map[reflect.Type][]field{}
+	}
+	d.fields[t] = fields
 	return fields
 }
 

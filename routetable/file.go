@@ -150,7 +150,7 @@ func overlay(n, under *node) *node {
 		return n
 	}
 	out := *n
-	out.keys, out.items = append([]*node(nil), n.keys...), append([]*node(nil), n.items...)
+	out.branches = &branches{slices.Clone(n.keys), slices.Clone(n.items)}
 	for i, k := range out.keys {
 		out.items[i] = overlay(out.items[i], under.get(k.text))
 	}
@@ -166,7 +166,7 @@ func overlay(n, under *node) *node {
 func (f *File) duplicates() Problems {
 	var problems Problems
 	for _, list := range []string{"upstreams", "routes", "limits", "tenants", "access"} {
-		first := map[string]*node{}
+		first := make(map[string]*node, len(f.objects[list]))
 		for i, object := range f.objects[list] {
 			name := object.get("name")
 			if name == nil || name.shape != scalar {

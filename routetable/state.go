@@ -139,10 +139,9 @@ func (s *state) clone() *state {
 	}
 }
 
-// has reports whether there is an entry of that key, deleted or not, in the order.
-func (s *sealed) has(k key) bool {
-	_, found := slices.BinarySearchFunc(s.order, k, func(e *entry, k key) int { return compareKeys(e.key, k) })
-	return found
+// find returns the place of an entry, deleted or not, in the order.
+func (s *sealed) find(k key) (at int, found bool) {
+	return slices.BinarySearchFunc(s.order, k, func(e *entry, k key) int { return compareKeys(e.key, k) })
 }
 
 // expect makes room for n more entries at once.
@@ -173,7 +172,7 @@ func (s *state) put(e *entry) bool {
 func (s *state) join(o *state, whole bool) (changed bool, lost []*entry) {
 	if whole {
 		for k, e := range s.entries {
-			if e.stamp.Compare(o.floor) <= 0 && !o.has(k) {
+			if _, there := o.find(k); !there && e.stamp.Compare(o.floor) <= 0 {
 				delete(s.entries, k)
 				changed = true
 				if !e.deleted() {

@@ -27,14 +27,19 @@ const (
 // in common.
 type node struct {
 	shape        shape
-	text         string // of a scalar
-	placeholders bool   // text holds some
 	quoted       bool   // text is meant as text
-	keys         []*node
-	items        []*node // of a list; of a mapping, the value of each key
+	placeholders bool   // text holds some
+	text         string // of a scalar
+	*branches           // never nil: most values have none, and share an empty one
 	file         *source
 	line         int
 	column       int
+}
+
+// branches are what a list or a mapping holds.
+type branches struct {
+	keys  []*node
+	items []*node // of a list; of a mapping, the value of each key
 }
 
 type shape uint8
@@ -73,7 +78,19 @@ func (n *node) key(name string) *node {
 // source is one file that is being read.
 type source struct {
 	name  string
-	lines []string
+	data  []byte
+	lines []string // of data, split when the first is asked for
+}
+
+// line returns the line of that number, or nothing.
+func (s *source) line(number int) string {
+	if s.lines == nil {
+		s.lines = strings.Split(string(s.data), "\n")
+	}
+	if number < 1 || number > len(s.lines) {
+		return ""
+	}
+	return strings.TrimSuffix(s.lines[number-1], "\r")
 }
 
 // prefix begins a place in the file: its name, if it has one.
@@ -85,11 +102,7 @@ func (s *source) prefix() string {
 }
 
 func (s *source) problem(line, column int, path, format string, args ...any) Problem {
-	p := Problem{File: s.name, Line: line, Column: column, Path: path, Message: fmt.Sprintf(format, args...)}
-	if line > 0 && line <= len(s.lines) {
-		p.Source = strings.TrimSuffix(s.lines[line-1], "\r")
-	}
-	return p
+	return Problem{File: s.name, Line: line, Column: column, Path: path, Message: fmt.Sprintf(format, args...), Source: s.line(line)}
 }
 
 func (n *node) problem(path, format string, args ...any) Problem {
@@ -103,6 +116,9 @@ type grower struct {
 	open     []*yaml.Node // aliases being followed
 	nodes    int
 	problems Problems
+
+	none *branches // of the values that have none
+	free []node    // made many at a time
 }
 
 // parse reads one file. The tree is nil where the syntax is beyond reading.
@@ -111,16 +127,16 @@ func parse(name string, data []byte, env func(string) (string, bool)) (*node, Pr
 	if len(data) > maxFile {
 		return nil, Problems{file.problem(0, 0, "", "the file has %d bytes, at most %d are possible", len(data), maxFile)}
 	}
-	file.lines = strings.Split(string(data), "\n")
-	if i := slices.IndexFunc(file.lines, func(l string) bool { return !utf8.ValidString(l) }); i >= 0 {
-		return nil, Problems{{File: name, Line: i + 1, Column: 1, Message: "expected UTF-8"}}
+	file.data = data
+	if !utf8.Valid(data) {
+		return nil, Problems{{File: name, Line: invalidLine(data), Column: 1, Message: "expected UTF-8"}}
 	}
 	docs, err := documents(asYAML(data))
 	if err != nil {
 		return nil, Problems{syntaxProblem(file, err)}
 	}
-	g := &grower{file: file, env: env}
-	root := &node{file: file, line: 1, column: 1}
+	g := &grower{file: file, env: env, none: new(branches)}
+	root := &node{branches: g.none, file: file, line: 1, column: 1}
 	for i, doc := range docs {
 		if root.shape != nothing {
 			g.report(doc, "one document is expected, this is number %d", i+1)
@@ -129,6 +145,18 @@ func parse(name string, data []byte, env func(string) (string, bool)) (*node, Pr
 		root = g.grow(doc, 0)
 	}
 	return root, g.problems
+}
+
+// invalidLine is the number of the first line that is no UTF-8.
+func invalidLine(data []byte) int {
+	number := 1
+	for line := range bytes.Lines(data) {
+		if !utf8.Valid(line) {
+			break
+		}
+		number++
+	}
+	return number
 }
 
 // documents parses the documents of a file that are not empty.
@@ -193,7 +221,16 @@ func (g *grower) report(at *yaml.Node, format string, args ...any) {
 }
 
 func (g *grower) node(at *yaml.Node, s shape) *node {
-	return &node{shape: s, file: g.file, line: at.Line, column: at.Column}
+	if len(g.free) == 0 {
+		g.free = make([]node, 256)
+	}
+	n := &g.free[0]
+	g.free = g.free[1:]
+	*n = node{shape: s, branches: g.none, file: g.file, line: at.Line, column: at.Column}
+	if s == list || s == mapping {
+		n.branches = new(branches)
+	}
+	return n
 }
 
 func (g *grower) grow(at *yaml.Node, depth int) *node {

@@ -51,12 +51,13 @@ func (v *validator) shadows(routes []Route) {
 		match *Match
 		index [2]int // of the route, and of the match in it
 	}
-	seen := map[string][]place{}
+	seen := make(map[string][]place, len(routes))
 	for i := range routes {
 		r := &routes[i]
 		for j, m := range matchesOf(r) {
+			conditions := "\x00" + m.conditionsKey()
 			for _, host := range hostsOf(r) {
-				key := host + "\x00" + m.conditionsKey()
+				key := host + conditions
 				for _, p := range seen[key][:min(look, len(seen[key]))] {
 					if covers(p.match.Methods, m.Methods) && covers(p.route.Listeners, r.Listeners) &&
 						(len(p.match.Methods) == 0) == (len(m.Methods) == 0) {
