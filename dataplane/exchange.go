@@ -106,6 +106,7 @@ type scratch struct {
 	query     []byte
 	location  []byte
 	trailText []byte
+	values    []byte // of fields that the rule makes for the answer
 	subject   []byte // whom a limit counts
 	policy    []byte // values of RateLimit-Policy and RateLimit
 	remaining []byte
@@ -234,7 +235,7 @@ func (x *Exchange) reset() {
 		kept.out = nil
 	}
 	clear(kept.tried[:cap(kept.tried)])
-	kept.tried, kept.attempts = kept.tried[:0], kept.attempts[:0]
+	kept.tried, kept.attempts, kept.values = kept.tried[:0], kept.attempts[:0], kept.values[:0]
 	*x = Exchange{} // in place: a copy would be the largest thing on every connection's stack
 	x.scratch = kept
 	kept.view.x = x

@@ -325,11 +325,7 @@ func (s *Server) replyFields(x *Exchange, from []Field) []Field {
 	}
 	for _, added := range [2][]routetable.Field{edit.Set, edit.Add} {
 		for i := range added {
-			value := view(added[i].Value)
-			if added[i].Parts != nil {
-				value = s.appendParts(nil, x, added[i].Parts)
-			}
-			fields = own(fields, added[i].Name, value)
+			fields = append(fields, s.ruled(x, &added[i]))
 		}
 	}
 	x.scratch.reply = fields

@@ -19,11 +19,12 @@ import (
 )
 
 const (
-	srvFirst   = 500 * time.Millisecond // that a table waits for names it is the first to have
-	srvAgain   = 2 * time.Second        // until a name is asked for again that could not be looked up
-	srvSoonest = time.Second            // the shortest lifetime that is believed
-	dnsTimeout = 2 * time.Second        // for one server
-	dnsPacket  = 1232                   // bytes that pass any network unfragmented (DNS flag day 2020)
+	srvFirst    = 500 * time.Millisecond // that a table waits for names it is the first to have
+	srvAgain    = 2 * time.Second        // until a name is asked for again that could not be looked up
+	srvSoonest  = time.Second            // the shortest lifetime that is believed
+	dnsTimeout  = 2 * time.Second        // for one server
+	mostRecords = 1024                   // as many as an upstream may list
+	dnsPacket   = 1232                   // bytes that pass any network unfragmented (DNS flag day 2020)
 )
 
 // discovery knows the SRV records of the names that endpoints are found by. A name
@@ -151,7 +152,7 @@ func located(a routetable.Address, r *dns.SRV) routetable.Address {
 	if a.TLS {
 		scheme = "https://"
 	}
-	a.SRV, a.Host, a.Port, a.Priority = false, strings.TrimSuffix(r.Target, "."), int(r.Port), int(r.Priority)
+	a.SRV, a.Host, a.Port, a.Priority = false, r.Target, int(r.Port), int(r.Priority)
 	a.HostPort = net.JoinHostPort(a.Host, strconv.Itoa(a.Port))
 	a.URL = scheme + a.HostPort + a.BasePath
 	a.Weight *= max(1, int(r.Weight))
@@ -224,10 +225,17 @@ func readSRV(answer *dns.Msg) (records []dns.SRV, ttl time.Duration, err error) 
 	ttl, served := 24*time.Hour, true
 	for _, rr := range answer.Answer {
 		ttl = min(ttl, time.Duration(rr.Header().Ttl)*time.Second) // those of aliases too
-		if r, ok := rr.(*dns.SRV); ok && r.Target == "." {
+		r, ok := rr.(*dns.SRV)
+		if !ok {
+			continue
+		}
+		// Names of DNS may hold any byte, and this one goes into heads.
+		host, _, err := routetable.ParseHost(nil, []byte(strings.TrimSuffix(r.Target, ".")))
+		switch {
+		case r.Target == ".":
 			served = false
-		} else if ok {
-			records = append(records, dns.SRV{Target: strings.ToLower(r.Target), Port: r.Port, Priority: r.Priority, Weight: r.Weight})
+		case err == nil && r.Port != 0 && len(records) < mostRecords:
+			records = append(records, dns.SRV{Target: string(host), Port: r.Port, Priority: r.Priority, Weight: r.Weight})
 		}
 	}
 	if len(records) == 0 && served {

@@ -14,6 +14,17 @@ func (s *Server) appendValue(b []byte, x *Exchange, f *routetable.Field) []byte 
 	return s.appendParts(b, x, f.Parts)
 }
 
+// ruled is a field that a rule sets in an answer.
+func (s *Server) ruled(x *Exchange, f *routetable.Field) Field {
+	name, value := view(f.Name), view(f.Value)
+	if f.Parts != nil {
+		begin := len(x.scratch.values)
+		x.scratch.values = s.appendParts(x.scratch.values, x, f.Parts)
+		value = x.scratch.values[begin:]
+	}
+	return Field{Name: name, Value: value, id: identify(name)}
+}
+
 // appendParts appends a text, with what its placeholders stand for. Whatever that
 // is has been read as part of a head: it holds no control bytes.
 func (s *Server) appendParts(b []byte, x *Exchange, parts []routetable.Part) []byte {

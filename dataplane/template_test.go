@@ -63,3 +63,13 @@ func TestAnErrorPageTellsTheRequestsID(t *testing.T) {
 		t.Errorf("got %d %q", a.StatusCode, body)
 	}
 }
+
+func TestHeaderEditsDoNotAllocate(t *testing.T) {
+	holdToBudget(t, steadyWith(t, dataplane.Config{Requests: ring()}, func(addr string) *routetable.Spec {
+		spec := toUpstream(addr)
+		values := map[string]string{"x-plain": "a", "x-made": "${request.id} of ${client.ip} by ${request.header.user-agent}"}
+		spec.Routes[0].RequestHeaders = &routetable.HeaderOps{Set: values, Remove: []string{"accept"}}
+		spec.Routes[0].ResponseHeaders = &routetable.HeaderOps{Set: values, Add: map[string]string{"x-more": "${node.name}"}}
+		return spec
+	}, ""), 0)
+}
