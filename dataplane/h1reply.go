@@ -170,6 +170,3 @@ func (t tunnelled) Read(p []byte) (int, error) {
 	}
 	return t.clientConn.Read(p)
 }
-
-// Write writes in the client's time.
-func (t tunnelled) Write(p []byte) (int, error) { return t.send(p) }
