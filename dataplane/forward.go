@@ -84,9 +84,6 @@ func (s *Server) connect(e *endpoint, deadline time.Time) (*upstreamConn, error)
 // send writes head and body: a small body with the head, a streamed one beside
 // the answer, which may come early.
 func (s *Server) send(x *Exchange, deadline time.Time) error {
-	if x.Body != nil {
-		deadline = time.Time{} // while the body is sent, its pace decides
-	}
 	if err := x.conn.SetDeadline(deadline); err != nil {
 		return err
 	}
@@ -98,6 +95,10 @@ func (s *Server) send(x *Exchange, deadline time.Time) error {
 		return err
 	}
 	if x.Body != nil {
+		// From now on the pace of the body decides.
+		if err := x.conn.SetReadDeadline(time.Time{}); err != nil {
+			return err
+		}
 		s.startUpload(x)
 	}
 	return nil

@@ -142,6 +142,9 @@ func (s *Server) endBody(x *Exchange, to *upstreamConn) error {
 		return errors.Join(errClientBody, err)
 	}
 	x.upload.read.Store(true)
+	if err := to.SetWriteDeadline(within(time.Now(), x.target.timeouts.Idle)); err != nil {
+		return err
+	}
 	end := appendTrailers([]byte("0\r\n"), trailers)
 	_, err = to.Write(append(end, "\r\n"...))
 	return err
