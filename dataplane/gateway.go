@@ -122,7 +122,7 @@ func (s *Server) newGateway(now time.Time, u *upstream, name, addr, region strin
 		return t, nil
 	}
 	if e.protocol != routetable.HTTP1 {
-		e.h2 = s.newH2Conns(e.pool.dial)
+		e.h2 = s.newH2Conns(e.pool.dial, e.connect)
 	}
 	return e
 }

@@ -19,7 +19,7 @@ const serving = 1
 // that it is where that is empty. It returns the HTTP status that says the same:
 // 200 or 503.
 func (e *endpoint) checkGRPC(ctx context.Context, service string) (status int, err error) {
-	c, err := e.h2.dial(ctx)
+	c, _, err := e.h2.dial(ctx)
 	if err != nil {
 		return 0, err
 	}

@@ -13,7 +13,7 @@ import (
 
 // probeHTTP2 is probe over HTTP/2.
 func (e *endpoint) probeHTTP2(ctx context.Context, method, target string) (status int, err error) {
-	c, err := e.h2.dial(ctx)
+	c, _, err := e.h2.dial(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -33,16 +33,17 @@ func (e *endpoint) probeHTTP2(ctx context.Context, method, target string) (statu
 func (m *mirrored) deliverHTTP2(begun, deadline time.Time) (outcome failover.Outcome, how string) {
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
-	c, err := m.endpoint.h2.reserve(ctx)
+	l, _, err := m.endpoint.h2.reserve(ctx)
 	if err != nil {
 		return failover.Outcome{Kind: failover.ConnectFailed}, "failed"
 	}
+	defer l.letGo()
 	req, err := m.request()
 	if err != nil {
-		c.Release()
+		l.conn.Release()
 		return failover.Outcome{Kind: failover.Canceled}, "failed"
 	}
-	resp, err := c.RoundTrip(req.WithContext(ctx))
+	resp, err := l.conn.RoundTrip(req.WithContext(ctx))
 	if err != nil {
 		return failover.Outcome{Kind: failover.Reset, Latency: time.Since(begun)}, "failed"
 	}

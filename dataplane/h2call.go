@@ -9,8 +9,11 @@ import (
 	"net/textproto"
 	"net/url"
 	"os"
+	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/net/http2"
 
 	"github.com/meshgw/meshgw/failover"
 	"github.com/meshgw/meshgw/routetable"
@@ -24,6 +27,8 @@ type call struct {
 	guard  watchdog
 	inform interims
 	leaves bool // for another endpoint, if this one is found to stall
+	link   *h2Link
+	fresh  bool // link was opened for this call
 	resp   *http.Response
 	upload *callBody     // nil = the request has none that is streamed
 	until  time.Time     // for all of the call; zero = no bound
@@ -31,6 +36,7 @@ type call struct {
 	length int64         // of the body, -1 = unknown
 	pieces *sync.Pool    // of *[]byte of answerBuffer
 	buf    *[]byte
+	heard  bool // an interim answer came
 	begun  bool // a piece came
 	done   bool // the body has ended
 	trail  []Field
@@ -39,27 +45,59 @@ type call struct {
 // tryHTTP2 is try for endpoints that speak HTTP/2.
 func (s *Server) tryHTTP2(x *Exchange, e *endpoint, begun time.Time) (*failure, failover.Kind) {
 	s.buildHead(x, e)
-	c := s.newCall(x)
-	x.presence.over(c)
-	c.awaitHead(x, e, begun)
-	conn, err := e.h2.reserve(c.ctx)
-	if err != nil {
-		return s.notReached(x, c.cause(err))
+	for left := 0; ; left++ {
+		c := s.newCall(x)
+		x.presence.over(c)
+		c.awaitHead(x, e, begun)
+		err := c.ask(x, e)
+		switch {
+		case err == nil:
+			return nil, x.kind()
+		case c.link == nil:
+			return s.notReached(x, err)
+		case left == mostLeft || !c.wasLeft(x, err):
+			return s.failed(x, err)
+		}
+		s.drop(x)
+	}
+}
+
+// ask sends the request and waits for the answer's head.
+func (c *call) ask(x *Exchange, e *endpoint) (err error) {
+	if c.link, c.fresh, err = e.h2.reserve(c.ctx); err != nil {
+		return c.cause(err)
 	}
 	req, err := c.request(x, e)
-	if err == nil {
-		c.resp, err = conn.RoundTrip(req) //nolint:bodyclose // end does
-		c.inform.end()
-	} else {
-		conn.Release()
+	if err != nil {
+		c.link.conn.Release()
+		return err
 	}
+	c.resp, err = c.link.conn.RoundTrip(req) //nolint:bodyclose // end does
+	c.heard = c.inform.end()
 	if err == nil {
 		err = c.answered(x)
 	}
 	if err != nil {
-		return s.failed(x, c.cause(err))
+		return c.cause(err)
 	}
-	return nil, x.kind()
+	return nil
+}
+
+// mostLeft is how often one try finds that the endpoint leaves the connection: each
+// connection that others have opened may be at its end.
+const mostLeft = 3
+
+// wasLeft reports whether err is that the endpoint was leaving the connection, as
+// it may do with one that others have used: no failure of the endpoint's, where
+// the request may be sent again.
+func (c *call) wasLeft(x *Exchange, err error) bool {
+	if c.fresh || c.heard || x.upload != nil || x.presence.hasLeft() || c.ctx.Err() != nil {
+		return false
+	}
+	if _, reset := errors.AsType[http2.StreamError](err); reset || errors.Is(err, errAnswerSyntax) {
+		return false
+	}
+	return x.idempotent() || unprocessed(err)
 }
 
 func (s *Server) newCall(x *Exchange) *call {
@@ -72,14 +110,11 @@ func (s *Server) newCall(x *Exchange) *call {
 	return c
 }
 
-// awaitHead bounds the time until the head has come. While a body is sent its
-// pace decides. A request that may be sent again does not wait at an endpoint
-// that was found to stall.
+// awaitHead bounds the time until the head has come. From when a body is read its
+// pace decides. A request that may be sent again does not wait at an endpoint that
+// was found to stall.
 func (c *call) awaitHead(x *Exchange, e *endpoint, begun time.Time) {
 	deadline := x.headBy(begun)
-	if x.Body != nil {
-		deadline = x.until
-	}
 	next := deadline
 	if c.leaves = x.mayLeave(); c.leaves {
 		next = earlier(deadline, begun.Add(stallLook))
@@ -254,36 +289,32 @@ func (c *call) end() {
 	if c.resp != nil {
 		_ = c.resp.Body.Close()
 	}
+	if c.link != nil {
+		c.link.letGo()
+		c.link = nil
+	}
 	if c.buf != nil {
 		c.pieces.Put(c.buf)
 		c.buf = nil
 	}
 }
 
-// streamReset is the shape of net/http's error for a stream that the endpoint
-// reset, by which errors.As finds it.
-type streamReset struct {
-	StreamID uint32
-	Code     uint32
-	Cause    error
-}
-
-// Error implements error.
-func (e streamReset) Error() string { return "stream reset" }
-
-// refusedStream is the code that says that nothing was done for a request (RFC
-// 9113, section 8.7).
-const refusedStream = 7
-
 // unprocessed reports whether err says that nothing was done for the request.
-// For what a GOAWAY leaves out net/http has no type.
+// What a GOAWAY leaves out, and a connection that ended before it was used, have no
+// type.
 func unprocessed(err error) bool {
-	if reset, ok := errors.AsType[streamReset](err); ok {
-		return reset.Code == refusedStream
+	if reset, ok := errors.AsType[http2.StreamError](err); ok {
+		return reset.Code == http2.ErrCodeRefusedStream // RFC 9113, section 8.7
 	}
-	switch err.Error() {
-	case "http2: Transport received Server's graceful shutdown GOAWAY", "http2: client conn not usable":
-		return true
+	for _, text := range []string{
+		"http2: Transport received Server's graceful shutdown GOAWAY",
+		"http2: Transport received GOAWAY from server", // with an error, which leaves out the first stream
+		"http2: client conn not usable",
+		"http2: client conn could not be established",
+	} {
+		if strings.HasPrefix(err.Error(), text) {
+			return true
+		}
 	}
 	return false
 }

@@ -4,12 +4,15 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/net/http2"
 )
 
 var errNoHTTP2 = errors.New("endpoint does not speak HTTP/2")
@@ -20,6 +23,8 @@ var errNoHTTP2 = errors.New("endpoint does not speak HTTP/2")
 // decided here.
 type h2Conns struct {
 	transport *http.Transport
+	connects  func(context.Context) (net.Conn, error)
+	timeout   *atomic.Int64 // to connect, ns
 	registry  *connRegistry
 	spawn     func(func())
 
@@ -27,31 +32,26 @@ type h2Conns struct {
 	retired atomic.Bool
 
 	mu      sync.Mutex // guards the rest, and changes of open
-	leaving []*h2Link  // to be closed when what is in flight has ended
 	opening *opening   // under way; else nil
-}
-
-// h2Link is one connection.
-type h2Link struct {
-	*http.ClientConn
-	expires time.Time
-	used    atomic.Int64 // when last, in ns since 1970
 }
 
 // opening is a connection that is being opened, for all who wait for it.
 type opening struct {
 	done chan struct{}
-	err  error // valid when done is closed
+	link *h2Link // held, and reserved, for who began it; valid when done is closed
+	err  error   // likewise
 }
 
-func (s *Server) newH2Conns(dial func(context.Context) (net.Conn, error)) *h2Conns {
+func (s *Server) newH2Conns(connects func(context.Context) (net.Conn, error), timeout *atomic.Int64) *h2Conns {
 	var protocols http.Protocols
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
 	p := &h2Conns{
-		registry: &s.upstreams, spawn: s.spawn,
+		connects: connects, timeout: timeout, registry: &s.upstreams, spawn: s.spawn,
 		transport: &http.Transport{
-			DialTLSContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return dialHTTP2(ctx, dial) },
+			DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return ctx.Value(greetingKey{}).(*greeting), nil //nolint:forcetypeassert // dial put it there
+			},
 			Protocols:              &protocols,
 			DisableCompression:     true, // what the client accepts, it says itself
 			MaxResponseHeaderBytes: maxHead,
@@ -65,9 +65,17 @@ func (s *Server) newH2Conns(dial func(context.Context) (net.Conn, error)) *h2Con
 			},
 		},
 	}
+	// net/http's own framing of HTTP/2, in Go 1.26, takes a lock twice when an
+	// endpoint opens the window of a stream too far: whoever looks at the connection
+	// then waits for ever. This one does not, and is net/http's from Go 1.27 on.
+	if err := http2.ConfigureTransport(p.transport); err != nil { //nolint:staticcheck // deprecated for that reason
+		panic(err) // it was done before
+	}
 	p.open.Store(new([]*h2Link))
 	return p
 }
+
+type greetingKey struct{}
 
 // dialHTTP2 dials an endpoint in clear, or one that agrees on HTTP/2 over TLS.
 func dialHTTP2(ctx context.Context, dial func(context.Context) (net.Conn, error)) (net.Conn, error) {
@@ -75,131 +83,158 @@ func dialHTTP2(ctx context.Context, dial func(context.Context) (net.Conn, error)
 	if err != nil {
 		return nil, err
 	}
-	t, ok := c.(*tls.Conn)
-	switch {
-	case !ok:
-		return &firstFrame{Conn: c}, nil
-	case t.ConnectionState().NegotiatedProtocol != "h2":
+	if t, ok := c.(*tls.Conn); ok && t.ConnectionState().NegotiatedProtocol != "h2" {
 		return nil, errors.Join(lacksHTTP2, c.Close())
 	}
 	return c, nil
 }
 
 // reserve returns a connection that will take one exchange, for which RoundTrip
-// or Release is to be called once.
-func (p *h2Conns) reserve(ctx context.Context) (*http.ClientConn, error) {
+// or Release is to be called once, and letGo in the end. fresh: it was opened for
+// this. Nobody opens more than one: who does has it before all others.
+func (p *h2Conns) reserve(ctx context.Context) (link *h2Link, fresh bool, err error) {
 	for {
-		if c := p.available(time.Now()); c != nil {
-			return c, nil
+		if l := p.available(time.Now()); l != nil {
+			return l, false, nil
 		}
-		o := p.begin()
+		o, mine := p.begin()
 		select {
 		case <-o.done:
-			if o.err != nil {
-				return nil, o.err
+			if mine || o.err != nil {
+				return o.link, true, o.err
 			}
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			if mine {
+				p.spawn(o.forgo)
+			}
+			return nil, false, ctx.Err()
 		}
 	}
 }
 
 // available reserves on an open connection; nil if none can take more.
-func (p *h2Conns) available(now time.Time) *http.ClientConn {
-	for _, c := range *p.open.Load() {
-		if now.Before(c.expires) && c.Reserve() == nil {
-			c.used.Store(now.UnixNano())
-			return c.ClientConn
+func (p *h2Conns) available(now time.Time) *h2Link {
+	for _, l := range *p.open.Load() {
+		if now.Before(l.expires) && l.reserve() {
+			return l
 		}
 	}
 	return nil
 }
 
-// begin begins to open a connection, unless one is being opened.
-func (p *h2Conns) begin() *opening {
+// begin begins to open a connection, unless one is being opened: then it is not
+// the caller's.
+func (p *h2Conns) begin() (o *opening, mine bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.opening == nil {
-		o := &opening{done: make(chan struct{})}
-		p.opening = o
-		p.spawn(func() { p.add(o) })
+	if p.opening != nil {
+		return p.opening, false
 	}
-	return p.opening
+	o = &opening{done: make(chan struct{})}
+	p.opening = o
+	p.spawn(func() { p.add(o) })
+	return o, true
+}
+
+// forgo gives the connection back that was opened for somebody who has left.
+func (o *opening) forgo() {
+	<-o.done
+	if o.err == nil {
+		o.link.conn.Release()
+		o.link.letGo()
+	}
 }
 
 // add opens a connection.
 func (p *h2Conns) add(o *opening) {
-	c, err := p.dial(context.Background()) // the time to connect is bounded in there
-	p.opened(o, c, err)
+	l, err := p.connect()
+	p.opened(o, l, err)
 	if err != nil {
 		return
 	}
 	// Not under the lock, which the hook takes: it is called in here for a
 	// connection that has died already, in this goroutine, whatever net/http's
 	// documentation says. What ended before there was a hook is seen afterwards.
-	c.SetStateHook(p.changed)
-	p.changed(c)
+	l.conn.SetStateHook(p.changed)
+	p.changed(l.conn)
+}
+
+// connect opens a connection that takes an exchange at least.
+func (p *h2Conns) connect() (*h2Link, error) {
+	ctx, cancel := withTimeout(context.Background(), time.Duration(p.timeout.Load()))
+	defer cancel()
+	c, hello, err := p.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-hello.taken:
+		if err = c.Reserve(); err != nil {
+			err = errors.Join(hello.failed, err)
+		}
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil {
+		p.close(c)
+		return nil, fmt.Errorf("open HTTP/2: %w", err)
+	}
+	return newH2Link(p, c), nil
 }
 
 // opened makes a connection known to all who wait for it.
-func (p *h2Conns) opened(o *opening, c *http.ClientConn, err error) {
+func (p *h2Conns) opened(o *opening, l *h2Link, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err == nil {
-		now := time.Now()
-		l := &h2Link{ClientConn: c, expires: lifetime(now)}
-		l.used.Store(now.UnixNano())
 		open := append(slices.Clone(*p.open.Load()), l)
 		p.open.Store(&open)
 	}
-	o.err, p.opening = err, nil
+	o.link, o.err, p.opening = l, err, nil
 	close(o.done)
 }
 
-// changed hears that an exchange over c has ended, or c itself.
+// changed hears that an exchange over c has ended, or c itself. It may be called
+// while net/http holds a lock of another connection.
 func (p *h2Conns) changed(c *http.ClientConn) {
-	if p.retired.Load() || c.Err() != nil {
+	if p.retired.Load() || c.Err() != nil || takesNothing(c) {
 		p.sweep(time.Now())
 	}
 }
 
 // dial opens a connection, which is known to the registry until it is closed.
-func (p *h2Conns) dial(ctx context.Context) (*http.ClientConn, error) {
-	c, err := p.transport.NewClientConn(ctx, "https", "endpoint:443") // dialHTTP2 knows better
+func (p *h2Conns) dial(ctx context.Context) (*http.ClientConn, *greeting, error) {
+	conn, err := dialHTTP2(ctx, p.connects)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	hello := newGreeting(conn)
+	c, err := p.transport.NewClientConn(context.WithValue(ctx, greetingKey{}, hello), "https", "endpoint:443") // that is, hello
+	if err != nil {
+		return nil, nil, errors.Join(err, hello.Close())
 	}
 	if !p.registry.add(c) {
-		return nil, errors.Join(net.ErrClosed, c.Close())
+		return nil, nil, errors.Join(net.ErrClosed, c.Close())
 	}
-	return c, nil
+	return c, hello, nil
 }
 
-// sweep closes the connections that are used no more: those that broke or grew
-// old, once nothing is in flight over them, and those that were idle too long.
+// sweep lets go of the connections that are for no new exchanges: those that
+// broke or grew old, and those that nobody uses and that were idle too long.
 func (p *h2Conns) sweep(now time.Time) {
 	p.mu.Lock()
-	var open, leaving, closing []*h2Link
-	for _, c := range *p.open.Load() {
-		idle := c.InFlight() == 0 && now.Sub(time.Unix(0, c.used.Load())) > connIdle
-		if p.retired.Load() || c.Err() != nil || now.After(c.expires) || idle {
-			p.leaving = append(p.leaving, c)
+	var open, over []*h2Link
+	for _, l := range *p.open.Load() {
+		if p.retired.Load() || l.over(now) {
+			over = append(over, l)
 		} else {
-			open = append(open, c)
-		}
-	}
-	for _, c := range p.leaving {
-		if c.InFlight() > 0 {
-			leaving = append(leaving, c)
-		} else {
-			closing = append(closing, c)
+			open = append(open, l)
 		}
 	}
 	p.open.Store(&open)
-	p.leaving = leaving
 	p.mu.Unlock()
-	for _, c := range closing {
-		p.close(c.ClientConn)
+	for _, l := range over {
+		l.letGo()
 	}
 }
 

@@ -46,13 +46,15 @@ func (i *interims) came(status int, header textproto.MIMEHeader) error {
 	return nil
 }
 
-// end returns when all have been sent; none is sent any more.
-func (i *interims) end() {
+// end returns when all have been sent; none is sent any more. It reports whether
+// any came.
+func (i *interims) end() bool {
 	i.mu.Lock()
 	i.over = true
-	sent := i.sent
+	came, sent := i.count > 0, i.sent
 	i.mu.Unlock()
 	if sent != nil {
 		<-sent
 	}
+	return came
 }

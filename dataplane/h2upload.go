@@ -26,6 +26,7 @@ type callBody struct {
 
 	closed atomic.Bool
 	reads  sync.Mutex // guards the rest
+	begun  bool       // something was asked for
 	x      *Exchange  // nil = has ended
 }
 
@@ -84,6 +85,10 @@ func (b *callBody) read(p []byte) (int, error) {
 	if b.x == nil {
 		return 0, errBodyEnded
 	}
+	if !b.begun {
+		b.begun = true
+		b.headWent()
+	}
 	n, err := b.x.Body.Read(p)
 	if err = b.take(p[:n], err); err != nil {
 		b.finish(err)
@@ -134,6 +139,16 @@ func (b *callBody) finish(err error) {
 	}
 	b.x = nil
 	close(b.done)
+}
+
+// headWent ends the wait for the endpoint to take the request: from now on the pace
+// of the body decides.
+func (b *callBody) headWent() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.answered {
+		b.call.guard.watch(b.x.until)
+	}
 }
 
 // awaitHead bounds the wait for an answer that has not come with the body.

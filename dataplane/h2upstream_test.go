@@ -161,7 +161,7 @@ func TestSilentEndpointOverHTTP2TimesOut(t *testing.T) {
 				io.Copy(io.Discard, r.Body)
 				<-r.Context().Done()
 			})
-			response := routetable.Duration(300 * time.Millisecond)
+			response := routetable.Duration(500 * time.Millisecond) // a connection is opened in it too
 			spec.Upstreams[0].Timeouts = &routetable.Timeouts{Response: &response, Connect: &response}
 			g := startGateway(t, dataplane.Config{}, spec)
 			for _, size := range []int{0, 100, 100_000} {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/tls"
 	"errors"
-	"net"
 	"strings"
 
 	"github.com/meshgw/meshgw/failover"
@@ -55,25 +54,6 @@ func handshakeMisfit(err error, offered []string) error {
 		return errors.Join(lacksHTTP1, err)
 	}
 	return err
-}
-
-// firstFrame is a connection in clear on which the endpoint is to speak first, in
-// HTTP/2.
-type firstFrame struct {
-	net.Conn
-	seen bool
-}
-
-// Read implements net.Conn.
-func (c *firstFrame) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	if n > 0 && !c.seen {
-		c.seen = true
-		if other := misfitOf(p[:n], true); other != nil {
-			return 0, other
-		}
-	}
-	return n, err
 }
 
 // hint notes what err tells of the protocol that e speaks, and returns it as a

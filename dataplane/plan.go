@@ -318,7 +318,7 @@ func (s *Server) newEndpoint(u *upstream, address routetable.Address) *endpoint 
 		return s.dial(ctx, names, secure)
 	}
 	if u.Protocol != routetable.HTTP1 {
-		e.h2 = s.newH2Conns(e.pool.dial)
+		e.h2 = s.newH2Conns(e.pool.dial, e.connect)
 	}
 	return e
 }

@@ -1,0 +1,147 @@
+package dataplane
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+	"golang.org/x/net/http2"
+)
+
+// silentPeer is an endpoint that tells its settings and then nothing more.
+type silentPeer struct {
+	settings     []http2.Setting
+	opened, gone atomic.Int64 // connections
+}
+
+func (p *silentPeer) serve(c net.Conn) {
+	defer c.Close()
+	defer p.gone.Add(1)
+	p.opened.Add(1)
+	if http2.NewFramer(c, c).WriteSettings(p.settings...) == nil {
+		_, _ = io.Copy(io.Discard, c)
+	}
+}
+
+// conns returns the connections to p, and what ends all.
+func (p *silentPeer) conns(t *testing.T) (*Server, *h2Conns) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() { p.serve(c) })
+		}
+	})
+	s := New(Config{}, zerolog.Nop(), prometheus.NewRegistry())
+	timeout := &atomic.Int64{}
+	timeout.Store(int64(time.Second))
+	conns := s.newH2Conns(func(ctx context.Context) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "tcp", ln.Addr().String())
+	}, timeout)
+	t.Cleanup(func() {
+		s.upstreams.abort()
+		s.background.Wait()
+		ln.Close()
+		all.Wait()
+	})
+	return s, conns
+}
+
+func (r *connRegistry) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.open)
+}
+
+func soon(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not within 10 s", what)
+		}
+	}
+}
+
+// Who needs a connection opens one at most, whatever the endpoint allows, and one
+// that takes nothing is not kept.
+func TestConnectionsThatTakeNothingAreNotHoarded(t *testing.T) {
+	peer := &silentPeer{settings: []http2.Setting{{ID: http2.SettingMaxConcurrentStreams, Val: 0}}}
+	s, conns := peer.conns(t)
+	const many = 20
+	var all sync.WaitGroup
+	for range many {
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			if _, _, err := conns.reserve(ctx); err == nil {
+				t.Error("a place where there is none")
+			}
+		})
+	}
+	all.Wait()
+	if n := peer.opened.Load(); n > many {
+		t.Errorf("%d connections for %d requests", n, many)
+	}
+	soon(t, "all are closed", func() bool { return peer.gone.Load() == peer.opened.Load() && s.upstreams.count() == 0 })
+}
+
+// What net/http still counts as in flight, since the endpoint answers no PING,
+// keeps no connection open.
+func TestAConnectionWithUnansweredResetsIsClosed(t *testing.T) {
+	peer := &silentPeer{}
+	s, conns := peer.conns(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	l, fresh, err := conns.reserve(t.Context())
+	if err != nil || !fresh {
+		t.Fatal(fresh, err)
+	}
+	req := &http.Request{Method: "GET", URL: &url.URL{Scheme: "http", Host: "up", Path: "/"}, Header: http.Header{}}
+	if _, err := l.conn.RoundTrip(req.WithContext(ctx)); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatal(err)
+	}
+	soon(t, "net/http counts the reset", func() bool { return l.conn.InFlight() > 0 })
+	l.letGo()
+	if len(*conns.open.Load()) != 1 {
+		t.Error("it is not kept for others")
+	}
+	conns.retire()
+	soon(t, "it is closed", func() bool { return peer.gone.Load() == 1 && s.upstreams.count() == 0 })
+}
+
+// A connection that somebody holds is closed when that one lets go, and taken by
+// nobody else then.
+func TestAConnectionOutlivesItsRetirementForWhoHoldsIt(t *testing.T) {
+	peer := &silentPeer{}
+	_, conns := peer.conns(t)
+	l, _, err := conns.reserve(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	conns.retire()
+	if l.conn.Err() != nil || !l.reserve() {
+		t.Error("it was closed under who holds it")
+	}
+	l.letGo()
+	l.letGo()
+	if l.conn.Err() == nil || l.hold() {
+		t.Error("it was not closed in the end")
+	}
+}
