@@ -36,7 +36,8 @@ type Config struct {
 }
 
 // Open returns a Log that writes to out, while Run runs. It sets what the process
-// calls the fields that every line has, and how it writes times.
+// calls the fields that every line has, and how it writes times, and takes in the
+// standard log, at debug.
 func Open(out io.Writer, cfg Config) *Log {
 	zerolog.MessageFieldName = "msg"
 	zerolog.TimeFieldFormat = untilSecond + "000" + zone
@@ -55,6 +56,7 @@ func Open(out io.Writer, cfg Config) *Log {
 		told := &zerolog.FilteredLevelWriter{Writer: zerolog.LevelWriterAdapter{Writer: form(l.writers[0])}, Level: cfg.Level}
 		l.Events = logger(zerolog.MultiLevelWriter(told, cfg.Also), min(cfg.Level, zerolog.InfoLevel))
 	}
+	takeStandardLog(l.Events)
 	return l
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
 	"strings"
 	"sync"
 	"testing"
@@ -164,4 +165,18 @@ func BenchmarkWrite(b *testing.B) {
 		}
 	})
 	b.ReportMetric(float64(w.dropped.Load())/float64(b.N), "dropped/op")
+}
+
+func TestWhatLibrariesLogIsForWhoDebugs(t *testing.T) {
+	for level, want := range map[zerolog.Level]string{zerolog.InfoLevel: "", zerolog.DebugLevel: "http2: a frame that nobody asked for"} {
+		f := &file{}
+		l := Open(f, Config{Level: level})
+		log.Print("http2: a frame that nobody asked for")
+		running(l.Run)()
+		var line struct{ Level, From, Msg string }
+		err := json.Unmarshal([]byte(f.lines()[0]), &line)
+		if line.Msg != want || want != "" && (err != nil || line.Level != "debug" || line.From != "library") {
+			t.Errorf("at %s: %q", level, f.lines())
+		}
+	}
 }
