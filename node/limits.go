@@ -28,6 +28,7 @@ type limits struct {
 	inbox chan []byte   // datagrams of others; what does not fit is lost, as on the wire
 	wake  chan struct{} // there is something to send
 	moved chan struct{} // the membership changed
+	ended chan struct{} // closed when run has: nobody answers any more
 
 	mu      sync.Mutex // guards the rest
 	waiting map[quota.Ticket]chan quota.Decision
@@ -68,7 +69,7 @@ func newLimits(id identity, mesh limitMesh, state *limitState, log zerolog.Logge
 		self:   nodeID(id.ID),
 		engine: quota.New(0, quota.Config{Self: nodeID(id.ID), Incarnation: id.Incarnation}),
 		epoch:  time.Now(), state: state, mesh: mesh, log: log,
-		inbox: make(chan []byte, 4096), wake: make(chan struct{}, 1), moved: make(chan struct{}, 1),
+		inbox: make(chan []byte, 4096), wake: make(chan struct{}, 1), moved: make(chan struct{}, 1), ended: make(chan struct{}),
 		waiting: map[quota.Ticket]chan quota.Decision{}, early: map[quota.Ticket]quota.Decision{},
 		names: map[quota.Key]string{}, nodes: map[quota.NodeID]string{},
 	}
@@ -141,6 +142,8 @@ func (l *limits) Wait(t quota.Ticket, gone func() bool) quota.Decision {
 		select {
 		case d := <-answer:
 			return d
+		case <-l.ended:
+			return quota.Decision{Verdict: quota.Deny}
 		case <-tick.C:
 			if gone() {
 				l.engine.Cancel(t)
@@ -193,6 +196,7 @@ const (
 // run is the control loop. When ctx ends the leases go back to their homes, and
 // it returns.
 func (l *limits) run(ctx context.Context) {
+	defer close(l.ended)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	secretCtx, stop := context.WithCancel(ctx)

@@ -305,3 +305,19 @@ func FuzzLimitState(f *testing.F) {
 		}
 	})
 }
+
+// A node whose parts end all at once, since one of them has failed, ends: whoever
+// waits for a limit that nobody serves any more is refused.
+func TestWhoWaitsWhenLimitsHaveEndedIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := &limitNet{}
+		n := net.add(t, "a", openTestDir(t))
+		l := &quota.Limit{Name: "l", Rate: 1, Burst: 1, Hold: quota.HoldAuto, Isolated: 0.5}
+		net.start(l)()
+		for n.Take([]quota.Ask{{Limit: l, Key: n.Key(l, nil)}}).Verdict == quota.Allow {
+		}
+		if n.offer(l) {
+			t.Error("allowed")
+		}
+	})
+}
