@@ -145,7 +145,7 @@ const maxDiffs = 1000
 // changes tells of all changes, and of the first so many how they read.
 func changes(diff []routetable.Change, texts int) []api.Change {
 	ops := map[string]string{"added": api.OpCreate, "changed": api.OpUpdate, "deleted": api.OpDelete}
-	all := []api.Change{}
+	all := make([]api.Change, 0, len(diff))
 	for i, c := range diff {
 		change := api.Change{Op: ops[c.Action], Kind: c.Kind, Name: c.Name}
 		if i < texts {

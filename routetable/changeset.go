@@ -55,7 +55,10 @@ type Revision struct {
 }
 
 func (c *changeset) revision() Revision {
-	r := Revision{Stamp: c.stamp, Author: c.author, Message: c.message, At: c.at, Rollback: c.rollback}
+	r := Revision{
+		Stamp: c.stamp, Author: c.author, Message: c.message, At: c.at, Rollback: c.rollback,
+		Changes: make([]Change, 0, len(c.writes)),
+	}
 	for _, w := range c.writes {
 		r.Changes = append(r.Changes, w.change())
 	}
