@@ -283,11 +283,12 @@ func (c *clientConn) stopReading() {
 }
 
 // send writes p, for which the client has writeIdle.
-func (c *clientConn) send(p []byte) (int, error) {
+func (c *clientConn) send(p []byte) error {
 	if err := c.extendWrite(); err != nil {
-		return 0, err
+		return err
 	}
-	return c.Write(p)
+	_, err := c.Write(p)
+	return err
 }
 
 // extendWrite gives the next write half of writeIdle at least.
@@ -306,8 +307,7 @@ func (c *clientConn) sendAll(head, piece, tail []byte) ([]byte, error) {
 	plain, ok := c.Conn.(*socket)
 	if !ok || len(piece) < worthVector {
 		head = append(append(head, piece...), tail...)
-		_, err := c.send(head)
-		return head, err
+		return head, c.send(head)
 	}
 	if err := c.extendWrite(); err != nil {
 		return head, err

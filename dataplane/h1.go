@@ -129,7 +129,7 @@ func (f *h1) respond() {
 			s.refuse(x)
 			return
 		}
-		if _, err := f.conn.send([]byte("HTTP/1.1 100 Continue\r\n\r\n")); err != nil {
+		if err := f.conn.send([]byte("HTTP/1.1 100 Continue\r\n\r\n")); err != nil {
 			f.last = true
 			return
 		}

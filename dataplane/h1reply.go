@@ -19,7 +19,7 @@ func (f *h1) Inform(status int, fields []Field) {
 	for _, field := range f.server.interim(fields) {
 		head = appendField(head, field.Name, field.Value)
 	}
-	_, _ = f.conn.send(append(head, "\r\n"...)) // a client that is gone is found out with the answer
+	_ = f.conn.send(append(head, "\r\n"...)) // a client that is gone is found out with the answer
 }
 
 // interim returns the fields of an interim answer that may pass.
@@ -58,7 +58,7 @@ func (f *h1) Send(x *Exchange, r *reply) {
 	case !x.isHead() && hasBody(r.status):
 		b, err = f.conn.sendAll(b, r.body, nil)
 	default:
-		_, err = f.conn.send(b)
+		err = f.conn.send(b)
 	}
 	x.scratch.out = b
 	if last || err != nil {
@@ -97,7 +97,7 @@ func (f *h1) stream(head []byte, r *reply) ([]byte, error) {
 	chunks := r.length < 0 && f.x.Protocol == "HTTP/1.1"
 	b := head
 	if !r.stream.ready() {
-		if _, err := f.conn.send(b); err != nil {
+		if err := f.conn.send(b); err != nil {
 			return b, err
 		}
 		b = b[:0]
@@ -108,7 +108,7 @@ func (f *h1) stream(head []byte, r *reply) ([]byte, error) {
 			break
 		}
 		if err != nil {
-			_, _ = f.conn.send(b) // what came before the cut
+			_ = f.conn.send(b) // what came before the cut
 			return b, &cutError{kind: failover.Reset, err: err}
 		}
 		f.x.out += int64(len(piece))
@@ -133,7 +133,7 @@ func (f *h1) stream(head []byte, r *reply) ([]byte, error) {
 	if len(b) == 0 {
 		return b, nil
 	}
-	_, err := f.conn.send(b)
+	err := f.conn.send(b)
 	return b, err
 }
 
@@ -150,7 +150,7 @@ func (f *h1) tunnel(r *reply) {
 		head = appendField(head, r.fields[i].Name, r.fields[i].Value)
 	}
 	f.last = true
-	_, err := f.conn.send(append(head, "\r\n"...))
+	err := f.conn.send(append(head, "\r\n"...))
 	if err == nil {
 		err = f.server.tunnel(&f.x, tunnelled{f.conn, f.in})
 	}

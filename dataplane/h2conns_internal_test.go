@@ -114,7 +114,7 @@ func TestAConnectionWithUnansweredResetsIsClosed(t *testing.T) {
 		t.Fatal(fresh, err)
 	}
 	req := &http.Request{Method: "GET", URL: &url.URL{Scheme: "http", Host: "up", Path: "/"}, Header: http.Header{}}
-	if _, err := l.conn.RoundTrip(req.WithContext(ctx)); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := l.conn.RoundTrip(req.WithContext(ctx)); !errors.Is(err, context.DeadlineExceeded) { //nolint:bodyclose // there is none
 		t.Fatal(err)
 	}
 	soon(t, "net/http counts the reset", func() bool { return l.conn.InFlight() > 0 })

@@ -47,6 +47,7 @@ func TestHostileEndpoints(t *testing.T) {
 }
 
 func (h *hostile) test(t *testing.T) {
+	t.Helper()
 	bad, good := serveConns(t, h.serve), serveConns(t, serveHTTP1(wellHTTP1))
 	spec, other := h.spec(bad), toUpstream(good)
 	g := startGateway(t, dataplane.Config{DrainFinish: 500 * time.Millisecond, AccessLog: dataplane.AccessLog{Off: true}}, spec)

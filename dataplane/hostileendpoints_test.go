@@ -252,7 +252,7 @@ type endingConn struct {
 func (c *endingConn) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p[:min(len(p), c.left)])
 	if c.left -= n; c.left == 0 {
-		c.Conn.Close()
+		c.Close()
 		return n, io.ErrClosedPipe
 	}
 	return n, err

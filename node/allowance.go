@@ -63,12 +63,12 @@ func quotaOf(root fs.FS, controllers, group string) (cpus float64, ok bool) {
 	default:
 		return 0, false
 	}
-	most, err := strconv.ParseFloat(quota, 64) // "max" and -1 are no bound
-	each, eachErr := strconv.ParseFloat(period, 64)
-	if err != nil || eachErr != nil || most <= 0 || each <= 0 {
+	most, err := strconv.ParseUint(quota, 10, 64) // "max" and -1 are no bound
+	each, eachErr := strconv.ParseUint(period, 10, 64)
+	if err != nil || eachErr != nil || most == 0 || each == 0 {
 		return 0, false
 	}
-	return most / each, true
+	return float64(most) / float64(each), true
 }
 
 func hasController(list, name string) bool {
