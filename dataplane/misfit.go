@@ -16,7 +16,7 @@ type misfit string
 const (
 	speaksTLS   misfit = "it seems to speak TLS: its url should begin with https://"
 	speaksClear misfit = "it seems not to speak TLS: its url should begin with http://"
-	speaksHTTP1 misfit = "it seems to speak HTTP/1.1: its upstream should have protocol: http1"
+	lacksFrames misfit = "it seems not to speak HTTP/2: its upstream should have protocol: http1"
 	speaksHTTP2 misfit = "it seems to speak HTTP/2: its upstream should have protocol: h2c, or h2 with https://"
 	lacksHTTP2  misfit = "it does not offer HTTP/2 over TLS: its upstream should have protocol: http1"
 	lacksHTTP1  misfit = "it does not offer HTTP/1.1 over TLS: its upstream should have protocol: h2"
@@ -28,13 +28,14 @@ func (m misfit) Error() string { return string(m) }
 // misfitOf is what the first bytes of an endpoint tell where an answer in HTTP/1.1,
 // or with http2 a frame, should be; nil where they tell nothing.
 func misfitOf(first []byte, http2 bool) error {
-	const record, settings = 7, 9 // bytes of an alert, and of a frame's head
+	const record, frame = 7, 9 // bytes of an alert, and of a frame's head
+	settings := len(first) >= frame && first[3] == 4 && first[4] == 0 && !bytes.ContainsFunc(first[5:frame], notZero)
 	switch {
 	case len(first) >= record && (first[0] == 21 || first[0] == 22) && first[1] == 3 && first[2] <= 4: // alert or handshake
 		return speaksTLS
-	case http2 && bytes.HasPrefix(first, []byte("HTTP/1.")):
-		return speaksHTTP1
-	case !http2 && len(first) >= settings && first[0] == 0 && first[3] == 4 && first[4] == 0 && !bytes.ContainsFunc(first[5:settings], notZero):
+	case http2 && len(first) >= frame && !settings: // HTTP/1.1, or what some servers of it say to a version 2.0
+		return lacksFrames
+	case !http2 && settings && first[0] == 0:
 		return speaksHTTP2
 	}
 	return nil

@@ -39,7 +39,7 @@ func speakers(t *testing.T) map[string]*httptest.Server {
 func TestAnEndpointOfAnotherProtocolIsSaidToBeOne(t *testing.T) {
 	all := speakers(t)
 	for _, c := range []struct{ protocol, scheme, endpoint, want string }{
-		{"h2c", "http", "http1 in clear", "It seems to speak HTTP/1.1: its upstream should have protocol: http1."},
+		{"h2c", "http", "http1 in clear", "It seems not to speak HTTP/2: its upstream should have protocol: http1."},
 		{"http1", "https", "http1 in clear", "It seems not to speak TLS: its url should begin with http://."},
 		{"h2", "https", "http1 in clear", "It seems not to speak TLS: its url should begin with http://."},
 		{"h2", "https", "http1 over TLS", "It does not offer HTTP/2 over TLS: its upstream should have protocol: http1."},
@@ -72,6 +72,7 @@ func TestWhatAnEndpointSaysFirstTellsItsProtocol(t *testing.T) {
 	for _, c := range []struct{ name, protocol, says, want string }{
 		{"SETTINGS", "http1", "\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x05\x00\x00\x40\x00", "It seems to speak HTTP/2: its upstream should have protocol: h2c, or h2 with https://."},
 		{"alert", "http1", "\x15\x03\x01\x00\x02\x02\x46", "It seems to speak TLS: its url should begin with https://."},
+		{"HTML", "h2c", "<!DOCTYPE HTML>", "It seems not to speak HTTP/2: its upstream should have protocol: http1."},
 		{"alert", "h2c", "\x15\x03\x01\x00\x02\x02\x46", "It seems to speak TLS: its url should begin with https://."},
 	} {
 		t.Run(c.name+" to "+c.protocol, func(t *testing.T) {
