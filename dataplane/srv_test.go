@@ -32,14 +32,7 @@ type nameServer struct {
 
 func startNameServer(t *testing.T) *nameServer {
 	t.Helper()
-	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	streams, err := net.Listen("tcp", packets.LocalAddr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	packets, streams := listenBoth(t)
 	_, port, _ := net.SplitHostPort(packets.LocalAddr().String())
 	n := &nameServer{config: &dns.ClientConfig{Servers: []string{"127.0.0.1"}, Port: port, Ndots: 1}}
 	var serving sync.WaitGroup
@@ -58,6 +51,24 @@ func startNameServer(t *testing.T) *nameServer {
 	})
 	t.Cleanup(n.stop)
 	return n
+}
+
+// listenBoth listens on one port by UDP and TCP: what is free for the one may be
+// taken for the other.
+func listenBoth(t *testing.T) (packets net.PacketConn, streams net.Listener) {
+	t.Helper()
+	for range 20 {
+		var err error
+		if packets, err = net.ListenPacket("udp", "127.0.0.1:0"); err != nil {
+			t.Fatal(err)
+		}
+		if streams, err = net.Listen("tcp", packets.LocalAddr().String()); err == nil {
+			return packets, streams
+		}
+		packets.Close()
+	}
+	t.Fatal("no port is free for both")
+	return nil, nil
 }
 
 // set makes the server answer these records from now on, or none with rcode.
