@@ -73,7 +73,8 @@ type Node struct {
 	load       atomic.Pointer[roster.Load]
 	drift      driftWatch
 	peersMoved chan struct{}
-	telling    sync.Mutex // held while this node's word is made, so that none overtakes a newer
+	opened     chan struct{} // closed when open has returned
+	telling    sync.Mutex    // held while this node's word is made, so that none overtakes a newer
 	toldLoad   roster.Load
 	reached    reachability
 }
@@ -81,7 +82,7 @@ type Node struct {
 // New returns the node that cfg describes, of the given build. It opens nothing
 // yet: Run does, and fails with what is in the way.
 func New(cfg Config, build string, log *logs.Log) *Node {
-	n := &Node{cfg: cfg, build: build, peersMoved: make(chan struct{}, 1), logs: log}
+	n := &Node{cfg: cfg, build: build, peersMoved: make(chan struct{}, 1), opened: make(chan struct{}), logs: log}
 	n.log = n.named(log.Events)
 	n.phase.Store(new(roster.Starting))
 	n.load.Store(&roster.Load{})
@@ -102,16 +103,21 @@ func (n *Node) named(log zerolog.Logger) zerolog.Logger {
 func (n *Node) Run(ctx context.Context) error {
 	n.world = n.world.skewed(&n.skew)
 	n.started = n.world.now()
-	if err := n.open(); err != nil {
-		n.close()
+	defer n.close()
+	err := n.open()
+	close(n.opened)
+	if err != nil {
 		return err
 	}
-	defer n.close()
 	return n.serve(ctx)
 }
 
-// Reload reads certificates, keys and the route file again.
+// Reload reads certificates, keys and the route file again, once Run has read them.
 func (n *Node) Reload() {
+	<-n.opened
+	if n.plane == nil {
+		return // it has failed
+	}
 	for _, certs := range n.certs {
 		if err := certs.Reload(); err != nil {
 			n.log.Error().Err(err).Msg("certificates not reloaded, the old ones serve on")
