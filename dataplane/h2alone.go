@@ -3,6 +3,7 @@ package dataplane
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -35,7 +36,7 @@ func (m *mirrored) deliverHTTP2(begun, deadline time.Time) (outcome failover.Out
 	defer cancel()
 	l, _, err := m.endpoint.h2.reserve(ctx)
 	if err != nil {
-		return failover.Outcome{Kind: failover.ConnectFailed}, "failed"
+		return failover.Outcome{Kind: notConnected(err)}, "failed"
 	}
 	defer l.letGo()
 	req, err := m.request()
@@ -44,7 +45,10 @@ func (m *mirrored) deliverHTTP2(begun, deadline time.Time) (outcome failover.Out
 		return failover.Outcome{Kind: failover.Canceled}, "failed"
 	}
 	resp, err := l.conn.RoundTrip(req.WithContext(ctx))
-	if err != nil {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return failover.Outcome{Kind: failover.TimedOut, Latency: time.Since(begun)}, "failed"
+	case err != nil:
 		return failover.Outcome{Kind: failover.Reset, Latency: time.Since(begun)}, "failed"
 	}
 	outcome = failover.Outcome{Kind: kindOf(resp.StatusCode), Latency: time.Since(begun), Answered: true}

@@ -136,7 +136,7 @@ func (s *Server) deliver(m *mirrored) (outcome failover.Outcome, how string) {
 	if c == nil {
 		var err error
 		if c, err = s.connect(m.endpoint, deadline); err != nil {
-			return failover.Outcome{Kind: failover.ConnectFailed}, "failed"
+			return failover.Outcome{Kind: notConnected(err)}, "failed"
 		}
 	}
 	c.begin(&s.answers)
