@@ -53,7 +53,7 @@ func (n *Node) tellLoad(ctx context.Context) {
 			n.shed(&o, o.observe(now, m.used, n.cfg.ShedCPU, l.Arrived))
 			n.drift.look(now, n.holders())
 			pause := max(time.Second, time.Duration(len(n.roster.Nodes()))*50*time.Millisecond)
-			if now.Sub(last) >= pause && worthTelling(n.lastTold(), load) {
+			if now.Sub(last) >= pause && (worthTelling(n.lastTold(), load) || !n.roster.Told()) {
 				n.say()
 				last = now
 			}

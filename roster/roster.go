@@ -54,6 +54,13 @@ func (r *Roster) Tell(n Node) (news bool) {
 	return news
 }
 
+// Told reports whether what this node told of itself still stands. It does not where
+// another node took it for gone.
+func (r *Roster) Told() bool {
+	_, told := r.words.Get(r.self)
+	return told
+}
+
 // disown forgets id if it is another identity that used this node's name.
 func (r *Roster) disown(id string) {
 	name := r.name.Load()

@@ -84,6 +84,25 @@ func TestTheForgottenReturnOnlyByTheirOwnWord(t *testing.T) {
 	}
 }
 
+func TestANodeKnowsThatItWasForgotten(t *testing.T) {
+	a, b := roster.New("id-a", 1), roster.New("id-b", 1)
+	if a.Told() {
+		t.Error("it has told nothing yet")
+	}
+	a.Tell(sample)
+	tell(t, a, b)
+	b.Forget("id-a")
+	tell(t, b, a)
+	if a.Told() {
+		t.Error("it was forgotten, and does not know")
+	}
+	a.Tell(sample)
+	tell(t, a, b)
+	if _, back := b.ByName("eu-1"); !a.Told() || !back {
+		t.Error("its word does not bring it back")
+	}
+}
+
 func TestWhatANewerNodeSaysBesidesIsPassedOn(t *testing.T) {
 	a, b, c := roster.New("id-a", 1), roster.New("id-b", 1), roster.New("id-c", 1)
 	a.Tell(sample)
