@@ -85,7 +85,11 @@ func hostileHTTP2() (all []hostile) {
 	add("RST_STREAM of each code", h2Peer{answer: func(p *h2Conn, stream uint32, _ string) error {
 		return p.WriteRSTStream(stream, http2.ErrCode(stream/2%15))
 	}})
-	add("RST_STREAM behind each answer", h2Peer{well: true, answer: func(p *h2Conn, stream uint32, path string) error {
+	add("RST_STREAM behind each answer, as it may be", h2Peer{well: true, answer: func(p *h2Conn, stream uint32, path string) error {
+		_ = p.well(stream, path)
+		return p.WriteRSTStream(stream, http2.ErrCodeNo)
+	}})
+	add("RST_STREAM of each code behind each answer", h2Peer{answer: func(p *h2Conn, stream uint32, path string) error {
 		_ = p.well(stream, path)
 		return p.WriteRSTStream(stream, http2.ErrCode(stream/2%15))
 	}})

@@ -36,6 +36,8 @@ func (s *Server) startUpload(x *Exchange) {
 		u.refused = bodyRefusal(err)
 		if u.whole {
 			s.sendCopy(x)
+		}
+		if u.refused == nil { // else nobody waits for an answer
 			u.awaitAnswer(to, x.target.timeouts.Response)
 		}
 		close(u.done)

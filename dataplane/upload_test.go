@@ -1,6 +1,7 @@
 package dataplane_test
 
 import (
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +22,19 @@ func TestTheEndOfAnUploadMayComeLate(t *testing.T) {
 	time.Sleep(2 * time.Duration(idle))
 	c.send("0\r\n\r\n")
 	if a, _, _ := c.answer("POST"); a.StatusCode != 200 {
+		t.Errorf("%d %v", a.StatusCode, a.Header)
+	}
+}
+
+// An endpoint that stops to read the body, and says nothing, has as long for an
+// answer as one that has read it.
+func TestAnEndpointThatReadsNoMoreOfTheBodyTimesOut(t *testing.T) {
+	spec := toUpstream(serveConns(t, untilClosed))
+	short := routetable.Duration(50 * time.Millisecond)
+	spec.Upstreams[0].Timeouts = &routetable.Timeouts{Connect: &short, Response: &short, Idle: &short}
+	g := startGateway(t, dataplane.Config{}, spec)
+	a, _ := overHTTP2(t).ask("POST", "http://"+g.addr+"/", io.MultiReader(strings.NewReader(strings.Repeat("x", 9<<20))))
+	if a.StatusCode != 504 {
 		t.Errorf("%d %v", a.StatusCode, a.Header)
 	}
 }
