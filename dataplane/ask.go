@@ -64,7 +64,7 @@ func (s *Server) newAsker(address string) *asker {
 		port = given
 	}
 	names := &resolver{host: u.Hostname(), port: uint16(port), look: s.cfg.Resolve, spawn: s.spawn}
-	a.pool.dial = func(ctx context.Context) (net.Conn, error) { return s.dial(ctx, names, secure) }
+	a.pool.dial = s.patient(func(ctx context.Context) (net.Conn, error) { return s.dial(ctx, names, secure) }, new(atomic.Int64))
 	return a
 }
 

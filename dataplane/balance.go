@@ -241,6 +241,9 @@ func (s *Server) attempt(x *Exchange, e *endpoint) *failure {
 	x.note(e, begun, x.upstream, kind.String())
 	if f != nil {
 		s.drop(x)
+		if kind = s.fair(kind, begun); x.hasty(now) {
+			kind = failover.Canceled
+		}
 		e.state.End(now, failover.Outcome{Kind: kind, Latency: x.upstream})
 		e.pool.release()
 		return f

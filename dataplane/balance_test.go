@@ -59,7 +59,7 @@ func TestWhatThisNodeHasRunOutOfIsNotTheEndpointsFault(t *testing.T) {
 	g := startGateway(t, dataplane.Config{Dial: dial}, toUpstream(up.addr))
 	c := g.dial(t)
 	for range 20 {
-		if resp, _, _ := c.send(get).answer("GET"); resp.Header.Get("x-meshgw-error") != "connect_failure" {
+		if resp, _, _ := c.send(get).answer("GET"); resp.Header.Get("x-meshgw-error") != "overloaded" {
 			t.Fatalf("status %d, %s", resp.StatusCode, resp.Header.Get("x-meshgw-error"))
 		}
 	}

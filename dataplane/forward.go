@@ -31,10 +31,7 @@ func (s *Server) try(x *Exchange, e *endpoint, begun time.Time) (*failure, failo
 				c = e.pool.get(time.Now(), x.idempotent())
 			}
 			if c == nil {
-				return &failure{
-					refusal: refusal{code: ConnectFailure, detail: "The upstream could not be reached." + s.hint(e, err)},
-					reason:  routetable.RetryConnectFailure,
-				}, notConnected(err)
+				return s.unreached(x, e, err)
 			}
 			x.conn = c
 		}
@@ -55,13 +52,25 @@ func (s *Server) try(x *Exchange, e *endpoint, begun time.Time) (*failure, failo
 	}
 }
 
-// notConnected is how a try went that got no connection. What this process itself
-// has run out of says nothing of the endpoint: breakers stay as they are.
+// unreached is what no connection to an endpoint means.
+func (s *Server) unreached(x *Exchange, e *endpoint, err error) (*failure, failover.Kind) {
+	switch {
+	case x.ranOut(time.Now()):
+		return &failure{refusal: refusal{code: UpstreamTimeout, detail: "There was no connection to the upstream in time."}}, failover.TimedOut
+	case isOwn(err):
+		s.metrics.shed.WithLabelValues(x.priority.String(), "descriptors").Inc()
+		return &failure{refusal: refusal{code: Overloaded, detail: "The gateway has no room for a connection to the upstream."}}, failover.Canceled
+	}
+	return &failure{
+		refusal: refusal{code: ConnectFailure, detail: "The upstream could not be reached." + s.hint(e, err)},
+		reason:  routetable.RetryConnectFailure,
+	}, failover.ConnectFailed
+}
+
+// notConnected is how a try went that got no connection.
 func notConnected(err error) failover.Kind {
-	for _, own := range []error{syscall.EMFILE, syscall.ENFILE, syscall.EADDRNOTAVAIL, syscall.ENOBUFS, syscall.ENOMEM} {
-		if errors.Is(err, own) {
-			return failover.Canceled
-		}
+	if isOwn(err) {
+		return failover.Canceled
 	}
 	return failover.ConnectFailed
 }
@@ -111,10 +120,16 @@ func (s *Server) receive(x *Exchange, deadline, begun time.Time) error {
 		conn: x.conn, idle: x.target.timeouts.Idle,
 		fields: x.scratch.upstream, trailers: x.scratch.trailers, text: x.scratch.trailText,
 	}
-	for interim := 0; ; interim++ {
+	for interim, late := 0, false; ; interim++ {
 		err := x.awaitHead(deadline, begun)
 		x.scratch.upstream = a.fields[:0]
 		switch {
+		case !late && errors.Is(err, os.ErrDeadlineExceeded) && s.stoodStill(begun):
+			// It may have come meanwhile.
+			late, deadline = true, time.Now().Add(stallLook)
+			if err := x.conn.SetReadDeadline(deadline); err != nil {
+				return err
+			}
 		case err != nil:
 			return err
 		case a.status == 101:

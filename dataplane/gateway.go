@@ -105,9 +105,7 @@ func (s *Server) newGateway(now time.Time, u *upstream, name, addr, region strin
 	}
 	e.connect.Store(int64(u.Timeouts.Connect))
 	e.pool = &pool{pending: &u.shared.pending, queued: &e.state.Queued}
-	e.pool.dial = func(ctx context.Context) (net.Conn, error) {
-		ctx, cancel := withTimeout(ctx, time.Duration(e.connect.Load()))
-		defer cancel()
+	e.pool.dial = s.patient(func(ctx context.Context) (net.Conn, error) {
 		c, err := s.dialAt(ctx, addr)
 		secure := s.cfg.Link(name) // as it is now: certificates are rotated
 		if err != nil || secure == nil {
@@ -120,7 +118,7 @@ func (s *Server) newGateway(now time.Time, u *upstream, name, addr, region strin
 			return nil, err
 		}
 		return t, nil
-	}
+	}, e.connect)
 	if e.protocol != routetable.HTTP1 {
 		e.h2 = s.newH2Conns(e.pool.dial, e.connect)
 	}

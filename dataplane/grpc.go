@@ -140,7 +140,16 @@ func (x *Exchange) endsLater(kind failover.Kind) bool {
 // outOfTime reports whether err, in the middle of an answer, is that the call's
 // own deadline has passed.
 func (x *Exchange) outOfTime(err error) bool {
-	return x.grpc && !x.until.IsZero() && errors.Is(err, os.ErrDeadlineExceeded) && !time.Now().Before(x.until)
+	return errors.Is(err, os.ErrDeadlineExceeded) && x.ranOut(time.Now())
+}
+
+// ranOut reports whether the call's own deadline has passed.
+func (x *Exchange) ranOut(now time.Time) bool { return !x.until.IsZero() && !now.Before(x.until) }
+
+// hasty reports whether the call's own deadline has passed before it could be said
+// that the endpoint was slow: clients may choose one as they like.
+func (x *Exchange) hasty(now time.Time) bool {
+	return x.ranOut(now) && x.upstream < x.endpoint.state.Patience(now)
 }
 
 // appendTimeout appends what is left of the time that the call has.

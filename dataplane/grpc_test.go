@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -117,6 +118,36 @@ func TestUnavailableBehindAHeadOpensTheBreaker(t *testing.T) {
 		call("14")
 	}
 	call("circuit_open")
+}
+
+// A client chooses the deadline of its calls. One too short for any answer says
+// nothing of the service, whether there was a connection already or not.
+func TestHastyCallsDoNotOpenTheBreaker(t *testing.T) {
+	spec := startHTTP2Upstream(t, func(w http.ResponseWriter, _ *http.Request) {
+		time.Sleep(20 * time.Millisecond)
+		w.Header().Set("Content-Type", "application/grpc")
+		w.Header().Set("Grpc-Status", "0")
+	})
+	g := startGateway(t, dataplane.Config{}, spec)
+	client := overHTTP2(t)
+	call := func(timeout, want string) {
+		t.Helper()
+		req, _ := http.NewRequest("POST", "http://"+g.addr+"/a/b", strings.NewReader("\x00\x00\x00\x00\x00"))
+		req.Header.Set("Content-Type", "application/grpc")
+		req.Header.Set("Grpc-Timeout", timeout)
+		a, _ := client.do(req)
+		if got := a.Header.Get("Grpc-Status") + " " + a.Header.Get("X-Meshgw-Error"); got != want {
+			t.Fatalf("got %q, want %q", got, want)
+		}
+	}
+	for range 10 {
+		call("1n", "4 upstream_timeout")
+	}
+	call("20S", "0 ")
+	for range 10 {
+		call("2m", "4 upstream_timeout")
+	}
+	call("20S", "0 ")
 }
 
 func TestGRPCGoesThroughTheMeshLink(t *testing.T) {

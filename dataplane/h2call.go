@@ -16,7 +16,6 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/meshgw/meshgw/failover"
-	"github.com/meshgw/meshgw/routetable"
 )
 
 // call is an exchange with an endpoint over HTTP/2, and the body of its answer.
@@ -48,7 +47,7 @@ func (s *Server) tryHTTP2(x *Exchange, e *endpoint, begun time.Time) (*failure, 
 	for left := 0; ; left++ {
 		c := s.newCall(x)
 		x.presence.over(c)
-		c.awaitHead(x, e, begun)
+		s.awaitHead(c, x, e, begun)
 		err := c.ask(x, e)
 		switch {
 		case err == nil:
@@ -113,8 +112,8 @@ func (s *Server) newCall(x *Exchange) *call {
 // awaitHead bounds the time until the head has come. From when a body is read its
 // pace decides. A request that may be sent again does not wait at an endpoint that
 // was found to stall.
-func (c *call) awaitHead(x *Exchange, e *endpoint, begun time.Time) {
-	deadline := x.headBy(begun)
+func (s *Server) awaitHead(c *call, x *Exchange, e *endpoint, begun time.Time) {
+	deadline, late := x.headBy(begun), false
 	next := deadline
 	if c.leaves = x.mayLeave(); c.leaves {
 		next = earlier(deadline, begun.Add(stallLook))
@@ -125,6 +124,8 @@ func (c *call) awaitHead(x *Exchange, e *endpoint, begun time.Time) {
 			c.cancel(errStalled)
 		case c.leaves && (deadline.IsZero() || now.Before(deadline)):
 			again = earlier(deadline, now.Add(stallLook))
+		case !late && s.stoodStill(begun): // it may have come meanwhile
+			late, again = true, now.Add(stallLook)
 		default:
 			c.cancel(os.ErrDeadlineExceeded)
 		}
@@ -139,10 +140,7 @@ func (s *Server) notReached(x *Exchange, err error) (*failure, failover.Kind) {
 		return &failure{refusal: clientLeft()}, failover.Canceled
 	}
 	s.log.Debug().Err(err).Str("endpoint", x.endpoint.address.URL).Msg("connect failed")
-	return &failure{
-		refusal: refusal{code: ConnectFailure, detail: "The upstream could not be reached." + s.hint(x.endpoint, err)},
-		reason:  routetable.RetryConnectFailure,
-	}, notConnected(err)
+	return s.unreached(x, x.endpoint, err)
 }
 
 // cause is why the call has failed with err.

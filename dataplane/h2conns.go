@@ -23,7 +23,7 @@ var errNoHTTP2 = errors.New("endpoint does not speak HTTP/2")
 // decided here.
 type h2Conns struct {
 	transport *http.Transport
-	connects  func(context.Context) (net.Conn, error)
+	connects  dialer
 	timeout   *atomic.Int64 // to connect, ns
 	registry  *connRegistry
 	spawn     func(func())
@@ -42,7 +42,7 @@ type opening struct {
 	err  error   // likewise
 }
 
-func (s *Server) newH2Conns(connects func(context.Context) (net.Conn, error), timeout *atomic.Int64) *h2Conns {
+func (s *Server) newH2Conns(connects dialer, timeout *atomic.Int64) *h2Conns {
 	var protocols http.Protocols
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
@@ -78,7 +78,7 @@ func (s *Server) newH2Conns(connects func(context.Context) (net.Conn, error), ti
 type greetingKey struct{}
 
 // dialHTTP2 dials an endpoint in clear, or one that agrees on HTTP/2 over TLS.
-func dialHTTP2(ctx context.Context, dial func(context.Context) (net.Conn, error)) (net.Conn, error) {
+func dialHTTP2(ctx context.Context, dial dialer) (net.Conn, error) {
 	c, err := dial(ctx)
 	if err != nil {
 		return nil, err
@@ -161,12 +161,12 @@ func (p *h2Conns) add(o *opening) {
 
 // connect opens a connection that takes an exchange at least.
 func (p *h2Conns) connect() (*h2Link, error) {
-	ctx, cancel := withTimeout(context.Background(), time.Duration(p.timeout.Load()))
-	defer cancel()
-	c, hello, err := p.dial(ctx)
+	c, hello, err := p.dial(context.Background()) // connects knows how long that may take
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := withTimeout(context.Background(), time.Duration(p.timeout.Load()))
+	defer cancel()
 	select {
 	case <-hello.taken:
 		if err = c.Reserve(); err != nil {

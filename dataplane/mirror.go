@@ -101,7 +101,9 @@ func (s *Server) sendCopy(x *Exchange) {
 	}
 	x.copy = nil
 	s.spawn(func() {
+		begun := time.Now()
 		outcome, sent := s.deliver(m)
+		outcome.Kind = s.fair(outcome.Kind, begun)
 		s.endCopy(m, outcome, sent)
 	})
 }

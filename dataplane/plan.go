@@ -312,11 +312,7 @@ func (s *Server) newEndpoint(u *upstream, address routetable.Address) *endpoint 
 		}
 	}
 	e.pool = &pool{pending: &u.shared.pending, queued: &e.state.Queued}
-	e.pool.dial = func(ctx context.Context) (net.Conn, error) {
-		ctx, cancel := withTimeout(ctx, time.Duration(e.connect.Load()))
-		defer cancel()
-		return s.dial(ctx, names, secure)
-	}
+	e.pool.dial = s.patient(func(ctx context.Context) (net.Conn, error) { return s.dial(ctx, names, secure) }, e.connect)
 	if u.Protocol != routetable.HTTP1 {
 		e.h2 = s.newH2Conns(e.pool.dial, e.connect)
 	}
@@ -353,41 +349,6 @@ func (p *plan) sweep(now time.Time) {
 	for _, a := range p.askers {
 		a.pool.sweep(now)
 	}
-}
-
-func withTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	if d <= 0 {
-		return context.WithCancel(ctx)
-	}
-	return context.WithTimeout(ctx, d)
-}
-
-// dial connects to the first address of names that answers.
-func (s *Server) dial(ctx context.Context, names *resolver, secure *tls.Config) (net.Conn, error) {
-	addresses, err := names.addrs(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, to := range addresses {
-		if err = s.guard(to); err != nil {
-			continue
-		}
-		var c net.Conn
-		if c, err = s.dialAt(ctx, to.String()); err != nil {
-			continue
-		}
-		if secure == nil {
-			return c, nil
-		}
-		t := tls.Client(c, secure)
-		if err = t.HandshakeContext(ctx); err != nil {
-			_ = c.Close()
-			err = handshakeMisfit(err, secure.NextProtos)
-			continue
-		}
-		return t, nil
-	}
-	return nil, fmt.Errorf("dial: %w", err)
 }
 
 // lifetime returns when a connection made at now is used no more.

@@ -1,9 +1,7 @@
 package dataplane
 
 import (
-	"context"
 	"errors"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,7 +15,7 @@ var (
 // pool holds the connections to one endpoint. A slot is the right to one
 // exchange with it; those who find none wait in line.
 type pool struct {
-	dial    func(ctx context.Context) (net.Conn, error)
+	dial    dialer
 	pending *atomic.Int64 // of the upstream, over all its endpoints
 	queued  *atomic.Int64 // of the endpoint
 

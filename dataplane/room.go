@@ -2,7 +2,6 @@ package dataplane
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"math"
 	"net"
@@ -20,10 +19,13 @@ const (
 	slowLook   = 200 * time.Millisecond // between two looks at who does
 	roomLook   = 20 * time.Millisecond  // between two at whether there is room
 	roomTell   = 10 * time.Second       // between two lines of the log
+	roomWait   = 5 * time.Second        // for a connection to an endpoint: those who are slow are found in less
 )
 
 // room is what is known while room for connections is made.
 type room struct {
+	dialling chan struct{} // is held by who waits to dial, one after the other
+
 	mu                  sync.Mutex // guards the rest
 	swept, looked, told time.Time
 }
@@ -156,6 +158,8 @@ func (c *clientConn) slowSince(now time.Time) int64 {
 		return 0
 	case since == 0 && state == connActive:
 		return c.taking.stuckSince(bottom(c.Conn), now)
+	case since != 0 && unread(rawConn(bottom(c.Conn))): // it is this node that is late
+		return 0
 	}
 	return since
 }
@@ -190,6 +194,19 @@ func (t *taking) stuckSince(c net.Conn, now time.Time) int64 {
 	return t.since
 }
 
+// unread reports whether there are bytes of the peer that were not read yet.
+func unread(raw syscall.RawConn) (some bool) {
+	if raw == nil {
+		return false
+	}
+	_ = raw.Control(func(fd uintptr) {
+		var b [1]byte
+		n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		some = err == nil && n > 0
+	})
+	return some
+}
+
 // scarce reports whether fewer descriptors of limit than spare are left. The
 // lowest that is free is always given out, so all before it are in use.
 func scarce(limit, spare int) bool {
@@ -221,16 +238,4 @@ func descriptorLimit() int {
 
 func outOfDescriptors(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
-}
-
-// dialAt dials when there is room for it.
-func (s *Server) dialAt(ctx context.Context, addr string) (net.Conn, error) {
-	if !s.keepRoom(ctx.Done(), spareOfAll) {
-		return nil, syscall.EMFILE
-	}
-	c, err := s.cfg.Dial(ctx, "tcp", addr)
-	if err != nil {
-		return nil, err
-	}
-	return toSocket(c), nil
 }

@@ -120,6 +120,7 @@ type Server struct {
 	unrouted   *telemetry.Series // requests without a route
 	upstreams  connRegistry
 	ticked     atomic.Pointer[time.Time]
+	stood      atomic.Int64 // when this node had last stood still, ns since 1970
 }
 
 // New returns a Server with an empty table. It starts nothing. reg gets the
@@ -168,6 +169,7 @@ func New(cfg Config, log zerolog.Logger, reg prometheus.Registerer) *Server {
 	s.fronts.New = func() any { return newH1(s) }
 	s.h2fronts.New = func() any { return newH2(s) }
 	s.feed = newFeed()
+	s.room.dialling = make(chan struct{}, 1)
 	s.cooldown.next = map[netip.Addr]time.Time{}
 	s.upstreams.open = map[io.Closer]struct{}{}
 	s.clients.init(cfg.MaxConns, cfg.MaxConnsPerIP)

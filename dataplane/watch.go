@@ -51,6 +51,11 @@ func (s *Server) watch(stop <-chan struct{}) {
 		case <-stop:
 			return
 		case now := <-tick.C:
+			if now.Sub(s.lately()) >= standstill {
+				s.stood.Store(now.UnixNano())
+				s.ticked.Store(&now)
+				continue // what has come meanwhile is read first
+			}
 			s.ticked.Store(&now)
 			s.rediscover(now)
 			p := s.plan.Load()
@@ -154,7 +159,7 @@ func (u *upstream) checkInterval() time.Duration {
 
 // check does one active check.
 func (s *Server) check(spec *routetable.HealthCheck, e *endpoint) {
-	failure := ""
+	failure, begun := "", time.Now()
 	status, err := s.examine(e, spec, time.Duration(spec.Timeout))
 	s.hint(e, err)
 	switch {
@@ -168,7 +173,7 @@ func (s *Server) check(spec *routetable.HealthCheck, e *endpoint) {
 	e.watched.mu.Lock()
 	defer e.watched.mu.Unlock()
 	e.watched.checking = false
-	if notConnected(err) == failover.Canceled {
+	if isOwn(err) || err != nil && s.stoodStill(begun) {
 		return // to be asked again: it was this node that could not
 	}
 	e.watched.check = e.watched.check.Observe(time.Now(), failure, failover.CheckConfig{
@@ -186,9 +191,10 @@ func (s *Server) tryOut(u *upstream, e *endpoint) {
 	}
 	e.watched.trying = true
 	s.spawn(func() {
+		begun := time.Now()
 		status, err := s.examine(e, u.Check, tryTimeout)
 		s.hint(e, err)
-		e.state.Tried(time.Now(), kindOfTry(status, err))
+		e.state.Tried(time.Now(), s.fair(kindOfTry(status, err), begun))
 		e.watched.mu.Lock()
 		defer e.watched.mu.Unlock()
 		e.watched.trying = false

@@ -60,11 +60,16 @@ func (b *Balancer) Silent(now time.Time) bool {
 
 // patience is how long an endpoint may be silent.
 func (b *Balancer) patience(now time.Time) time.Duration {
-	slowest := time.Duration(0)
+	slowest := time.Duration(stallFloor)
 	for i := range b.candidates {
-		slowest = max(slowest, b.candidates[i].endpoint.Latency(now))
+		slowest = max(slowest, b.candidates[i].endpoint.Patience(now))
 	}
-	return max(stallFloor, stallFactor*slowest)
+	return slowest
+}
+
+// Patience is how long an answer of e may take, as it has been, before it is late.
+func (e *Endpoint) Patience(now time.Time) time.Duration {
+	return max(stallFloor, stallFactor*e.Latency(now))
 }
 
 // silence is for how long requests have waited at e without an answer to any.

@@ -124,6 +124,33 @@ func TestADeadEndpointIsOutEverywhereByChecksAlone(t *testing.T) {
 	})
 }
 
+// A node that is frozen has its timers run out as it goes on. That says nothing of
+// the endpoints, which have answered meanwhile.
+func TestANodeThatStoodStillBlamesNobody(t *testing.T) {
+	w := newWorld(t)
+	one := startEndpoint(t, 100*time.Millisecond)
+	a := w.start("a", "--region", "eu", "--routes", w.upstreamFile(map[string][]*endpoint{"eu": {one}},
+		"timeouts: {connect: 300ms, response: 500ms, request: 10s}"))
+	serve(t, a)
+	l := startLoad(t, "GET", "/", 200, a)
+	for range 3 {
+		time.Sleep(time.Second)
+		if err := a.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(1500 * time.Millisecond)
+		_ = a.cmd.Process.Signal(syscall.SIGCONT)
+	}
+	time.Sleep(time.Second)
+	results := l.stop()
+	if n := count(results, failed); n > 0 {
+		t.Errorf("%d of %d requests failed", n, len(results))
+	}
+	if opened := strings.Count(a.log.String(), "circuit_open"); opened > 0 {
+		t.Errorf("%d words of open breakers in the log:\n%s", opened, a.log.String())
+	}
+}
+
 func TestAKilledAndAFrozenEndpointCostNoRequest(t *testing.T) {
 	w := newWorld(t)
 	one, two, three := startEndpoint(t, 0), startEndpoint(t, 0), startEndpoint(t, 0)

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -33,7 +34,9 @@ func narrow(t *testing.T) (a *process, letGo func()) {
 	serve(t, a)
 	before := a.limitFiles(uint64(a.openFiles() + 60))
 	t.Cleanup(func() { a.limitFiles(before) })
-	return a, func() { close(held) }
+	letGo = sync.OnceFunc(func() { close(held) })
+	t.Cleanup(letGo) // before the service closes, which waits for its answers
+	return a, letGo
 }
 
 // caller is a client that keeps its connection.
@@ -64,7 +67,13 @@ func (c *caller) answered() (int, error) {
 		return 0, err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	_, err = io.Copy(io.Discard, resp.Body)
+	start, err := io.ReadAll(io.LimitReader(resp.Body, 1024))
+	if err == nil {
+		_, err = io.Copy(io.Discard, resp.Body)
+	}
+	if err == nil && resp.StatusCode >= http.StatusBadRequest {
+		err = fmt.Errorf("answered %s: %s", resp.Status, start)
+	}
 	return resp.StatusCode, err
 }
 
@@ -140,7 +149,7 @@ func TestSlowClientsMakeRoomForNewOnes(t *testing.T) {
 	}()
 	_, waits := a.newcomers(t, 100)
 	t.Logf("100 clients among 60 slow ones: served after %v p50, %v at most", waits[50], waits[99])
-	if waits[99] > 5*time.Second {
+	if waits[99] > 8*time.Second { // 2 to 3 s as a rule: slow is who dawdles for one
 		t.Errorf("served after %v", waits[99])
 	}
 	if slow := a.closed("slow"); slow == 0 { // as many as were in the way: the newcomers make room for each other
