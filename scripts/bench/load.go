@@ -3,6 +3,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -11,12 +12,15 @@ import (
 )
 
 // loadRun is what came of a load; h2load tells no p99.
-type loadRun struct{ rate, requests, p99, bad float64 }
+type loadRun struct{ Rate, Requests, P99, Bad float64 }
 
 // load asks p for as much as it can do.
 func (b *bench) load(p *process, w way, script string, seconds int) (loadRun, error) {
-	if w.streams > 0 {
+	switch {
+	case w.streams > 0:
 		return b.h2load(p, w, seconds)
+	case w.body == "64k":
+		return b.closedLoad(p, w, seconds)
 	}
 	args := []string{"wrk", "-t1", "-c", strconv.Itoa(w.conns), "--latency", "-d", strconv.Itoa(seconds) + "s", "-H", "Host: " + p.host}
 	if script != "" {
@@ -24,17 +28,26 @@ func (b *bench) load(p *process, w way, script string, seconds int) (loadRun, er
 	}
 	text, err := b.loader(append(args, "http://"+p.setup.Listen+p.path+"/"+w.body)...)
 	return loadRun{
-		rate: number(text, `Requests/sec:\s+([\d.]+)`), requests: number(text, `(\d+) requests in`),
-		p99: number(text, `99%\s+([\d.]+)(us|ms|s)`), bad: number(text, `Non-2xx or 3xx responses: (\d+)`),
+		Rate: number(text, `Requests/sec:\s+([\d.]+)`), Requests: number(text, `(\d+) requests in`),
+		P99: number(text, `99%\s+([\d.]+)(us|ms|s)`), Bad: number(text, `Non-2xx or 3xx responses: (\d+)`),
 	}, err
+}
+
+func (b *bench) closedLoad(p *process, w way, seconds int) (run loadRun, err error) {
+	text, err := b.loader(b.self, "closed", "-addr", p.setup.Listen, "-host", p.host, "-path", p.path+"/"+w.body,
+		"-conns", strconv.Itoa(w.conns), "-for", strconv.Itoa(seconds)+"s")
+	if err == nil {
+		err = json.Unmarshal(text, &run)
+	}
+	return run, err
 }
 
 func (b *bench) h2load(p *process, w way, seconds int) (loadRun, error) {
 	text, err := b.loader("h2load", "-t", "1", "-c", strconv.Itoa(w.conns), "-m", strconv.Itoa(w.streams), "-D", strconv.Itoa(seconds),
 		"-H", ":authority: "+p.host, "http://"+p.setup.HTTP2+p.path+"/"+w.body)
-	run := loadRun{requests: number(text, `(\d+) succeeded`), bad: number(text, `(\d+) failed`)}
-	run.rate = run.requests / float64(seconds)
-	if err == nil && run.requests == 0 {
+	run := loadRun{Requests: number(text, `(\d+) succeeded`), Bad: number(text, `(\d+) failed`)}
+	run.Rate = run.Requests / float64(seconds)
+	if err == nil && run.Requests == 0 {
 		err = errors.New("no request succeeded: " + string(text))
 	}
 	return run, err

@@ -33,6 +33,8 @@ func run(ctx context.Context, args []string) error {
 			return backend(args[1:])
 		case "open":
 			return open(args[1:])
+		case "closed":
+			return closed(args[1:])
 		case "hold":
 			return hold(args[1:])
 		case "attack":

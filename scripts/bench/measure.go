@@ -104,10 +104,10 @@ func (b *bench) loadAll(peers []*peer, features bool, ways []way, ref string) er
 			done, err := b.load(subjects[i], way, peers[i].script, b.seconds)
 			used := subjects[i].cpu() - before
 			name := peers[i].name
-			got.add(name, "rate", done.rate)
-			got.add(name, "cpu", float64(used.Microseconds())/max(1, done.requests))
-			got.add(name, "p99", done.p99)
-			got.add(name, "bad", done.bad)
+			got.add(name, "rate", done.Rate)
+			got.add(name, "cpu", float64(used.Microseconds())/max(1, done.Requests))
+			got.add(name, "p99", done.P99)
+			got.add(name, "bad", done.Bad)
 			return err
 		})
 		if err != nil {
