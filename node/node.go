@@ -73,6 +73,7 @@ type Node struct {
 	load       atomic.Pointer[roster.Load]
 	drift      driftWatch
 	peersMoved chan struct{}
+	departed   departures // memberChanged alone uses it
 	opened     chan struct{} // closed when open has returned
 	telling    sync.Mutex    // held while this node's word is made, so that none overtakes a newer
 	toldLoad   roster.Load
@@ -82,7 +83,7 @@ type Node struct {
 // New returns the node that cfg describes, of the given build. It opens nothing
 // yet: Run does, and fails with what is in the way.
 func New(cfg Config, build string, log *logs.Log) *Node {
-	n := &Node{cfg: cfg, build: build, peersMoved: make(chan struct{}, 1), opened: make(chan struct{}), logs: log}
+	n := &Node{cfg: cfg, build: build, peersMoved: make(chan struct{}, 1), departed: departures{}, opened: make(chan struct{}), logs: log}
 	n.log = n.named(log.Events)
 	n.phase.Store(new(roster.Starting))
 	n.load.Store(&roster.Load{})

@@ -7,6 +7,7 @@ import (
 
 	"github.com/meshgw/meshgw/api"
 	"github.com/meshgw/meshgw/gossip"
+	"github.com/meshgw/meshgw/roster"
 )
 
 func (n *Node) heardTable() <-chan struct{} { return n.mesh.Heard(routesState) }
@@ -61,23 +62,46 @@ func samePeers(a, b []gossip.Peer) bool {
 }
 
 // memberChanged has peers remembered at once: a node without seeds that dies a
-// moment after its first join has no other way back. It also drops what a node told of itself once Serf has forgotten it, and
-// what another identity told under a name that has come back.
+// moment after its first join has no other way back. It also drops what a node
+// told of itself once Serf has forgotten it.
 func (n *Node) memberChanged(m gossip.Member, change gossip.Change) {
 	select {
 	case n.peersMoved <- struct{}{}:
 	default:
 	}
 	signal(n.limits.moved)
-	if change != gossip.Forgotten {
-		return
+	for _, id := range n.departed.follow(m.Name, change, n.roster.Nodes()) {
+		n.roster.Forget(id)
+		n.health.forget(id)
 	}
-	for _, node := range n.roster.Nodes() {
-		if node.Name == m.Name {
-			n.roster.Forget(node.ID)
-			n.health.forget(node.ID)
+}
+
+// departures are the members that have gone and are not forgotten yet: by name,
+// the identities that had it then. A node that comes back without its disk has the
+// name with another identity, and may be heard of before Serf forgets the first.
+type departures map[string][]string
+
+// follow takes in what happened to a member and returns the identities to forget.
+func (d departures) follow(name string, change gossip.Change, known []roster.Node) (forget []string) {
+	var now []string
+	for _, node := range known {
+		if node.Name == name {
+			now = append(now, node.ID)
 		}
 	}
+	switch change {
+	case gossip.Failed, gossip.Left:
+		d[name] = now
+	case gossip.Joined:
+		delete(d, name)
+	case gossip.Forgotten:
+		was, seen := d[name]
+		if delete(d, name); seen {
+			return was
+		}
+		return now // it went while this node was not there
+	}
+	return nil
 }
 
 // warnIsolated says so each minute while this node sees less than half of the
