@@ -269,6 +269,22 @@ func TestTheFirstRequestOfAKeyIsTold(t *testing.T) {
 	}
 }
 
+func TestWhatIsLeftIsWithoutWhatWasTakenSince(t *testing.T) {
+	l := rate("l", 2.0/60, 3)
+	m := newMesh(t, 3, l)
+	a := ask(l, "acme")
+	for want := int64(2); want >= 0; want-- {
+		d := m.take(m.stranger(a), a)
+		if d.Verdict == quota.Wait {
+			m.run(200 * ms)
+			d, _ = m.answer(m.stranger(a), d.Ticket)
+		}
+		if d.Verdict != quota.Allow || d.Remaining != want {
+			t.Errorf("%v with %d left, want %d", d.Verdict, d.Remaining, want)
+		}
+	}
+}
+
 func TestOneKeyAskedTwiceCountsTwice(t *testing.T) {
 	l := rate("l", 1, 10)
 	e, asks := lone(1, l)

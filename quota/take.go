@@ -231,7 +231,8 @@ func (d *Decision) tells(p, best *part) bool {
 	return p.entry.remaining() < best.entry.remaining()
 }
 
-// remaining estimates what is left of the limit in the whole mesh.
+// remaining estimates what is left of the limit in the whole mesh: what the home
+// has told, without what was admitted here since.
 func (e *entry) remaining() int64 {
 	if s := e.slots; s != nil {
 		if e.limit.Local {
@@ -241,7 +242,7 @@ func (e *entry) remaining() int64 {
 	}
 	left := e.have.tokens
 	if !e.limit.Local {
-		left = max(left, float64(e.level)*e.limit.Burst)
+		left = max(left, float64(e.level)*e.limit.Burst-float64(e.count-e.acked))
 	}
 	return int64(min(max(0, left), e.limit.Burst))
 }
