@@ -35,6 +35,7 @@ type clientConn struct {
 	listener string
 	peer     netip.Addr
 	secure   bool
+	counted  bool              // among those of its client
 	link     bool              // to another gateway
 	shown    *x509.Certificate // by that gateway; nil on a plain link
 	client   *auth.Certificate // shown by a client; nil = none

@@ -106,7 +106,8 @@ func (s *Server) accept(ln Listener, stop <-chan struct{}) error {
 		now := time.Now().UnixNano()
 		client.state.Store(now)
 		client.awaited.Store(now)
-		if !s.clients.add(client) {
+		if refused := s.clients.add(client, !ln.Link && !s.trusts(client.peer)); refused != "" {
+			s.metrics.closed.WithLabelValues(refused).Inc()
 			_ = c.Close()
 			continue
 		}
@@ -145,7 +146,7 @@ func peerOf(c net.Conn) netip.Addr {
 type clients struct {
 	mu       sync.Mutex // guards the rest
 	open     map[*clientConn]struct{}
-	perIP    map[netip.Addr]int // nil = not counted
+	perIP    map[netip.Addr]int // by network; nil = not counted
 	max, ip  int
 	draining bool
 	empty    chan struct{} // closed when draining and open is empty
@@ -160,18 +161,23 @@ func (c *clients) init(limit, perIP int) {
 	}
 }
 
-// add admits a connection, unless there are too many.
-func (c *clients) add(conn *clientConn) bool {
+// add admits a connection, which gives "", unless there are too many, or too many
+// of its client where that is counted.
+func (c *clients) add(conn *clientConn, counted bool) (refused string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.open) >= c.max || c.ip > 0 && c.perIP[conn.peer] >= c.ip {
-		return false
+	from := network(conn.peer)
+	conn.counted = counted && c.ip > 0
+	switch {
+	case len(c.open) >= c.max:
+		return "full"
+	case conn.counted && c.perIP[from] >= c.ip:
+		return "per_client"
+	case conn.counted:
+		c.perIP[from]++
 	}
 	c.open[conn] = struct{}{}
-	if c.ip > 0 {
-		c.perIP[conn.peer]++
-	}
-	return true
+	return ""
 }
 
 func (c *clients) full() bool { return c.count() >= c.max }
@@ -186,9 +192,10 @@ func (c *clients) remove(conn *clientConn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.open, conn)
-	if c.ip > 0 {
-		if c.perIP[conn.peer]--; c.perIP[conn.peer] == 0 {
-			delete(c.perIP, conn.peer)
+	if conn.counted {
+		from := network(conn.peer)
+		if c.perIP[from]--; c.perIP[from] == 0 {
+			delete(c.perIP, from)
 		}
 	}
 	if c.draining && len(c.open) == 0 {

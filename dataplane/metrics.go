@@ -60,9 +60,11 @@ func newMetrics(s *Server, reg prometheus.Registerer) *metrics {
 		}
 	}
 	m.closed = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "meshgw_connections_closed_total", Help: "Connections of clients closed to make room for others.",
+		Name: "meshgw_connections_closed_total", Help: "Connections of clients closed to make room for others, or at once since there were too many.",
 	}, []string{"reason"})
-	m.madeRoom(0, 0) // to be seen from the start
+	for _, reason := range []string{"idle", "slow", "full", "per_client"} { // to be seen from the start
+		m.closed.WithLabelValues(reason)
+	}
 	m.calls = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "meshgw_grpc_calls_total", Help: "Calls of gRPC, by how they ended; without a status those that were cut short or answered in plain HTTP.",
 	}, []string{"route", "upstream", "grpc_status"})

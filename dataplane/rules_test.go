@@ -148,6 +148,9 @@ func TestCapacityIsBounded(t *testing.T) {
 	if got := g.dial(t).rest(); got != "" {
 		t.Errorf("third connection got %q", got)
 	}
+	waitFor(t, func() bool {
+		return strings.Contains(metricsText(t, g.reg), "meshgw_connections_closed_total{reason=\"per_client\"} 1\n")
+	})
 	a.Close()
 	waitFor(t, func() bool {
 		c := g.dial(t)
@@ -155,6 +158,15 @@ func TestCapacityIsBounded(t *testing.T) {
 		line, _ := c.r.ReadString('\n')
 		return err == nil && line != ""
 	})
+}
+
+func TestConnectionsOfTrustedProxiesAreNotCounted(t *testing.T) {
+	g := startGateway(t, dataplane.Config{MaxConnsPerIP: 1, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}, toUpstream())
+	for range 3 {
+		if _, _, err := g.dial(t).send(get).answer("GET"); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // crowd has clients come until so many idle connections have made room.

@@ -28,7 +28,7 @@ type Config struct {
 	TrustedProxies []netip.Prefix // whose forwarded fields are believed
 	MaxInflight    int            // requests at once; beyond it 503. 0 = no bound
 	MaxConns       int            // client connections; 0 = 50,000
-	MaxConnsPerIP  int            // 0 = no bound
+	MaxConnsPerIP  int            // of one client, in IPv6 of a /64; trusted proxies may have more. 0 = no bound
 	AccessLog      AccessLog
 
 	// Control reports whether an address is one of the node's own control

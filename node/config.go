@@ -29,6 +29,8 @@ type Config struct {
 	AdminTLS        AdminTLSConfig // zero = in clear
 	TrustedProxies  []netip.Prefix // whose forwarding headers are believed
 	MaxInflight     int            // requests served at once; 0 = by memory
+	MaxConns        int            // connections of clients
+	MaxConnsPerIP   int            // of one client; 0 = no bound
 	ShedCPU         float64        // share of the CPU from which requests are refused; 0 = never
 	MeshTLS         MeshTLSConfig  // of the mesh link; zero = plain
 	Insecure        bool           // clear text off loopback is the user's will

@@ -113,6 +113,8 @@ func serveSettings() []Setting {
 	return []Setting{
 		{Flag: "trusted-proxies", Key: "trusted_proxies", Value: "CIDR", Absent: "none", Many: true, Help: "network whose forwarding headers are believed", set: networks},
 		{Flag: "max-inflight", Key: "limits.max_inflight", Value: "N", Absent: "by memory", Help: "requests served at once; more are refused", set: number(func(d *draft) *int { return &d.MaxInflight }, 1, 1<<24)},
+		{Flag: "max-connections", Key: "limits.max_connections", Value: "N", Default: "50000", Help: "connections of clients at once", set: number(func(d *draft) *int { return &d.MaxConns }, 1, 1<<24)},
+		{Flag: "max-connections-per-client", Key: "limits.max_connections_per_client", Value: "N", Absent: "no bound", Help: "of these, from one address (in IPv6, from one network of 64 bits); those of trusted proxies and of gateways are not counted", set: number(func(d *draft) *int { return &d.MaxConnsPerIP }, 1, 1<<24)},
 		{Flag: "shed-cpu", Key: "shedding.cpu", Value: "F", Default: "0.80", Help: "share of the CPU above which requests are refused, lowest priority first; 0 turns that off", set: share(func(d *draft) *float64 { return &d.ShedCPU })},
 		{Flag: "drain", Key: "drain.accept_for", Value: "D", Default: "5s", Help: "when stopping, go on accepting for this long", set: duration(func(d *draft) *time.Duration { return &d.Drain.AcceptFor })},
 		{Flag: "drain-finish", Key: "drain.finish_in", Value: "D", Default: "30s", Help: "then give requests in flight this long to finish", set: duration(func(d *draft) *time.Duration { return &d.Drain.FinishIn })},

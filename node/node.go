@@ -219,6 +219,8 @@ func (n *Node) planeConfig() dataplane.Config {
 		Node: n.cfg.Node.Name, Region: n.cfg.Node.Region,
 		TrustedProxies: n.cfg.TrustedProxies,
 		MaxInflight:    n.cfg.MaxInflight,
+		MaxConns:       n.cfg.MaxConns,
+		MaxConnsPerIP:  n.cfg.MaxConnsPerIP,
 		AccessLog:      dataplane.AccessLog{Off: access.Off, ErrorsOnly: access.ErrorsOnly, Ratio: access.Ratio, Slow: access.Slow, Log: &lines},
 		Control:        n.isControl,
 		Banned:         n.bans.contains,
