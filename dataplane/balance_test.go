@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -94,6 +95,11 @@ func TestUnavailableAnswersAreTriedElsewhere(t *testing.T) {
 		if resp, _, _ := c.send(get).answer("GET"); resp.StatusCode != 200 {
 			t.Errorf("status %d", resp.StatusCode)
 		}
+	}
+	if first, second := bad.seen()[0], good.seen(); strings.Contains(first, "x-meshgw-attempt") || !slices.ContainsFunc(second, func(head string) bool {
+		return strings.Contains(head, "\r\nx-meshgw-attempt: 2\r\n")
+	}) {
+		t.Errorf("the tries do not tell their number:\n%s\n%s", first, second)
 	}
 	alone := startGateway(t, dataplane.Config{}, toUpstream(bad.addr))
 	resp, body, _ := alone.dial(t).send(get).answer("GET")

@@ -31,6 +31,9 @@ func (s *Server) buildHead(x *Exchange, e *endpoint) {
 	b = s.appendClientFields(b, x)
 	b = x.appendGranted(b)
 	b = s.appendHops(b, x)
+	if n := x.tries(); n > 1 {
+		b = append(strconv.AppendInt(append(b, "x-meshgw-attempt: "...), int64(n), 10), "\r\n"...)
+	}
 	if x.from == nil {
 		b = s.appendForwarded(b, x)
 	}
@@ -41,6 +44,15 @@ func (s *Server) buildHead(x *Exchange, e *endpoint) {
 	b = appendFraming(b, x)
 	b = append(b, "\r\n"...)
 	x.scratch.head = append(b, x.Buffered...)
+}
+
+// tries is how often the request has been sent, with this try and with those of the
+// gateway that sent it on.
+func (x *Exchange) tries() int {
+	if x.from != nil {
+		return max(1, x.from.attempt) + max(1, x.attempts) - 1
+	}
+	return max(1, x.attempts)
 }
 
 // appendClientFields appends what passes of the client's fields.

@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/meshgw/meshgw/routetable"
 )
@@ -34,6 +35,19 @@ func (s *Server) appendParts(b []byte, x *Exchange, parts []routetable.Part) []b
 	return b
 }
 
+// appendMilliseconds appends how long the endpoint has for the head of its answer.
+func (x *Exchange) appendMilliseconds(b []byte) []byte {
+	if x.target == nil {
+		return b
+	}
+	now := time.Now()
+	by := x.headBy(now)
+	if by.IsZero() {
+		return b
+	}
+	return strconv.AppendInt(b, max(0, by.Sub(now).Milliseconds()), 10)
+}
+
 func (s *Server) appendPart(b []byte, x *Exchange, p *routetable.Part) []byte {
 	switch p.Variable {
 	case routetable.NoVariable:
@@ -53,6 +67,10 @@ func (s *Server) appendPart(b []byte, x *Exchange, p *routetable.Part) []byte {
 		return append(b, x.Path...)
 	case routetable.RequestQuery:
 		return append(b, x.Query...)
+	case routetable.RequestAttempt:
+		return strconv.AppendInt(b, int64(x.tries()), 10)
+	case routetable.RequestTimeout:
+		return x.appendMilliseconds(b)
 	case routetable.RequestHeader:
 		value, _ := x.header(p.Text)
 		return append(b, value...)

@@ -17,7 +17,7 @@ func TestHeaderValuesWithPlaceholders(t *testing.T) {
 	all := map[string]string{}
 	for _, name := range []string{
 		"request.id", "request.method", "request.scheme", "request.host", "request.path", "request.query", "request.header.User-Agent",
-		"request.header.none", "client.ip", "tenant.name", "route.name", "node.name", "node.region",
+		"request.header.none", "request.attempt", "request.timeout_ms", "client.ip", "tenant.name", "route.name", "node.name", "node.region",
 	} {
 		all["x-"+strings.ReplaceAll(name, ".", "-")] = "<${" + name + "}>"
 	}
@@ -45,7 +45,7 @@ func TestHeaderValuesWithPlaceholders(t *testing.T) {
 			"x-request-id: <id-1>", "x-request-method: <GET>", "x-request-scheme: <https>", "x-request-host: <orders.example>",
 			"x-request-path: </a/b>", "x-request-query: <c=d&e>", "x-request-header-user-agent: <curl; \x22${request.id}>",
 			"x-request-header-none: <>", "x-client-ip: <192.0.2.7>", "x-tenant-name: <acme>", "x-route-name: <all>",
-			"x-node-name: <n1>", "x-node-region: <eu>",
+			"x-node-name: <n1>", "x-node-region: <eu>", "x-request-attempt: <1>", "x-request-timeout_ms: <15000>",
 		} {
 			if strings.Count(got, "\r\n"+want+"\r\n") != 1 {
 				t.Errorf("%s: %q is not there once in\n%s", protocol, want, got)
@@ -67,7 +67,7 @@ func TestAnErrorPageTellsTheRequestsID(t *testing.T) {
 func TestHeaderEditsDoNotAllocate(t *testing.T) {
 	holdToBudget(t, steadyWith(t, dataplane.Config{Requests: ring()}, func(addr string) *routetable.Spec {
 		spec := toUpstream(addr)
-		values := map[string]string{"x-plain": "a", "x-made": "${request.id} of ${client.ip} by ${request.header.user-agent}"}
+		values := map[string]string{"x-plain": "a", "x-made": "${request.id} in ${request.timeout_ms} of ${client.ip} by ${request.header.user-agent}"}
 		spec.Routes[0].RequestHeaders = &routetable.HeaderOps{Set: values, Remove: []string{"accept"}}
 		spec.Routes[0].ResponseHeaders = &routetable.HeaderOps{Set: values, Add: map[string]string{"x-more": "${node.name}"}}
 		return spec

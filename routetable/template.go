@@ -11,15 +11,17 @@ type Variable uint8
 
 // The variables, in the order of their names in variables.
 const (
-	NoVariable    Variable = iota // text as it is
-	RequestID                     // as in x-request-id
-	RequestMethod                 // GET
-	RequestScheme                 // http or https, by the word of trusted proxies
-	RequestHost                   // in its canonical form, without port
-	RequestPath                   // in its canonical form, before any rewrite
-	RequestQuery                  // as it came, without "?"
-	ClientIP                      // behind trusted proxies
-	TenantName                    // empty where there is none
+	NoVariable     Variable = iota // text as it is
+	RequestID                      // as in x-request-id
+	RequestMethod                  // GET
+	RequestScheme                  // http or https, by the word of trusted proxies
+	RequestHost                    // in its canonical form, without port
+	RequestPath                    // in its canonical form, before any rewrite
+	RequestQuery                   // as it came, without "?"
+	RequestAttempt                 // how often it is tried, with this try
+	RequestTimeout                 // ms that are left for the head of the answer; empty where nothing bounds that
+	ClientIP                       // behind trusted proxies
+	TenantName                     // empty where there is none
 	RouteName
 	NodeName
 	NodeRegion
@@ -32,7 +34,7 @@ const headerPlaceholder = "request.header."
 
 func variables() []string {
 	return []string{
-		"", "request.id", "request.method", "request.scheme", "request.host", "request.path", "request.query",
+		"", "request.id", "request.method", "request.scheme", "request.host", "request.path", "request.query", "request.attempt", "request.timeout_ms",
 		"client.ip", "tenant.name", "route.name", "node.name", "node.region", "error.status", "error.reason",
 	}
 }
