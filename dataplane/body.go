@@ -16,9 +16,9 @@ const (
 
 // tooSlow reports whether a body of which n bytes came since it began is one that
 // its sender draws out.
-func tooSlow(now, began time.Time, n int64) bool {
+func (s *Server) tooSlow(now, began time.Time, n int64) bool {
 	took := now.Sub(began)
-	return took > bodyIdle && float64(n) < bodyRate*took.Seconds()
+	return took > bodyIdle && float64(n) < bodyRate*took.Seconds() && !s.stoodStill(began)
 }
 
 // takeSmall reads a body of known length whole.

@@ -169,8 +169,14 @@ func (c *clientConn) await(within time.Duration) *h1 {
 			}
 			c.server.fronts.Put(f)
 			return nil
-		case !errors.Is(err, os.ErrDeadlineExceeded), !time.Now().Before(c.by):
+		case !errors.Is(err, os.ErrDeadlineExceeded):
 			return nil
+		}
+		if now := time.Now(); !now.Before(c.by) {
+			if !c.server.stoodStill(c.by.Add(-within)) {
+				return nil
+			}
+			c.by = now.Add(within) // it may have come meanwhile
 		}
 		c.readBy = time.Time{}
 	}
@@ -259,10 +265,26 @@ func (c *clientConn) Read(p []byte) (int, error) {
 		}
 	}
 	n, err := c.Conn.Read(p)
+	if err != nil && c.again(err) {
+		n, err = c.Conn.Read(p)
+	}
 	if err == io.EOF && c.inBody.Load() { //nolint:errorlint // Read returns it bare
 		err = io.ErrUnexpectedEOF
 	}
 	return n, err
+}
+
+// again reports whether a read that has failed with err may be tried again: its
+// deadline struck because this node stood still. What has come meanwhile is taken.
+func (c *clientConn) again(err error) bool {
+	since := c.awaited.Load()
+	if since == 0 || !errors.Is(err, os.ErrDeadlineExceeded) || !c.server.stoodStill(time.Unix(0, since)) {
+		return false
+	}
+	now := time.Now()
+	goesOn := c.extendRead(now.Add(headTimeout))
+	c.awaited.Store(now.UnixNano()) // from here on: once is enough
+	return goesOn
 }
 
 // extendRead gives a read of the body until deadline, unless reading was

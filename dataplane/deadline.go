@@ -27,11 +27,16 @@ func (d *deadline) move(by time.Time, set func(time.Time) error) error {
 }
 
 // again says that the connection's deadline has struck. It reports whether that
-// was too early, and the connection goes on.
+// was too early, and the connection goes on; or so late that this node must have
+// stood still, and what has come meanwhile is to be looked at.
 func (d *deadline) again(now time.Time, set func(time.Time) error) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.by.IsZero() && !now.Before(d.by) {
+	switch {
+	case d.by.IsZero() || now.Before(d.by):
+	case now.Sub(d.by) >= standstill:
+		d.by = now.Add(stallLook)
+	default:
 		return false
 	}
 	d.set = d.by

@@ -42,7 +42,7 @@ func (f *h1) takeSmall() *refusal {
 func (b *requestBody) Read(p []byte) (int, error) {
 	f := b.h1
 	now := time.Now()
-	if tooSlow(now, f.began, f.read) || !f.conn.extendRead(now.Add(bodyIdle)) {
+	if f.server.tooSlow(now, f.began, f.read) || !f.conn.extendRead(now.Add(bodyIdle)) {
 		return 0, os.ErrDeadlineExceeded
 	}
 	n, err := f.readBody(p)

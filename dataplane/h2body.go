@@ -29,7 +29,7 @@ func (b *h2Body) Read(p []byte) (int, error) {
 		return f.r.Body.Read(p)
 	}
 	now := time.Now()
-	if tooSlow(now, f.began, f.read) {
+	if f.server.tooSlow(now, f.began, f.read) {
 		return 0, os.ErrDeadlineExceeded
 	}
 	f.reading.watch(now.Add(bodyIdle))

@@ -43,10 +43,15 @@ func (w *watchdog) wake() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := time.Now()
-	if w.by.IsZero() || now.Before(w.by) {
+	switch {
+	case w.by.IsZero() || now.Before(w.by):
 		return // it was about something that has ended
+	case now.Sub(w.by) >= standstill: // this node stood still: what it waits for may be there
+		w.by = now.Add(stallLook)
+	default:
+		w.by = w.bite(now)
 	}
-	if w.by = w.bite(now); !w.by.IsZero() {
+	if !w.by.IsZero() {
 		w.timer.Reset(w.by.Sub(now))
 	}
 }
