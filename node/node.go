@@ -73,7 +73,7 @@ type Node struct {
 	load       atomic.Pointer[roster.Load]
 	drift      driftWatch
 	peersMoved chan struct{}
-	departed   departures // memberChanged alone uses it
+	departed   departures    // memberChanged alone uses it
 	opened     chan struct{} // closed when open has returned
 	telling    sync.Mutex    // held while this node's word is made, so that none overtakes a newer
 	toldLoad   roster.Load
