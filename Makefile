@@ -19,7 +19,7 @@ demo: build ## three regions, two nodes each, upstreams and a load, for 30 s
 
 .PHONY: test
 test: ## every test that needs nothing but Go, real processes included
-	go test -shuffle=on ./...
+	go test -shuffle=on -timeout 15m ./...
 
 # Not raced: the limits' simulator, which has one goroutine, and the commands,
 # which are clients; of the simulated meshes, a few. See race-e2e for processes.
