@@ -13,6 +13,9 @@ import (
 // balancers hear first, and what still comes meanwhile is served.
 func (n *Node) drain(ctx context.Context) {
 	n.Drain()
+	if err := notify("STOPPING=1"); err != nil {
+		n.log.Warn().Err(err).Msg("stops all the same")
+	}
 	n.log.Info().Dur("accept_for_ms", n.cfg.Drain.AcceptFor).Dur("finish_in_ms", n.cfg.Drain.FinishIn).Msg("draining")
 	select {
 	case <-time.After(n.cfg.Drain.AcceptFor):

@@ -374,11 +374,18 @@ func (n *Node) serve(ctx context.Context) error {
 	return err
 }
 
-// announce says that this node serves, in the log and in the ready file.
+// announce says that this node serves, in the log, in the ready file, to systemd.
 func (n *Node) announce() error {
 	n.log.Info().Str("version", n.build).Str("id", n.identity.ID).Str("http", n.listen.HTTP).Str("https", n.listen.HTTPS).Str("mesh", n.listen.Mesh).
 		Str("admin", n.listen.Admin).Str("gossip", n.listen.Gossip).Str("rpc", n.listen.RPC).
 		Uint64("routes_version", n.routes.table().Version()).Dur("after_ms", n.world.now().Sub(n.started)).Msg("serving")
+	if err := n.writeReady(); err != nil {
+		return err
+	}
+	return notify("READY=1")
+}
+
+func (n *Node) writeReady() error {
 	if n.cfg.ReadyFile == "" {
 		return nil
 	}
