@@ -44,6 +44,9 @@ type Node interface {
 	Ready() (ok bool, why string) // why not, where it is not
 	Drain()
 	Undrain()
+	// Reload reads the files of the node's settings again. Of what it returns the old
+	// ones serve on.
+	Reload() error
 	// SetWeight changes the node's capacity relative to others; what it refuses
 	// is an *api.Problem.
 	SetWeight(weight int) error
@@ -168,6 +171,7 @@ func (s *Server) mux(metrics prometheus.Gatherer) *http.ServeMux {
 	m.HandleFunc("GET /v1/live", s.stream)
 	m.HandleFunc("GET /v1/doctor", func(w http.ResponseWriter, r *http.Request) { answer(w, s.node.Doctor(r.Context())) })
 	m.HandleFunc("POST /v1/drain", typed(func(w http.ResponseWriter, _ *http.Request) { s.node.Drain(); answer(w, s.node.Status().Node) }))
+	m.HandleFunc("POST /v1/reload", typed(s.reload))
 	m.HandleFunc("POST /v1/undrain", typed(func(w http.ResponseWriter, _ *http.Request) { s.node.Undrain(); answer(w, s.node.Status().Node) }))
 	m.HandleFunc("POST /v1/weight", typed(s.weight))
 	m.HandleFunc("POST /v1/chaos/clock", typed(s.clock))
@@ -192,6 +196,15 @@ func (s *Server) mux(metrics prometheus.Gatherer) *http.ServeMux {
 	m.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	m.HandleFunc("/", unknown(m))
 	return m
+}
+
+// reload answers 422 with what could not be read, whose old ones serve on.
+func (s *Server) reload(w http.ResponseWriter, _ *http.Request) {
+	if err := s.node.Reload(); err != nil {
+		refuse(w, api.NewProblem(http.StatusUnprocessableEntity, "%v", err))
+		return
+	}
+	answer(w, s.node.Status().Node)
 }
 
 func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {

@@ -32,6 +32,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // node is a node and a table of one version, which holds what was last applied.
 type node struct {
 	draining atomic.Bool
+	unread   error // by Reload
 	weight   atomic.Int64
 	clock    atomic.Int64
 	version  atomic.Uint64
@@ -99,6 +100,7 @@ func (n *node) Mesh() api.Mesh {
 }
 func (n *node) Ready() (bool, string) { return !n.draining.Load(), "draining" }
 func (n *node) Drain()                { n.draining.Store(true) }
+func (n *node) Reload() error         { return n.unread }
 func (n *node) Undrain()              { n.draining.Store(false) }
 
 func (n *node) SetWeight(weight int) error {
@@ -267,6 +269,18 @@ func TestLoopbackAnswersWithoutATokenOnlyWhatIsPlainlyLocal(t *testing.T) {
 				t.Errorf("content type %q, want %q", got, api.ProblemType)
 			}
 		})
+	}
+}
+
+func TestAReloadTellsWhatCouldNotBeRead(t *testing.T) {
+	n := &node{}
+	url := start(t, n, nil, false)
+	if resp, body := ask(t, "POST", url+"/v1/reload", ""); resp.StatusCode != 200 {
+		t.Errorf("status %d: %s", resp.StatusCode, body)
+	}
+	n.unread = errors.New("keyring not reloaded")
+	if resp, body := ask(t, "POST", url+"/v1/reload", ""); resp.StatusCode != 422 || !strings.Contains(body, "keyring not reloaded") {
+		t.Errorf("status %d: %s", resp.StatusCode, body)
 	}
 }
 

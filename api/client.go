@@ -89,6 +89,12 @@ func (c *Client) Undrain(ctx context.Context) error {
 	return err
 }
 
+// Reload has the node read its certificates, keyring and route file again.
+func (c *Client) Reload(ctx context.Context) error {
+	_, err := c.do(ctx, http.MethodPost, "/v1/reload", nil, nil, contentType("application/json"))
+	return err
+}
+
 // SetWeight changes the node's capacity relative to others, 1 to 65535, until it
 // restarts.
 func (c *Client) SetWeight(ctx context.Context, weight int) error {

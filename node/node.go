@@ -114,25 +114,28 @@ func (n *Node) Run(ctx context.Context) error {
 }
 
 // Reload reads certificates, keys and the route file again, once Run has read them.
-func (n *Node) Reload() {
+// Of what cannot be read the old ones serve on; that is logged, and returned.
+func (n *Node) Reload() error {
 	<-n.opened
 	if n.plane == nil {
-		return // it has failed
+		return nil // it has failed
 	}
-	for _, certs := range n.certs {
-		if err := certs.Reload(); err != nil {
-			n.log.Error().Err(err).Msg("certificates not reloaded, the old ones serve on")
+	var errs []error
+	kept := func(err error, what string) {
+		if err != nil {
+			n.log.Error().Err(err).Msg(what)
+			errs = append(errs, fmt.Errorf("%s: %w", what, err))
 		}
 	}
-	if err := n.links.load(); err != nil {
-		n.log.Error().Err(err).Msg("mesh certificates not reloaded, the old ones serve on")
+	for _, certs := range n.certs {
+		kept(certs.Reload(), "certificates not reloaded, the old ones serve on")
 	}
-	if err := n.mesh.ReloadKeys(); err != nil {
-		n.log.Error().Err(err).Msg("keyring not reloaded, the old keys hold")
-	}
+	kept(n.links.load(), "mesh certificates not reloaded, the old ones serve on")
+	kept(n.mesh.ReloadKeys(), "keyring not reloaded, the old keys hold")
 	n.credentials.reload()
 	n.routes.readFileSoon()
 	n.log.Info().Msg("reloaded")
+	return errors.Join(errs...)
 }
 
 // open takes hold of everything that can be missing or taken.

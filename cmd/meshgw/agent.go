@@ -111,7 +111,7 @@ func runNode(ctx context.Context, n *node.Node, warnings []string, log *logs.Log
 	for {
 		select {
 		case <-hangup:
-			n.Reload()
+			_ = n.Reload() // it logs what it could not read
 		case err := <-done:
 			if errors.Is(err, context.Canceled) {
 				return nil

@@ -1,0 +1,27 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/meshgw/meshgw/api"
+)
+
+func reloadCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "reload",
+		Short: "Have a node read its certificates, keyring and route file again",
+		Long: `reload does what SIGHUP does, and says what could not be read: the old ones of
+that serve on, and the exit code is 1. Open connections go on.`,
+		Example: "  meshgw reload\n  kubectl exec meshgw-eu-0 -- meshgw reload",
+		Args:    cobra.NoArgs,
+	}
+	t := addTarget(cmd)
+	t.asks(cmd, func(client *api.Client, _ []string) error {
+		if err := client.Reload(cmd.Context()); err != nil {
+			return err
+		}
+		say(cmd.OutOrStdout(), "reloaded\n")
+		return nil
+	})
+	return cmd
+}
