@@ -51,6 +51,9 @@ func (s *Server) forward(x *Exchange) bool {
 		}
 		next := s.second(x, f)
 		if next == nil {
+			if f.lacks != "" {
+				s.metrics.shed.WithLabelValues(x.priority.String(), f.lacks).Inc()
+			}
 			x.refused = &f.refusal
 			return false
 		}
@@ -80,6 +83,7 @@ type failure struct {
 	refusal
 	reason routetable.RetryOn // 0 = never tried again
 	sent   bool               // bytes of the request may have reached the endpoint
+	lacks  string             // what this node had run out of; empty = nothing. It costs no endpoint anything
 }
 
 // badAnswer returns the failure that an answer means; nil for none. What an
@@ -119,7 +123,7 @@ func (s *Server) second(x *Exchange, f *failure) *endpoint {
 		return nil
 	}
 	pause := backOff(x.attempts)
-	if !x.deadline.IsZero() && time.Until(x.deadline) <= pause || !u.shared.budget.Retry(time.Now(), u.RetryBudget) {
+	if !x.deadline.IsZero() && time.Until(x.deadline) <= pause || f.lacks == "" && !u.shared.budget.Retry(time.Now(), u.RetryBudget) {
 		return nil
 	}
 	// Last, since who is picked may have been promised a probe.

@@ -70,6 +70,30 @@ func TestWhatThisNodeHasRunOutOfIsNotTheEndpointsFault(t *testing.T) {
 	}
 }
 
+// All local ports may lead to one endpoint, and be free for another.
+func TestWhereNoPortLeadsToOneEndpointAnotherIsAsked(t *testing.T) {
+	full, up := startRecorder(t, nil), startRecorder(t, nil)
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		if address == full.addr {
+			return nil, &net.OpError{Op: "dial", Net: network, Err: os.NewSyscallError("connect", syscall.EADDRNOTAVAIL)}
+		}
+		return new(net.Dialer).DialContext(ctx, network, address)
+	}
+	g := startGateway(t, dataplane.Config{Dial: dial}, toUpstream(full.addr, up.addr))
+	c := g.dial(t)
+	for range 100 {
+		if resp, _, _ := c.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi").answer("POST"); resp.StatusCode != 200 {
+			t.Fatalf("status %d, %s", resp.StatusCode, resp.Header.Get("x-meshgw-error"))
+		}
+	}
+	g = startGateway(t, dataplane.Config{Dial: dial}, toUpstream(full.addr))
+	for range 20 {
+		if resp, _, _ := g.dial(t).send(get).answer("GET"); resp.Header.Get("x-meshgw-error") != "overloaded" {
+			t.Fatalf("nowhere else: status %d, %s", resp.StatusCode, resp.Header.Get("x-meshgw-error"))
+		}
+	}
+}
+
 func TestOnlyIdempotentRequestsAreSentAgain(t *testing.T) {
 	var hits atomic.Int64
 	hangUp := func(string, net.Conn, *bufio.Reader) bool { hits.Add(1); return false }
@@ -227,6 +251,38 @@ func TestControlAddressesAreNeverDialled(t *testing.T) {
 	}
 	if len(up.seen()) > 0 {
 		t.Error("the control address was reached")
+	}
+}
+
+// The first look-up takes longer than a request waits for a connection. It must not
+// begin anew with each.
+func TestASlowNameServerIsAskedOnce(t *testing.T) {
+	up := startRecorder(t, nil)
+	at := netip.MustParseAddrPort(up.addr)
+	var asked atomic.Int64
+	cfg := dataplane.Config{Resolve: func(ctx context.Context, _ string) ([]netip.Addr, error) {
+		asked.Add(1)
+		select {
+		case <-time.After(400 * time.Millisecond):
+			return []netip.Addr{at.Addr()}, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}}
+	spec := toUpstream(fmt.Sprintf("name.test:%d", at.Port()))
+	spec.Upstreams[0].Timeouts = &routetable.Timeouts{Connect: new(routetable.Duration(50 * time.Millisecond))}
+	g := startGateway(t, cfg, spec)
+	for began := time.Now(); ; {
+		resp, _, _ := g.dial(t).send(get).answer("GET")
+		if resp.StatusCode == 200 {
+			break
+		}
+		if time.Since(began) > 10*time.Second {
+			t.Fatalf("still status %d, %s after %d look-ups", resp.StatusCode, resp.Header.Get("x-meshgw-error"), asked.Load())
+		}
+	}
+	if n := asked.Load(); n != 1 {
+		t.Errorf("asked %d times", n)
 	}
 }
 

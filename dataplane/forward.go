@@ -57,9 +57,16 @@ func (s *Server) unreached(x *Exchange, e *endpoint, err error) (*failure, failo
 	switch {
 	case x.ranOut(time.Now()):
 		return &failure{refusal: refusal{code: UpstreamTimeout, detail: "There was no connection to the upstream in time."}}, failover.TimedOut
+	case errors.Is(err, syscall.EADDRNOTAVAIL): // all local ports lead to this endpoint already; to others they are free
+		return &failure{
+			refusal: refusal{code: Overloaded, detail: "The gateway has no local port left for a connection to the upstream."},
+			reason:  routetable.RetryConnectFailure, lacks: "ports",
+		}, failover.Canceled
 	case isOwn(err):
-		s.metrics.shed.WithLabelValues(x.priority.String(), "descriptors").Inc()
-		return &failure{refusal: refusal{code: Overloaded, detail: "The gateway has no room for a connection to the upstream."}}, failover.Canceled
+		return &failure{
+			refusal: refusal{code: Overloaded, detail: "The gateway has no room for a connection to the upstream."},
+			lacks:   "descriptors",
+		}, failover.Canceled
 	}
 	return &failure{
 		refusal: refusal{code: ConnectFailure, detail: "The upstream could not be reached." + s.hint(e, err)},

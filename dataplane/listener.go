@@ -62,6 +62,7 @@ func (s *Server) Serve(ctx context.Context, lns ...Listener) error {
 	}
 	done()
 	close(stopWatching)
+	s.endLookups()
 	s.upstreams.abort() // what is left are copies to mirrors, which nobody waits for
 	for _, u := range s.plan.Load().upstreams {
 		for _, e := range u.endpoints {

@@ -55,7 +55,7 @@ func newMetrics(s *Server, reg prometheus.Registerer) *metrics {
 		Name: "meshgw_shed_total", Help: "Requests refused for want of room.",
 	}, []string{"priority", "reason"})
 	for p := range failover.Priority(failover.Priorities) { // at 0, so that the first one is seen as an increase
-		for _, reason := range []string{"cpu", "inflight", "no_room", "pending_full"} {
+		for _, reason := range []string{"cpu", "inflight", "no_room", "pending_full", "descriptors", "ports"} {
 			m.shed.WithLabelValues(p.String(), reason)
 		}
 	}

@@ -115,6 +115,7 @@ type Server struct {
 	discovery  discovery
 	checking   chan struct{} // holds one for each login that is checked
 	background sync.WaitGroup
+	endLookups func()
 	clients    clients
 	room       room
 	unrouted   *telemetry.Series // requests without a route
@@ -147,7 +148,7 @@ func New(cfg Config, log zerolog.Logger, reg prometheus.Registerer) *Server {
 		cfg.Secret = func() *quota.Secret { return own }
 	}
 	if cfg.Resolve == nil {
-		cfg.Resolve = lookup
+		cfg.Resolve = lookupSystem
 	}
 	s := &Server{cfg: cfg, log: log, checking: make(chan struct{}, checks()), via: []byte("meshgw-" + token(cfg.Node))}
 	if s.cfg.AccessLog.Slow == 0 {
@@ -159,6 +160,7 @@ func New(cfg Config, log zerolog.Logger, reg prometheus.Registerer) *Server {
 	if cfg.Traced != nil {
 		s.sampledBelow = sampledBelow(cfg.TraceRatio)
 	}
+	s.cfg.Resolve, s.endLookups = untilEnded(cfg.Resolve)
 	s.unrouted = cfg.Traffic.Series("")
 	s.ticked.Store(new(time.Now()))
 	s.names.init(cfg.Node, cfg.Region)

@@ -22,6 +22,7 @@ const (
 	srvFirst    = 500 * time.Millisecond // that a table waits for names it is the first to have
 	srvAgain    = 2 * time.Second        // until a name is asked for again that could not be looked up
 	srvSoonest  = time.Second            // the shortest lifetime that is believed
+	srvTimeout  = 5 * time.Second        // for a look-up
 	dnsTimeout  = 2 * time.Second        // for one server
 	mostRecords = 1024                   // as many as an upstream may list
 	dnsPacket   = 1232                   // bytes that pass any network unfragmented (DNS flag day 2020)
@@ -86,7 +87,7 @@ func (s *Server) lookAgain(name string) <-chan struct{} {
 	looked := make(chan struct{})
 	n.looked = looked
 	s.spawn(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), resolveTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), srvTimeout)
 		defer cancel()
 		records, ttl, err := s.lookupSRV(ctx, name)
 		if s.found(name, n, records, ttl, err) {
