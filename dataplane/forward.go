@@ -25,7 +25,7 @@ func (s *Server) try(x *Exchange, e *endpoint, begun time.Time) (*failure, failo
 	s.buildHead(x, e)
 	for {
 		if x.conn == nil {
-			c, err := s.connect(e, deadline)
+			c, err := s.connect(e, deadline, x)
 			if err != nil {
 				// One that has come free meanwhile answers: it was this node that was slow.
 				c = e.pool.get(time.Now(), x.idempotent())
@@ -55,6 +55,8 @@ func (s *Server) try(x *Exchange, e *endpoint, begun time.Time) (*failure, failo
 // unreached is what no connection to an endpoint means.
 func (s *Server) unreached(x *Exchange, e *endpoint, err error) (*failure, failover.Kind) {
 	switch {
+	case x.presence.hasLeft():
+		return &failure{refusal: clientLeft()}, failover.Canceled
 	case x.ranOut(time.Now()):
 		return &failure{refusal: refusal{code: UpstreamTimeout, detail: "There was no connection to the upstream in time."}}, failover.TimedOut
 	case errors.Is(err, syscall.EADDRNOTAVAIL): // all local ports lead to this endpoint already; to others they are free
@@ -82,19 +84,37 @@ func notConnected(err error) failover.Kind {
 	return failover.ConnectFailed
 }
 
-// connect opens a connection to e, by deadline.
-func (s *Server) connect(e *endpoint, deadline time.Time) (*upstreamConn, error) {
+// connect opens a connection to e, by deadline, or takes one that comes free
+// before it is its turn to. x is nil for a request that nobody waits for.
+func (s *Server) connect(e *endpoint, deadline time.Time, x *Exchange) (*upstreamConn, error) {
 	ctx, cancel := context.Background(), func() {}
 	if !deadline.IsZero() {
 		ctx, cancel = context.WithDeadline(ctx, deadline)
 	}
 	defer cancel()
-	c, err := e.pool.dial(ctx)
-	if err != nil {
-		s.log.Debug().Err(err).Str("endpoint", e.address.URL).Msg("connect failed")
-		return nil, err
+	var left <-chan struct{}
+	if x != nil {
+		left = x.presence.left
 	}
-	return newUpstreamConn(c, lifetime(time.Now()), &s.upstreams)
+	for {
+		c, err := e.pool.mayDial(ctx, left)
+		if err != nil {
+			return nil, err
+		}
+		if c == nil {
+			raw, err := e.pool.dial(ctx)
+			e.pool.dialled(err)
+			if err != nil {
+				s.log.Debug().Err(err).Str("endpoint", e.address.URL).Msg("connect failed")
+				return nil, err
+			}
+			return newUpstreamConn(raw, lifetime(time.Now()), &s.upstreams)
+		}
+		if c.fresh(time.Now(), x != nil && x.idempotent()) {
+			return c, nil
+		}
+		_ = c.Close()
+	}
 }
 
 // send writes head and body: a small body with the head, a streamed one beside

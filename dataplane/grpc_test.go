@@ -124,7 +124,7 @@ func TestUnavailableBehindAHeadOpensTheBreaker(t *testing.T) {
 // nothing of the service, whether there was a connection already or not.
 func TestHastyCallsDoNotOpenTheBreaker(t *testing.T) {
 	spec := startHTTP2Upstream(t, func(w http.ResponseWriter, _ *http.Request) {
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(300 * time.Millisecond)
 		w.Header().Set("Content-Type", "application/grpc")
 		w.Header().Set("Grpc-Status", "0")
 	})

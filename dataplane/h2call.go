@@ -53,7 +53,8 @@ func (s *Server) tryHTTP2(x *Exchange, e *endpoint, begun time.Time) (*failure, 
 		case err == nil:
 			return nil, x.kind()
 		case c.link == nil:
-			return s.notReached(x, err)
+			s.log.Debug().Err(err).Str("endpoint", e.address.URL).Msg("connect failed")
+			return s.unreached(x, e, err)
 		case left == mostLeft || !c.wasLeft(x, err):
 			return s.failed(x, err)
 		}
@@ -132,15 +133,6 @@ func (s *Server) awaitHead(c *call, x *Exchange, e *endpoint, begun time.Time) {
 		return again
 	}
 	c.guard.watch(next)
-}
-
-// notReached is what no connection to an endpoint means.
-func (s *Server) notReached(x *Exchange, err error) (*failure, failover.Kind) {
-	if x.presence.hasLeft() {
-		return &failure{refusal: clientLeft()}, failover.Canceled
-	}
-	s.log.Debug().Err(err).Str("endpoint", x.endpoint.address.URL).Msg("connect failed")
-	return s.unreached(x, x.endpoint, err)
 }
 
 // cause is why the call has failed with err.

@@ -137,7 +137,7 @@ func (s *Server) deliver(m *mirrored) (outcome failover.Outcome, how string) {
 	c := pool.get(begun, false)
 	if c == nil {
 		var err error
-		if c, err = s.connect(m.endpoint, deadline); err != nil {
+		if c, err = s.connect(m.endpoint, deadline, nil); err != nil {
 			return failover.Outcome{Kind: notConnected(err)}, "failed"
 		}
 	}

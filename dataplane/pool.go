@@ -19,12 +19,14 @@ type pool struct {
 	pending *atomic.Int64 // of the upstream, over all its endpoints
 	queued  *atomic.Int64 // of the endpoint
 
-	mu      sync.Mutex // guards the rest
-	idle    []*upstreamConn
-	slots   int // in use
-	limit   int
-	waiters queue
-	retired bool // the endpoint has left the table
+	mu       sync.Mutex // guards the rest
+	idle     []*upstreamConn
+	slots    int // in use
+	limit    int
+	waiters  queue
+	dialling int             // connections that are being opened
+	dialers  []chan dialTurn // who waits for the turn to open one, first come first
+	retired  bool            // the endpoint has left the table
 }
 
 // acquire takes a slot, waiting for one until deadline (zero = at once or
@@ -135,7 +137,10 @@ func (p *pool) put(c *upstreamConn, now time.Time) {
 	c.idleSince = now
 	p.mu.Lock()
 	keep := !p.retired && len(p.idle) < p.limit
-	if keep {
+	switch {
+	case keep && len(p.dialers) > 0:
+		p.nextDialer() <- dialTurn{conn: c}
+	case keep:
 		p.idle = append(p.idle, c)
 	}
 	p.mu.Unlock()

@@ -259,14 +259,15 @@ func TestARegionsOutageMovesItsTrafficOverTheLink(t *testing.T) {
 	us1.kill()
 	l = startLoad(t, "GET", "/", 100, eu1, eu2)
 	time.Sleep(2 * time.Second)
+	sofar := l.soFar()
+	if n := count(sofar, failed); n > len(sofar)/4 {
+		t.Errorf("%d of %d requests were not served by the other gateway", n, len(sofar))
+	}
 	us2.terminate() // and the last one leaves
 	us2.end(10 * time.Second)
 	results = l.stop()
 	if n := count(results, func(r result) bool { return r.status == 0 }); n > 0 {
 		t.Errorf("%d requests got no answer", n)
-	}
-	if n := count(results, func(r result) bool { return r.status == 200 }); n < 150 {
-		t.Errorf("%d of %d requests were served by the other gateway", n, len(results))
 	}
 }
 

@@ -1,0 +1,117 @@
+package dataplane
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func newTestPool() *pool { return &pool{limit: 512} }
+
+// dialInTurn takes a turn in the background and tells what came of it.
+func dialInTurn(ctx context.Context, p *pool, left <-chan struct{}) <-chan dialTurn {
+	came := make(chan dialTurn, 1)
+	go func() {
+		c, err := p.mayDial(ctx, left)
+		came <- dialTurn{c, err}
+	}()
+	return came
+}
+
+// dialling has n tries take a slot and a turn each, and returns how many have it.
+func dialling(t *testing.T, p *pool, n int) (all []<-chan dialTurn) {
+	t.Helper()
+	for range n {
+		p.mu.Lock()
+		p.slots++
+		p.mu.Unlock()
+		all = append(all, dialInTurn(t.Context(), p, nil))
+		synctest.Wait()
+	}
+	return all
+}
+
+func ended(all []<-chan dialTurn) (turns, conns, failures int) {
+	for _, came := range all {
+		select {
+		case t := <-came:
+			switch {
+			case t.err != nil:
+				failures++
+			case t.conn != nil:
+				conns++
+			default:
+				turns++
+			}
+		default:
+		}
+	}
+	return turns, conns, failures
+}
+
+func TestDialsDoubleWithEachRoundTrip(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newTestPool()
+		all := dialling(t, p, 100)
+		for _, want := range []int{dialsAtOnce, dialsAtOnce, 2 * dialsAtOnce, 4 * dialsAtOnce, 100 - 8*dialsAtOnce} {
+			turns, conns, failures := ended(all)
+			if turns != want || conns != 0 || failures != 0 {
+				t.Fatalf("%d turns, %d connections and %d failures, want %d turns", turns, conns, failures, want)
+			}
+			for range turns {
+				p.dialled(nil)
+			}
+			synctest.Wait()
+		}
+		if p.dialling != 0 || len(p.dialers) != 0 {
+			t.Errorf("%d dial and %d wait in the end", p.dialling, len(p.dialers))
+		}
+	})
+}
+
+func TestOneFailedDialAnswersAllWhoWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newTestPool()
+		all := dialling(t, p, 20)
+		ended(all)
+		p.dialled(errors.New("refused"))
+		synctest.Wait()
+		if turns, _, failures := ended(all); turns != 0 || failures != 20-dialsAtOnce {
+			t.Errorf("%d turns and %d failures, want %d failures", turns, failures, 20-dialsAtOnce)
+		}
+		if more := dialling(t, p, 1); len(more[0]) != 1 {
+			t.Error("the turn of who failed is not free")
+		}
+	})
+}
+
+func TestWhoWaitsToDialTakesWhatComesFree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newTestPool()
+		all := dialling(t, p, dialsAtOnce+2)
+		ended(all)
+		first, second := &upstreamConn{}, &upstreamConn{}
+		p.put(first, time.Now())
+		synctest.Wait()
+		if got := <-all[dialsAtOnce]; got.conn != first {
+			t.Errorf("who waited longest got %+v", got)
+		}
+		left := make(chan struct{})
+		close(left)
+		if _, err := p.mayDial(t.Context(), left); !errors.Is(err, errClientLeft) {
+			t.Errorf("for a client that left: %v", err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := p.mayDial(ctx, nil); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("after its time: %v", err)
+		}
+		p.put(second, time.Now())
+		synctest.Wait()
+		if got := <-all[dialsAtOnce+1]; got.conn != second || len(p.idle) != 0 || len(p.dialers) != 0 {
+			t.Errorf("the last got %+v; %d are idle, %d wait", got, len(p.idle), len(p.dialers))
+		}
+	})
+}
