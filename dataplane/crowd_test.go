@@ -64,7 +64,7 @@ func TestACrowdIsServedThoughHandshakesTakeTheirTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	slow := &laborious{Listener: ln, work: 10 * time.Millisecond}
+	slow := &laborious{Listener: ln, work: 20 * time.Millisecond}
 	server := &http.Server{
 		Handler:   http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "served") }),
 		TLSConfig: &tls.Config{Certificates: []tls.Certificate{pair}},
@@ -72,14 +72,14 @@ func TestACrowdIsServedThoughHandshakesTakeTheirTime(t *testing.T) {
 	go func() { _ = server.ServeTLS(slow, "", "") }()
 	t.Cleanup(func() { _ = server.Close() })
 	spec := toUpstream()
-	connect := routetable.Duration(500 * time.Millisecond)
+	connect := routetable.Duration(2 * time.Second)
 	u := &spec.Upstreams[0]
 	u.Endpoints = []routetable.Endpoint{{URL: "https://" + ln.Addr().String()}}
 	u.TLS = &routetable.UpstreamTLS{CA: file.Cert, ServerName: "up.test"}
 	u.Timeouts = &routetable.Timeouts{Connect: &connect}
 	g := startGateway(t, dataplane.Config{}, spec)
 	var clients sync.WaitGroup
-	for range 200 { // whose handshakes together take 2 s
+	for range 200 { // whose handshakes together take 4 s
 		c := g.dial(t)
 		clients.Go(func() {
 			if resp, body, _ := c.send(get).answer("GET"); resp.StatusCode != 200 {

@@ -6,12 +6,35 @@ import (
 	"time"
 )
 
-// dialsAtOnce is how many connections to an endpoint are dialled at once, and as
-// many as are open where that is more: their number doubles with each round trip,
-// as in TCP's slow start (RFC 5681). The handshakes of a crowd that comes in one
-// moment, as when another region has failed, would else share the CPU at both ends
-// until none is done in time.
+// dialsAtOnce is how many connections to an endpoint are dialled at once at first.
+// As in TCP's slow start (RFC 5681) their number doubles with each round trip, for
+// as long as that takes no longer, as in TCP Vegas. The handshakes of a crowd that
+// comes in one moment, as when another region has failed, would else share the CPU
+// at both ends until none is done in time.
 const dialsAtOnce = 8
+
+// dialPace is how many connections are dialled at once, of those that follow each
+// other without a pause.
+type dialPace struct {
+	more int           // than dialsAtOnce
+	took time.Duration // a dial, at best
+}
+
+func (p *dialPace) most() int { return dialsAtOnce + p.more }
+
+// observe takes in how long a dial took.
+func (p *dialPace) observe(took time.Duration, failed bool) {
+	const slack = 10 * time.Millisecond
+	switch {
+	case failed:
+		p.more /= 2
+	case p.took == 0 || took < p.took:
+		p.took = took
+		p.more++
+	case took <= p.took+p.took/2+slack:
+		p.more++
+	}
+}
 
 // dialTurn ends the wait of who may not dial yet: with a connection that came
 // free, with the failure of somebody else's dial, or with the turn to dial.
@@ -24,7 +47,7 @@ type dialTurn struct {
 // to follow. It returns a connection instead if one comes free before.
 func (p *pool) mayDial(ctx context.Context, left <-chan struct{}) (*upstreamConn, error) {
 	p.mu.Lock()
-	if p.dialling < p.mostDials() {
+	if p.dialling < p.pace.most() {
 		p.dialling++
 		p.mu.Unlock()
 		return nil, nil //nolint:nilnil // the turn
@@ -52,34 +75,43 @@ func (p *pool) mayDial(ctx context.Context, left <-chan struct{}) (*upstreamConn
 		case t.conn != nil:
 			p.put(t.conn, time.Now())
 		case t.err == nil:
-			p.dialled(nil)
+			p.mu.Lock()
+			p.dialling--
+			p.passTurns()
+			p.mu.Unlock()
 		}
 	}
 	return nil, err
 }
 
-// dialled ends a dial. What it failed with, those who wait for theirs would find
-// out one after the other.
-func (p *pool) dialled(err error) {
+// dialled ends a dial that took so long. Where it has failed with no connection
+// open, or the endpoint is out, the others who wait fail with it.
+func (p *pool) dialled(took time.Duration, err error, out bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.dialling--
+	p.pace.observe(took, err != nil)
+	open := len(p.idle) + p.slots - p.dialling - len(p.dialers)
 	if err != nil {
+		open-- // this one's slot
+	}
+	if err != nil && (out || open <= 0) {
 		for _, turn := range p.dialers {
 			turn <- dialTurn{err: err}
 		}
 		p.dialers = nil
 	}
-	for len(p.dialers) > 0 && p.dialling < p.mostDials() {
-		p.dialling++
-		p.nextDialer() <- dialTurn{}
+	if p.passTurns(); p.dialling == 0 {
+		p.pace = dialPace{}
 	}
 }
 
-// mostDials is how many dials there may be at once, p.mu held.
-func (p *pool) mostDials() int {
-	open := len(p.idle) + p.slots - p.dialling - len(p.dialers)
-	return max(dialsAtOnce, open)
+// passTurns gives the turn to as many as may have it, p.mu held.
+func (p *pool) passTurns() {
+	for len(p.dialers) > 0 && p.dialling < p.pace.most() {
+		p.dialling++
+		p.nextDialer() <- dialTurn{}
+	}
 }
 
 // nextDialer takes out who has waited longest for a turn, p.mu held.

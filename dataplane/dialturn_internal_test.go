@@ -55,13 +55,13 @@ func TestDialsDoubleWithEachRoundTrip(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newTestPool()
 		all := dialling(t, p, 100)
-		for _, want := range []int{dialsAtOnce, dialsAtOnce, 2 * dialsAtOnce, 4 * dialsAtOnce, 100 - 8*dialsAtOnce} {
+		for _, want := range []int{dialsAtOnce, 2 * dialsAtOnce, 4 * dialsAtOnce, 100 - 7*dialsAtOnce} {
 			turns, conns, failures := ended(all)
 			if turns != want || conns != 0 || failures != 0 {
 				t.Fatalf("%d turns, %d connections and %d failures, want %d turns", turns, conns, failures, want)
 			}
 			for range turns {
-				p.dialled(nil)
+				p.dialled(time.Millisecond, nil, false)
 			}
 			synctest.Wait()
 		}
@@ -76,13 +76,51 @@ func TestOneFailedDialAnswersAllWhoWait(t *testing.T) {
 		p := newTestPool()
 		all := dialling(t, p, 20)
 		ended(all)
-		p.dialled(errors.New("refused"))
+		p.dialled(time.Millisecond, errors.New("refused"), false)
 		synctest.Wait()
 		if turns, _, failures := ended(all); turns != 0 || failures != 20-dialsAtOnce {
 			t.Errorf("%d turns and %d failures, want %d failures", turns, failures, 20-dialsAtOnce)
 		}
 		if more := dialling(t, p, 1); len(more[0]) != 1 {
 			t.Error("the turn of who failed is not free")
+		}
+	})
+}
+
+func TestDialsThatTakeLongerAreNotMore(t *testing.T) {
+	var p dialPace
+	for range 8 {
+		p.observe(80*time.Millisecond, false)
+	}
+	if p.most() != 16 {
+		t.Errorf("%d at once after 8, want 16", p.most())
+	}
+	for range 16 {
+		p.observe(160*time.Millisecond, false) // they share what limits them
+	}
+	if p.most() > 17 {
+		t.Errorf("%d at once though they take twice as long", p.most())
+	}
+	p.observe(500*time.Millisecond, true)
+	if p.most() != 12 {
+		t.Errorf("%d at once after a failure, want 12", p.most())
+	}
+}
+
+func TestWhereConnectionsAreOpenAFailureIsOnesOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for out, want := range map[bool][2]int{false: {1, 0}, true: {0, 3}} {
+			p := newTestPool()
+			p.slots = 5 // that have their connection
+			all := dialling(t, p, dialsAtOnce+3)
+			ended(all)
+			p.dialled(500*time.Millisecond, errors.New("timeout"), out)
+			synctest.Wait()
+			if turns, _, failures := ended(all); turns != want[0] || failures != want[1] {
+				t.Errorf("out %v: %d turns and %d failures, want %v", out, turns, failures, want)
+			}
+			p.dialled(time.Millisecond, errors.New("the rest"), true)
+			synctest.Wait()
 		}
 	})
 }

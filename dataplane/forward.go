@@ -102,8 +102,9 @@ func (s *Server) connect(e *endpoint, deadline time.Time, x *Exchange) (*upstrea
 			return nil, err
 		}
 		if c == nil {
+			begun := time.Now()
 			raw, err := e.pool.dial(ctx)
-			e.pool.dialled(err)
+			e.pool.dialled(time.Since(begun), err, !e.state.Usable())
 			if err != nil {
 				s.log.Debug().Err(err).Str("endpoint", e.address.URL).Msg("connect failed")
 				return nil, err

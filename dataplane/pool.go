@@ -24,7 +24,8 @@ type pool struct {
 	slots    int // in use
 	limit    int
 	waiters  queue
-	dialling int             // connections that are being opened
+	dialling int // connections that are being opened
+	pace     dialPace
 	dialers  []chan dialTurn // who waits for the turn to open one, first come first
 	retired  bool            // the endpoint has left the table
 }
