@@ -1,5 +1,7 @@
 package dataplane
 
+import "slices"
+
 // admit decides whether the request may go on: capacity, what the rule can do,
 // who may use it, how large the body is.
 func (s *Server) admit(x *Exchange) bool {
@@ -16,7 +18,22 @@ func (s *Server) admit(x *Exchange) bool {
 	case r.MaxBody > 0 && x.Length > r.MaxBody && !x.grpc:
 		return x.fail(tooLarge())
 	}
-	return s.authenticate(x)
+	return s.authenticate(x) && x.tenantAdmitted()
+}
+
+// tenantAdmitted lets pass who belongs to one of the rule's tenants, where it names
+// any. A preflight belongs to nobody.
+func (x *Exchange) tenantAdmitted() bool {
+	all := x.rule.Tenants
+	if len(all) == 0 || x.preflight {
+		return true
+	}
+	if x.tenant != nil {
+		if _, ok := slices.BinarySearch(all, x.tenant.Name); ok {
+			return true
+		}
+	}
+	return x.fail(refusal{code: Denied, detail: "The route is for other tenants."})
 }
 
 func tooLarge() refusal {

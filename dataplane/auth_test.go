@@ -172,6 +172,31 @@ func TestARouteAdmitsByItsWays(t *testing.T) {
 	}
 }
 
+func TestARouteIsForItsTenantsAlone(t *testing.T) {
+	up := startRecorder(t, nil)
+	spec := toUpstream(up.addr)
+	spec.Routes[0].Auth = []routetable.Auth{{APIKey: &routetable.APIKey{Header: "x-api-key"}}}
+	spec.Routes[0].Tenants = []string{"initrode", "acme"}
+	spec.Routes[0].CORS = &routetable.CORS{Origins: []string{"*"}}
+	for _, name := range []string{"acme", "initech", "initrode"} {
+		hash := sha256.Sum256([]byte("key of " + name))
+		spec.Tenants = append(spec.Tenants, routetable.Tenant{Name: name, Identify: &routetable.Identify{APIKeySHA256: []string{hex.EncodeToString(hash[:])}}})
+	}
+	g := startGateway(t, dataplane.Config{Credentials: newCredentials(t)}, spec)
+	for fields, want := range map[string]string{
+		"GET / HTTP/1.1\r\nhost: a\r\nx-api-key: key of acme\r\n\r\n":                                               "200 ",
+		"GET / HTTP/1.1\r\nhost: a\r\nx-api-key: key of initech\r\n\r\n":                                            "403 denied",
+		"GET / HTTP/1.1\r\nhost: a\r\nx-api-key: key of nobody\r\n\r\n":                                             "401 unauthenticated",
+		"OPTIONS / HTTP/1.1\r\nhost: a\r\norigin: https://b.example\r\naccess-control-request-method: GET\r\n\r\n": "204 ",
+	} {
+		method, _, _ := strings.Cut(fields, " ")
+		a, _, err := g.dial(t).send(fields).answer(method)
+		if got := fmt.Sprintf("%d %s", a.StatusCode, a.Header.Get("x-meshgw-error")); err != nil || got != want {
+			t.Errorf("%q: %s, %v, want %s", fields, got, err, want)
+		}
+	}
+}
+
 func TestARouteWithoutCredentialsToJudgeByIsClosed(t *testing.T) {
 	up := startRecorder(t, nil)
 	g := startGateway(t, dataplane.Config{}, behind(up.addr, jwt("keys"), routetable.Auth{Basic: &routetable.Basic{File: "users"}}))

@@ -346,6 +346,7 @@ func (c *compiler) rule(route *Route) *Rule {
 		Allow:           prefixes(route.Allow),
 		Deny:            prefixes(route.Deny),
 		Auth:            auth(route.Auth),
+		Tenants:         slices.Sorted(slices.Values(route.Tenants)),
 		MaxBody:         int64(or(route.MaxBody, Bytes(defaultMaxBody))),
 		CORS:            corsRule(route.CORS),
 		Compress:        compress(route.Compress),

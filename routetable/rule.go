@@ -38,6 +38,7 @@ type Rule struct {
 	Allow    []netip.Prefix // none = all
 	Deny     []netip.Prefix // looked at first
 	Auth     []Auth         // any of admits; none = open
+	Tenants  []string       // in order; whose requests alone are admitted, none = everybody's
 	Limits   []*LimitRule
 	Priority Priority
 	MaxBody  int64 // bytes; 0 = no limit

@@ -137,6 +137,7 @@ type Route struct {
 	Deny            *CIDRs      `json:"deny,omitempty"`
 	Priority        string      `json:"priority,omitempty"` // critical, high, normal (default), low
 	Auth            []Auth      `json:"auth,omitempty"`     // any of
+	Tenants         []string    `json:"tenants,omitempty"`  // whose requests alone are admitted; none = everybody's
 	CORS            *CORS       `json:"cors,omitempty"`
 	Compress        *Compress   `json:"compress,omitempty"`
 	MaxBody         *Bytes      `json:"max_body,omitempty"` // default 10MiB; 0 = no limit

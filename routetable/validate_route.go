@@ -42,6 +42,8 @@ func (v *validator) route(r *Route) {
 			}
 		}
 	}
+	v.some("tenants", r.Tenants)
+	v.bounded("tenants", len(r.Tenants))
 	if v.bounded("auth", len(r.Auth)) {
 		for i := range r.Auth {
 			v.auth(item("auth", i), &r.Auth[i])

@@ -9,7 +9,7 @@ import (
 
 // references reports what routes name and the table lacks.
 func (v *validator) references(all lists) {
-	upstreams, limits := names(all.upstreams), names(all.limits)
+	upstreams, limits, tenants := names(all.upstreams), names(all.limits), names(all.tenants)
 	for i, r := range all.routes {
 		upstream := func(field, name string) {
 			if _, ok := upstreams[name]; !ok && name != "" {
@@ -28,6 +28,12 @@ func (v *validator) references(all lists) {
 			if _, ok := limits[name]; !ok {
 				v.at("routes", i, r)
 				v.clashf(item("limits", j), "no limit %q%s", name, didYouMean(name, limits))
+			}
+		}
+		for j, name := range r.Tenants {
+			if _, ok := tenants[name]; !ok {
+				v.at("routes", i, r)
+				v.clashf(item("tenants", j), "no tenant %q%s", name, didYouMean(name, tenants))
 			}
 		}
 	}

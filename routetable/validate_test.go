@@ -58,6 +58,8 @@ func TestValidateFindsEachMistake(t *testing.T) {
 		{route("respond: {status: 200}"), "got upstream and respond"},
 		{"routes: [{name: r, upstream: u}]", `no upstream "u"`},
 		{route("limits: [x]"), `routes[0].limits[0] (route/r): no limit "x"`},
+		{route("tenants: [x]"), `routes[0].tenants[0] (route/r): no tenant "x"`},
+		{route("tenants: []"), "routes[0].tenants (route/r): expected one element at least"},
 		{route("mirror: {upstream: v, percent: 1}"), `no upstream "v"`},
 		{route("mirror: {upstream: u, percent: 101}"), "expected 0 to 100, got 101"},
 		{answer("mirror: {upstream: u, percent: 1}"), "nothing is sent to an upstream"},
