@@ -3,6 +3,7 @@ package kong
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -17,7 +18,11 @@ type file struct {
 	Targets   []target   `yaml:"targets"`
 	Consumers []consumer `yaml:"consumers"`
 	Plugins   []plugin   `yaml:"plugins"`
+	Rest      rest       `yaml:",inline"`
 }
+
+// rest is what is not translated, so that it can be told.
+type rest map[string]yaml.Node
 
 type service struct {
 	Name           string   `yaml:"name"`
@@ -33,6 +38,7 @@ type service struct {
 	TLSVerify      *bool    `yaml:"tls_verify"`
 	Routes         []route  `yaml:"routes"`
 	Plugins        []plugin `yaml:"plugins"`
+	Rest           rest     `yaml:",inline"`
 }
 
 type route struct {
@@ -49,6 +55,7 @@ type route struct {
 	SNIs          []string            `yaml:"snis"`
 	Expression    string              `yaml:"expression"`
 	Plugins       []plugin            `yaml:"plugins"`
+	Rest          rest                `yaml:",inline"`
 }
 
 type upstream struct {
@@ -73,6 +80,7 @@ type upstream struct {
 			} `yaml:"unhealthy"`
 		} `yaml:"active"`
 	} `yaml:"healthchecks"`
+	Rest rest `yaml:",inline"`
 }
 
 type target struct {
@@ -87,7 +95,18 @@ type consumer struct {
 	Keys     []struct {
 		Key string `yaml:"key"`
 	} `yaml:"keyauth_credentials"`
+	Groups  []group  `yaml:"acls"`
 	Plugins []plugin `yaml:"plugins"`
+	Rest    rest     `yaml:",inline"`
+}
+
+type group struct {
+	Group string `yaml:"group"`
+}
+
+// isOneOf reports whether the consumer is in one of groups.
+func (c *consumer) isOneOf(groups []string) bool {
+	return slices.ContainsFunc(c.Groups, func(g group) bool { return slices.Contains(groups, g.Group) })
 }
 
 type plugin struct {

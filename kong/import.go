@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"go.yaml.in/yaml/v4"
+
 	"github.com/meshgw/meshgw/routetable"
 )
 
@@ -46,6 +48,7 @@ func Import(doc []byte) (*routetable.Spec, []Note, error) {
 	for n := range f.Consumers {
 		i.consumer(&f.Consumers[n])
 	}
+	i.rest("file", f.Rest)
 	return i.spec, i.notes, nil
 }
 
@@ -55,8 +58,26 @@ type importer struct {
 	notes []Note
 }
 
+// note tells something, once.
 func (i *importer) note(object, format string, args ...any) {
-	i.notes = append(i.notes, Note{object, fmt.Sprintf(format, args...)})
+	if n := (Note{object, fmt.Sprintf(format, args...)}); !slices.Contains(i.notes, n) {
+		i.notes = append(i.notes, n)
+	}
+}
+
+// rest tells what an object says besides, but for what changes nothing here.
+func (i *importer) rest(object string, r rest) {
+	harmless := []string{
+		"id", "tags", "created_at", "updated_at", "custom_id", "slots", // names and sizes of Kong's own
+		"write_timeout", "request_buffering", "response_buffering", // bodies are streamed, as long as they move
+	}
+	for _, key := range slices.Sorted(maps.Keys(r)) {
+		n := r[key]
+		if strings.HasPrefix(key, "_") && key != "_plugin_configs" || slices.Contains(harmless, key) || n.Tag == "!!null" || len(n.Content) == 0 && n.Kind != yaml.ScalarNode || key == "path_handling" && n.Value == "v0" || n.Value == "0" {
+			continue
+		}
+		i.note(object, "%s is not imported", key)
+	}
 }
 
 // service makes an upstream of a service with what balances it, and its routes.
@@ -67,6 +88,7 @@ func (i *importer) service(s *service) {
 		return
 	}
 	u := routetable.Upstream{Name: s.Name, Timeouts: timeouts(s)}
+	i.rest(object, s.Rest)
 	scheme := s.Protocol
 	switch s.Protocol {
 	case "http", "https":
@@ -120,24 +142,28 @@ func endpointURL(scheme, hostport, path string) string {
 	return scheme + "://" + hostport + strings.TrimRight(path, "/")
 }
 
+// kongTimeout is Kong's default, of an answer and of all else.
+const kongTimeout = 60_000
+
+// timeouts are those of Kong: it bounds a try, not all of them together. How long
+// to connect it leaves to a minute; that is taken over where somebody wrote it.
 func timeouts(s *service) *routetable.Timeouts {
-	if s.ConnectTimeout == 0 && s.ReadTimeout == 0 {
-		return nil
-	}
-	t := &routetable.Timeouts{}
-	if s.ConnectTimeout > 0 {
-		t.Connect = new(routetable.Duration(time.Duration(s.ConnectTimeout) * time.Millisecond))
-	}
-	if s.ReadTimeout > 0 {
-		t.Response = new(routetable.Duration(time.Duration(s.ReadTimeout) * time.Millisecond))
+	t := &routetable.Timeouts{Response: milliseconds(cmp.Or(s.ReadTimeout, kongTimeout)), Request: milliseconds(0)}
+	if s.ConnectTimeout > 0 && s.ConnectTimeout != kongTimeout {
+		t.Connect = milliseconds(s.ConnectTimeout)
 	}
 	return t
+}
+
+func milliseconds(n int) *routetable.Duration {
+	return new(routetable.Duration(time.Duration(n) * time.Millisecond))
 }
 
 // balance fills in what a Kong upstream says, and returns the Host that its
 // targets are sent; empty where that is the client's.
 func (i *importer) balance(u *routetable.Upstream, from *upstream, scheme, path string) (host string) {
 	object := "upstream/" + from.Name
+	i.rest(object, from.Rest)
 	var last string
 	for _, t := range from.Targets {
 		hostport := t.Target
@@ -201,6 +227,7 @@ const mostMatches = 1000
 // route makes a route, and one that redirects to HTTPS where Kong would do that.
 func (i *importer) route(s *service, from *route, name, host string) {
 	object := "route/" + name
+	i.rest(object, from.Rest)
 	if from.Expression != "" {
 		i.note(object, "not imported: it matches by an expression")
 		return
@@ -338,13 +365,16 @@ func (i *importer) headers(object string, from map[string][]string) [][]routetab
 	return all
 }
 
+func (c *consumer) name() string { return cmp.Or(c.Username, c.CustomID) }
+
 // consumer makes a tenant that is known by its keys.
 func (i *importer) consumer(c *consumer) {
-	t := routetable.Tenant{Name: cmp.Or(c.Username, c.CustomID)}
+	t := routetable.Tenant{Name: c.name()}
 	if len(c.Keys) == 0 {
 		i.note("consumer/"+t.Name, "not imported: it has no keyauth_credentials")
 		return
 	}
+	i.rest("consumer/"+t.Name, c.Rest)
 	t.Identify = &routetable.Identify{}
 	for _, k := range c.Keys {
 		sum := sha256.Sum256([]byte(k.Key))

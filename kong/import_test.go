@@ -67,6 +67,47 @@ func TestWhatGuardsARouteAndIsNotKnownClosesIt(t *testing.T) {
 	}
 }
 
+func TestAnACLKeepsARouteToTheTenantsOfItsGroups(t *testing.T) {
+	const consumers = `
+consumers:
+- {username: ann, keyauth_credentials: [{key: a}], acls: [{group: gold}, {group: slow}]}
+- {username: bob, keyauth_credentials: [{key: b}], acls: [{group: silver}]}
+- {username: keyless, acls: [{group: gold}]}
+`
+	for config, want := range map[string]string{"allow: [gold, silver]": "ann bob", "allow: [gold]": "ann", "deny: [slow]": "bob", "allow: [none]": "", "allow: [gold], deny: [slow]": ""} {
+		all, _ := routesOf(t, "3.0", "[{name: s, host: h, plugins: [{name: key-auth}], routes: [{name: r, plugins: [{name: acl, config: {"+config+"}}]}]}]", consumers)
+		if r := all["r"]; strings.Join(r.Tenants, " ") != want || (want == "") != (r.Respond != nil) {
+			t.Errorf("%s: %+v", config, r)
+		}
+	}
+	top, _ := routesOf(t, "3.0", "[{name: s, host: h, plugins: [{name: key-auth}, {name: acl, config: {deny: [slow]}}], routes: [{name: r}]}]", consumers+"acls: [{consumer: bob, group: slow}]\n")
+	if top["r"].Respond == nil {
+		t.Errorf("bob may be denied, and the route is open: %+v", top["r"])
+	}
+}
+
+// As Kong has it: the service learns who asks, and not by which key.
+func TestAServiceIsToldTheConsumer(t *testing.T) {
+	all, _ := routesOf(t, "3.0", "[{name: s, host: h, plugins: [{name: key-auth, config: {key_names: [k], hide_credentials: true}}, {name: request-transformer, config: {add: {headers: ['x-a: b']}, remove: {headers: [x-z]}}}], routes: [{name: r}]}]", "")
+	ops := all["r"].RequestHeaders
+	if ops == nil || ops.Set["x-consumer-username"] != "${tenant.name}" || ops.Set["x-a"] != "b" || strings.Join(ops.Remove, " ") != "k x-z" {
+		t.Errorf("%+v", ops)
+	}
+}
+
+func TestWhatIsNotImportedIsToldOnce(t *testing.T) {
+	_, notes := routesOf(t, "3.0", "[{name: s, host: h, id: 1, client_certificate: {id: 2}, routes: [{name: q, paths: [/q]}, {name: r, regex_priority: 5}]}]",
+		"plugins: [{name: prometheus}, {name: zipkin}]\ncertificates: [{cert: c}]\nvaults: []\n_transform: true\n")
+	var got []string
+	for _, n := range notes {
+		got = append(got, n.String())
+	}
+	const want = "service/s: client_certificate is not imported\nplugins/global: plugin zipkin is not imported: instead, meshgw agent --otlp URL\nroute/r: regex_priority is not imported\nfile: certificates is not imported"
+	if strings.Join(got, "\n") != want {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), want)
+	}
+}
+
 func TestARouteThatWouldTakeEveryHostIsNotImported(t *testing.T) {
 	all, notes := routesOf(t, "3.0", "[{name: s, host: h, routes: [{name: r, hosts: ['a.*']}]}]", "")
 	if len(all) != 0 || len(notes) != 2 {

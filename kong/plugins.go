@@ -2,6 +2,8 @@ package kong
 
 import (
 	"cmp"
+	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -45,11 +47,17 @@ func (i *importer) plugins(s *service, from *route, to *routetable.Route) bool {
 // plugin applies one plugin. It reports false where the route must be closed.
 func (i *importer) plugin(p *plugin, scope string, all map[string]*plugin, to *routetable.Route) bool {
 	object, err := "route/"+to.Name, error(nil)
+	told := object // of what closes nothing, where it is written
+	if !strings.HasPrefix(scope, "route-") {
+		told = "plugins/" + scope
+	}
 	switch p.Name {
 	case "rate-limiting":
-		err = i.rateLimiting(p, scope, all["key-auth"] != nil, to)
+		err = i.rateLimiting(p, scope, inForce(all["key-auth"]), to)
 	case "key-auth":
 		err = keyAuth(p, to)
+	case "acl":
+		err = i.acl(p, inForce(all["key-auth"]), to)
 	case "cors":
 		err = cors(p, to)
 	case "ip-restriction":
@@ -59,19 +67,66 @@ func (i *importer) plugin(p *plugin, scope string, all map[string]*plugin, to *r
 	case "request-termination":
 		err = termination(p, to)
 	case "request-transformer":
-		to.RequestHeaders, err = i.transformer(p, object)
+		to.RequestHeaders, err = i.transformer(p, told, to.RequestHeaders)
 	case "response-transformer":
-		to.ResponseHeaders, err = i.transformer(p, object)
-	case "prometheus", "correlation-id", "file-log", "http-log", "tcp-log", "udp-log", "syslog", "statsd", "datadog", "loggly", "zipkin", "opentelemetry", "proxy-cache", "response-ratelimiting":
-		i.note(object, "plugin %s is not imported", p.Name)
+		to.ResponseHeaders, err = i.transformer(p, told, to.ResponseHeaders)
+	case "prometheus": // metrics are always there
+	case "correlation-id", "file-log", "http-log", "tcp-log", "udp-log", "syslog", "statsd", "datadog", "loggly", "zipkin", "opentelemetry", "proxy-cache", "response-ratelimiting":
+		i.note(told, "plugin %s is not imported%s", p.Name, instead(p.Name))
 	default:
-		i.note(object, "answers 503: plugin %s may decide who is let in, and is not imported", p.Name)
+		i.note(object, "answers 503: plugin %s may decide who is let in, and is not imported%s", p.Name, instead(p.Name))
 		return false
 	}
 	if err != nil {
 		i.note(object, "answers 503: plugin %s: %v", p.Name, err)
 	}
 	return err == nil
+}
+
+// instead says what to write by hand for a plugin.
+func instead(name string) string {
+	by := map[string]string{
+		"jwt":                    "auth: [{jwt: {jwks: FILE or URL, algorithms: [RS256]}}]",
+		"openid-connect":         "auth: [{jwt: ...}] for bearers, or auth: [{forward: {url: ...}}] to log in",
+		"basic-auth":             "auth: [{basic: {file: FILE}}]",
+		"mtls-auth":              "auth: [{mtls: {}}]",
+		"ldap-auth":              "auth: [{forward: {url: ...}}]",
+		"correlation-id":         "x-request-id is always there; for another name request_headers: {set: {NAME: ${request.id}}}",
+		"opentelemetry":          "meshgw agent --otlp URL",
+		"zipkin":                 "meshgw agent --otlp URL",
+		"file-log":               "the log is on standard error",
+		"http-log":               "the log is on standard error",
+		"canary":                 "split",
+		"rate-limiting-advanced": "limits",
+	}[name]
+	if by == "" {
+		return ""
+	}
+	return ": instead, " + by
+}
+
+func inForce(p *plugin) bool { return p != nil && !off(p.Enabled) }
+
+// acl keeps a route to the consumers of some groups.
+func (i *importer) acl(p *plugin, identified bool, to *routetable.Route) error {
+	var c struct{ Allow, Deny, Whitelist, Blacklist []string }
+	if err := p.read(&c); err != nil {
+		return err
+	}
+	allow, deny := append(c.Allow, c.Whitelist...), append(c.Deny, c.Blacklist...)
+	if _, elsewhere := i.from.Rest["acls"]; elsewhere || !identified {
+		return errors.New("it is known of consumers with keys and their own acls alone")
+	}
+	for n := range i.from.Consumers {
+		c := &i.from.Consumers[n]
+		if len(c.Keys) > 0 && (len(allow) == 0 || c.isOneOf(allow)) && !c.isOneOf(deny) {
+			to.Tenants = append(to.Tenants, c.name())
+		}
+	}
+	if len(to.Tenants) == 0 {
+		return errors.New("it admits no consumer that has a key")
+	}
+	return nil
 }
 
 type rateLimiting struct {
@@ -126,6 +181,7 @@ func (i *importer) rateLimiting(p *plugin, scope string, identified bool, to *ro
 func keyAuth(p *plugin, to *routetable.Route) error {
 	var c struct {
 		KeyNames []string `yaml:"key_names"`
+		Hide     bool     `yaml:"hide_credentials"`
 	}
 	if err := p.read(&c); err != nil {
 		return err
@@ -135,6 +191,10 @@ func keyAuth(p *plugin, to *routetable.Route) error {
 	}
 	for _, name := range c.KeyNames {
 		to.Auth = append(to.Auth, routetable.Auth{APIKey: &routetable.APIKey{Header: name}})
+	}
+	to.RequestHeaders = &routetable.HeaderOps{Set: map[string]string{"x-consumer-username": "${tenant.name}"}} // as Kong tells
+	if c.Hide {
+		to.RequestHeaders.Remove = c.KeyNames
 	}
 	return nil
 }
@@ -215,7 +275,7 @@ type edits struct {
 
 // transformer takes what is done to headers. What Kong adds only where it is not
 // there is set.
-func (i *importer) transformer(p *plugin, object string) (*routetable.HeaderOps, error) {
+func (i *importer) transformer(p *plugin, object string, before *routetable.HeaderOps) (*routetable.HeaderOps, error) {
 	var c struct{ Remove, Rename, Replace, Add, Append edits }
 	if err := p.read(&c); err != nil {
 		return nil, err
@@ -227,9 +287,15 @@ func (i *importer) transformer(p *plugin, object string) (*routetable.HeaderOps,
 	if left > 0 {
 		i.note(object, "plugin %s: only what removes, sets and adds headers is imported", p.Name)
 	}
-	return &routetable.HeaderOps{
+	ops := &routetable.HeaderOps{
 		Remove: c.Remove.Headers, Set: pairs(slices.Concat(c.Replace.Headers, c.Add.Headers)), Add: pairs(c.Append.Headers),
-	}, nil
+	}
+	if before != nil {
+		set := maps.Clone(before.Set)
+		maps.Copy(set, ops.Set)
+		ops.Set, ops.Remove = set, slices.Concat(before.Remove, ops.Remove)
+	}
+	return ops, nil
 }
 
 // pairs reads lines NAME:VALUE.
@@ -240,7 +306,7 @@ func pairs(lines []string) map[string]string {
 		if all == nil {
 			all = map[string]string{}
 		}
-		all[strings.ToLower(name)] = value
+		all[strings.ToLower(strings.TrimSpace(name))] = strings.TrimSpace(value)
 	}
 	return all
 }

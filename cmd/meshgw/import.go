@@ -26,13 +26,13 @@ func importKongCommand() *cobra.Command {
 		Short: "Make a route file of a declarative file of Kong's",
 		Long: `kong prints the route file that does what a declarative file of Kong's says, such
 as "deck gateway dump" writes: services, routes, upstreams with their targets,
-consumers with their keys, and the plugins cors, ip-restriction, key-auth,
-rate-limiting, request-size-limiting, request-termination, request-transformer and
+consumers with their keys and groups, and the plugins acl, cors, ip-restriction,
+key-auth, rate-limiting, request-size-limiting, request-termination, request-transformer and
 response-transformer. FILE may be -.
 
-What could not be translated is told on standard error. Where it decides who is let
-in, such as a plugin that is not known, the route answers 503 until you write what
-is missing.
+All else is told on standard error, with what to write instead. Where it decides
+who is let in, such as a plugin that is not known, the route answers 503 until you
+write what is missing.
 
 Prefixes end at a border of segments here: /a does not match /ab, as it does in Kong.
 Limits hold over the whole mesh.`,
