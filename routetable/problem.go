@@ -117,11 +117,29 @@ func (ps Problems) Err() error {
 	return nil
 }
 
-// Error gives all problems, each with its line and caret.
+// Error gives all problems, each with its line and caret. Of warnings that say the
+// same, all but the first are told by their objects alone.
 func (ps Problems) Error() string {
-	shown := make([]string, len(ps))
+	alike := map[string][]string{} // the objects of such warnings
+	for _, p := range ps {
+		if p.Severity == Warning {
+			alike[p.Message] = append(alike[p.Message], p.Object)
+		}
+	}
+	var shown []string
 	for i := range ps {
-		shown[i] = ps[i].Show()
+		p := &ps[i]
+		objects, isWarning := alike[p.Message]
+		switch {
+		case p.Severity != Warning:
+			shown = append(shown, p.Show())
+		case isWarning:
+			shown = append(shown, p.Show())
+			if len(objects) > 1 {
+				shown = append(shown, fmt.Sprintf("  the same of %d more: %s", len(objects)-1, strings.Join(objects[1:], ", ")))
+			}
+			delete(alike, p.Message)
+		}
 	}
 	return strings.Join(shown, "\n")
 }

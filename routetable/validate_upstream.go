@@ -24,6 +24,9 @@ func (v *validator) upstream(u *Upstream) {
 		v.between("outlier.max_ejected_percent", int64(*o.MaxEjectedPercent), 0, 100)
 	}
 	v.timeouts(u.Timeouts)
+	if t := u.Timeouts; t != nil && t.Request == nil && or(t.Response, 0) > Duration(defaultRequest) {
+		v.warnf("timeouts.response", "is longer than request, which is %v unless it is given, too", defaultRequest)
+	}
 	v.retries(u.Retries)
 	v.upTo("max_connections", int64(u.MaxConnections), 1_000_000)
 	if u.MaxPending != nil {
