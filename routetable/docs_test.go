@@ -14,23 +14,25 @@ import (
 
 func TestTheExamplesOfTheDocsAreValid(t *testing.T) {
 	t.Parallel()
-	page, err := os.ReadFile("../docs/routes.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var examples []routetable.Source
-	for i, block := range regexp.MustCompile("(?ms)^```yaml\n(.*?)^```").FindAllSubmatch(page, -1) {
-		examples = append(examples, routetable.Source{Name: fmt.Sprintf("example %d", i+1), Data: block[1]})
-	}
-	if len(examples) < 4 {
-		t.Fatalf("found %d examples", len(examples))
-	}
-	file, err := routetable.Decode(func(string) (string, bool) { return "", false }, examples...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if problems := file.Validate().Errors(); len(problems) > 0 {
-		t.Error(problems)
+	for path, least := range map[string]int{"../docs/routes.md": 4, "../docs/services.md": 1} {
+		page, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var examples []routetable.Source
+		for i, block := range regexp.MustCompile("(?ms)^```yaml\n(.*?)^```").FindAllSubmatch(page, -1) {
+			examples = append(examples, routetable.Source{Name: fmt.Sprintf("%s, example %d", path, i+1), Data: block[1]})
+		}
+		if len(examples) < least {
+			t.Errorf("%s: found %d examples", path, len(examples))
+		}
+		file, err := routetable.Decode(func(string) (string, bool) { return "", false }, examples...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if problems := file.Validate().Errors(); len(problems) > 0 {
+			t.Error(problems)
+		}
 	}
 }
 
