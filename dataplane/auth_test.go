@@ -184,9 +184,9 @@ func TestARouteIsForItsTenantsAlone(t *testing.T) {
 	}
 	g := startGateway(t, dataplane.Config{Credentials: newCredentials(t)}, spec)
 	for fields, want := range map[string]string{
-		"GET / HTTP/1.1\r\nhost: a\r\nx-api-key: key of acme\r\n\r\n":                                               "200 ",
-		"GET / HTTP/1.1\r\nhost: a\r\nx-api-key: key of initech\r\n\r\n":                                            "403 denied",
-		"GET / HTTP/1.1\r\nhost: a\r\nx-api-key: key of nobody\r\n\r\n":                                             "401 unauthenticated",
+		"GET / HTTP/1.1\r\nhost: a\r\nx-api-key: key of acme\r\n\r\n":                                              "200 ",
+		"GET / HTTP/1.1\r\nhost: a\r\nx-api-key: key of initech\r\n\r\n":                                           "403 denied",
+		"GET / HTTP/1.1\r\nhost: a\r\nx-api-key: key of nobody\r\n\r\n":                                            "401 unauthenticated",
 		"OPTIONS / HTTP/1.1\r\nhost: a\r\norigin: https://b.example\r\naccess-control-request-method: GET\r\n\r\n": "204 ",
 	} {
 		method, _, _ := strings.Cut(fields, " ")

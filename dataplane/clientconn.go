@@ -23,8 +23,8 @@ const (
 	keepAlive   = 60 * time.Second // between requests
 	writeIdle   = 60 * time.Second // for a client to take some bytes
 	lingerTime  = 2 * time.Second
-	lingerBytes = 256 << 10
-	worthVector = 4 << 10 // from here on, a write of several parts costs less than to copy them
+	lingerBytes = 64 << 20 // most clients send all of a body before they look at the answer
+	worthVector = 4 << 10  // from here on, a write of several parts costs less than to copy them
 )
 
 // clientConn is a client's connection, above TLS. It keeps the deadlines, says

@@ -286,6 +286,20 @@ func TestExpectationIsMetOnlyWhenTheRequestIsAdmitted(t *testing.T) {
 	}
 }
 
+// Most clients look at the answer when they have sent everything.
+func TestWhoSendsAllOfABodyThatIsRefusedIsTold(t *testing.T) {
+	up := startRecorder(t, nil)
+	g := startGateway(t, dataplane.Config{}, toUpstream(up.addr))
+	const size = 12 << 20 // over the default, and what sockets hold
+	c := g.dial(t).send(fmt.Sprintf("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", size))
+	if _, err := io.WriteString(c.Conn, strings.Repeat("a", size)); err != nil {
+		t.Fatalf("after the refusal: %v", err)
+	}
+	if resp, _, _ := c.answer("POST"); resp.StatusCode != 413 {
+		t.Errorf("status %d, want 413", resp.StatusCode)
+	}
+}
+
 func TestChunkedBodyOverTheLimitIsRefused(t *testing.T) {
 	up := startRecorder(t, nil)
 	g := startGateway(t, dataplane.Config{}, toUpstream(up.addr))
