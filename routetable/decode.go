@@ -161,7 +161,7 @@ func fieldName(f reflect.StructField) string {
 
 // required reports whether a field must be written.
 func required(f reflect.StructField) bool {
-	return !strings.Contains(f.Tag.Get("json"), "omitempty")
+	return !strings.Contains(f.Tag.Get("json"), ",omit")
 }
 
 // isNumber reports whether t is a number or a length of time, and no pointer to one.

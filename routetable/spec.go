@@ -114,7 +114,7 @@ type Timeouts struct {
 // Retries bound how often a request is tried.
 type Retries struct {
 	Attempts      int      `json:"attempts,omitempty"`       // in all, default 2; 1 = none
-	On            []string `json:"on,omitempty"`             // connect_failure, reset, stalled, 502, 503, 504; default all
+	On            []string `json:"on,omitzero"`              // connect_failure, reset, stalled, 502, 503, 504; default all
 	BudgetPercent *int     `json:"budget_percent,omitempty"` // of the requests, default 20
 }
 
@@ -137,7 +137,7 @@ type Route struct {
 	Deny            *CIDRs      `json:"deny,omitempty"`
 	Priority        string      `json:"priority,omitempty"` // critical, high, normal (default), low
 	Auth            []Auth      `json:"auth,omitempty"`     // any of
-	Tenants         []string    `json:"tenants,omitempty"`  // whose requests alone are admitted; none = everybody's
+	Tenants         []string    `json:"tenants,omitzero"`   // whose requests alone are admitted; none = everybody's
 	CORS            *CORS       `json:"cors,omitempty"`
 	Compress        *Compress   `json:"compress,omitempty"`
 	MaxBody         *Bytes      `json:"max_body,omitempty"` // default 10MiB; 0 = no limit
@@ -241,7 +241,7 @@ type ForwardAuth struct {
 // CORS answers and permits cross-origin requests.
 type CORS struct {
 	Origins       []string  `json:"origins"`
-	Methods       []string  `json:"methods,omitempty"` // default GET, HEAD, POST
+	Methods       []string  `json:"methods,omitzero"` // default GET, HEAD, POST
 	Headers       []string  `json:"headers,omitempty"`
 	ExposeHeaders []string  `json:"expose_headers,omitempty"`
 	Credentials   bool      `json:"credentials,omitempty"`
@@ -250,9 +250,9 @@ type CORS struct {
 
 // Compress compresses answers.
 type Compress struct {
-	Encodings []string `json:"encodings,omitempty"` // zstd, gzip; default both
+	Encodings []string `json:"encodings,omitzero"`  // zstd, gzip; default both
 	MinBytes  int      `json:"min_bytes,omitempty"` // default 1024
-	Types     []string `json:"types,omitempty"`     // default text, JSON, XML and the like
+	Types     []string `json:"types,omitzero"`      // default text, JSON, XML and the like
 }
 
 // Respond answers without an upstream.
@@ -265,7 +265,7 @@ type Respond struct {
 // ErrorPage is what errors of the gateway's own say instead of its JSON. Those of
 // upstreams pass as they are.
 type ErrorPage struct {
-	On          []string `json:"on,omitempty"`           // a status, 4xx, 5xx, or a reason as in x-meshgw-error; none = all
+	On          []string `json:"on,omitzero"`            // a status, 4xx, 5xx, or a reason as in x-meshgw-error; none = all
 	Body        string   `json:"body"`                   // up to 64 KiB; may hold ${request.id}, ${error.status}, ${error.reason}
 	ContentType string   `json:"content_type,omitempty"` // default text/html; charset=utf-8
 }

@@ -130,8 +130,8 @@ func (v *validator) bounded(field string, n int) bool {
 	return n <= maxList
 }
 
-// some refuses an empty list where none at all means the default: on its way to
-// other nodes the one would become the other.
+// some refuses an empty list where none at all means the default, which who writes
+// it does not mean. Such fields are written even if empty, for a node to see.
 func (v *validator) some(field string, list []string) {
 	if list != nil && len(list) == 0 {
 		v.errorf(field, "expected one element at least, or the key left out for the default")
