@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/meshgw/meshgw/dataplane/socket"
 )
 
 const (
@@ -28,7 +30,7 @@ type upstreamConn struct {
 	net.Conn
 	registry  *connRegistry
 	raw       syscall.RawConn // of a plain socket; else nil
-	socket    syscall.RawConn // of what is below TLS; nil where there is no socket to look at
+	belowTLS  syscall.RawConn // the socket beneath TLS; nil if there is none
 	look      func(fd uintptr)
 	quiet     bool // what look found: open, and nothing to read
 	expires   time.Time
@@ -53,9 +55,9 @@ func newUpstreamConn(c net.Conn, expires time.Time, registry *connRegistry) (*up
 	if !registry.add(uc) {
 		return nil, errors.Join(net.ErrClosed, c.Close())
 	}
-	uc.socket = rawConn(bottom(c))
-	uc.raw = rawConn(c)
-	uc.look = func(fd uintptr) { uc.quiet = isQuiet(int(fd)) }
+	uc.belowTLS = socket.Raw(socket.Unwrap(c))
+	uc.raw = socket.Raw(c)
+	uc.look = func(fd uintptr) { uc.quiet = socket.IsQuiet(int(fd)) }
 	uc.attempt = func(fd uintptr) bool {
 		if len(uc.outgoing) > 0 {
 			// Nothing can have come yet, and a wait that began before the write
@@ -63,11 +65,11 @@ func newUpstreamConn(c net.Conn, expires time.Time, registry *connRegistry) (*up
 			return !uc.writeOut(int(fd))
 		}
 		uc.takeBuffer()
-		uc.n, uc.failed = readNow(int(fd), *uc.buf)
+		uc.n, uc.failed = socket.ReadNow(int(fd), *uc.buf)
 		if uc.n == 0 {
 			uc.giveBuffer()
 		}
-		return uc.failed != syscall.EAGAIN //nolint:errorlint // read gives it bare
+		return uc.failed != syscall.EAGAIN //nolint:errorlint // ReadNow returns it bare
 	}
 	return uc, nil
 }
@@ -75,26 +77,13 @@ func newUpstreamConn(c net.Conn, expires time.Time, registry *connRegistry) (*up
 // writeOut writes outgoing as far as goes, and reports whether it is out.
 func (c *upstreamConn) writeOut(fd int) bool {
 	c.n = 0
-	n, err := writeNow(fd, &[3][]byte{c.outgoing})
+	n, err := socket.WriteNow(fd, &[3][]byte{c.outgoing})
 	c.outgoing = c.outgoing[n:]
 	c.failed = nil
-	if err != nil && err != syscall.EAGAIN { //nolint:errorlint // writeNow gives it bare
+	if err != nil && err != syscall.EAGAIN { //nolint:errorlint // WriteNow returns it bare
 		c.failed = err
 	}
 	return err == nil && len(c.outgoing) == 0
-}
-
-// rawConn returns the socket that c is, nil if it is none.
-func rawConn(c net.Conn) syscall.RawConn {
-	sc, ok := c.(syscall.Conn)
-	if !ok {
-		return nil
-	}
-	raw, err := sc.SyscallConn()
-	if err != nil {
-		return nil
-	}
-	return raw
 }
 
 // SetReadDeadline sets the deadline of reads, the one under way included.
@@ -181,17 +170,6 @@ func (r *connRegistry) abort() {
 	}
 }
 
-// bottom returns what lies below TLS.
-func bottom(c net.Conn) net.Conn {
-	for {
-		above, ok := c.(interface{ NetConn() net.Conn })
-		if !ok {
-			return c
-		}
-		c = above.NetConn()
-	}
-}
-
 // fresh reports whether an idle connection may be used: it is not too old, and
 // the endpoint has neither closed it nor sent bytes that nobody asked for. The
 // latter is not asked about one that was just in use, if a request that fails
@@ -201,11 +179,11 @@ func (c *upstreamConn) fresh(now time.Time, repeatable bool) bool {
 	if now.After(c.expires) || idle > connIdle {
 		return false
 	}
-	if c.socket == nil || repeatable && idle < justUsed {
+	if c.belowTLS == nil || repeatable && idle < justUsed {
 		return true
 	}
 	c.quiet = false
-	err := c.socket.Control(c.look)
+	err := c.belowTLS.Control(c.look)
 	return err == nil && c.quiet
 }
 

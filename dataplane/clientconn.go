@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/meshgw/meshgw/auth"
+	"github.com/meshgw/meshgw/dataplane/socket"
 )
 
 const (
@@ -118,11 +119,11 @@ func (c *clientConn) handshake() bool {
 
 // watch readies the look at a plain socket.
 func (c *clientConn) watch() {
-	c.raw, c.at = rawConn(c.Conn), -1
+	c.raw, c.at = socket.Raw(c.Conn), -1
 	c.look = func(fd uintptr) bool {
 		c.at = int(fd)
 		c.came, c.failed = c.open()
-		over := c.failed != syscall.EAGAIN && !c.serveHere() //nolint:errorlint // read gives it bare
+		over := c.failed != syscall.EAGAIN && !c.serveHere() //nolint:errorlint // ReadNow returns it bare
 		c.at = -1
 		return over
 	}
@@ -249,7 +250,7 @@ func (c *clientConn) endWait() {
 // not look like its end.
 func (c *clientConn) Read(p []byte) (int, error) {
 	if c.at >= 0 && c.raw != nil {
-		return readNow(c.at, p)
+		return socket.ReadNow(c.at, p)
 	}
 	if len(c.first) > 0 {
 		n := copy(p, c.first)
@@ -327,7 +328,7 @@ func (c *clientConn) extendWrite() error {
 // sendAll writes head, piece and tail, at once where that saves a copy. It
 // returns the memory of head for another use.
 func (c *clientConn) sendAll(head, piece, tail []byte) ([]byte, error) {
-	plain, ok := c.Conn.(*socket)
+	plain, ok := c.Conn.(*socket.Conn)
 	if !ok || len(piece) < worthVector {
 		head = append(append(head, piece...), tail...)
 		return head, c.send(head)
@@ -335,7 +336,7 @@ func (c *clientConn) sendAll(head, piece, tail []byte) ([]byte, error) {
 	if err := c.extendWrite(); err != nil {
 		return head, err
 	}
-	_, err := plain.write([3][]byte{head, piece, tail})
+	_, err := plain.WriteParts([3][]byte{head, piece, tail})
 	return head, err
 }
 

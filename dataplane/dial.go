@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/meshgw/meshgw/dataplane/socket"
 	"github.com/meshgw/meshgw/failover"
 )
 
@@ -37,7 +38,7 @@ func (s *Server) patient(dial dialer, timeout *atomic.Int64) dialer {
 		switch {
 		case err == nil || ctx.Err() != nil:
 			return c, err
-		case outOfDescriptors(err): // others were faster
+		case socket.OutOfDescriptors(err): // others were faster
 			if err = s.roomToDial(ctx); err != nil {
 				return nil, err
 			}
@@ -89,13 +90,13 @@ func (s *Server) dialAt(ctx context.Context, addr string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return toSocket(c), nil
+	return socket.Wrap(c), nil
 }
 
 // roomToDial waits until there is room for a connection to an endpoint, for
 // roomWait at most.
 func (s *Server) roomToDial(ctx context.Context) error {
-	if limit := descriptorLimit(); !scarce(limit, spareOfAll(limit)) {
+	if limit := socket.DescriptorLimit(); !socket.DescriptorsScarce(limit, spareOfAll(limit)) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, roomWait)

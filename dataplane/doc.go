@@ -1,20 +1,24 @@
-// Package dataplane takes requests in, decides by the published table what
-// becomes of them, and carries them to their upstreams and back.
+// Package dataplane accepts requests, decides by the published table what becomes
+// of them, and proxies them to upstreams and back.
 //
-// A request passes match, admit, balance and forward, then observe; the files
-// are named after the steps. They work on an Exchange, which knows no HTTP
-// library: h1.go is the front that speaks HTTP/1.1 to clients on fasthttp, h2.go
-// the one that speaks HTTP/2 on net/http, to which connections are handed that
-// open with it, and client.go speaks HTTP/1.1 to endpoints over pooled
-// connections of its own, since a gateway has to know what was written, read
-// early answers and cut off what was cut off. To endpoints that speak HTTP/2
-// h2call.go speaks it, again over net/http's framing.
+// A request passes enter (identify, match, admit), limit, forward, answer and
+// finish, the steps of Server.handle; the files are named after the steps. They
+// work on an Exchange, which knows no HTTP library:
 //
-// Nothing that two parsers could read differently is sent on, in either
-// direction: it is refused with 400, 501 or 505 to clients, with 502 for
-// endpoints, and the connection is closed. The one canonical host and path that
-// a request is matched on is the one that is forwarded.
+//   - to clients, h1.go speaks HTTP/1.1 with fasthttp's parser, and h2.go speaks
+//     HTTP/2 with net/http, which gets the connections that open with it;
+//   - to endpoints, client.go speaks HTTP/1.1 over pooled connections of our own,
+//     since a proxy has to know what was written, to read early answers and to
+//     pass on that an answer was cut off; h2call.go speaks HTTP/2 with net/http.
 //
-// What belongs to an endpoint (breaker, counters, connections) carries over
-// from table to table as long as upstream and URL stay.
+// Whatever two parsers could read differently is rejected, in either direction:
+// with 400, 501 or 505 to clients, with 502 for endpoints, and the connection is
+// closed. A request is forwarded with the very host and path, in canonical form,
+// that it was matched by.
+//
+// The live state of an endpoint (breaker, counters, connections) is carried over
+// from one table to the next as long as upstream and URL stay the same.
+//
+// Packages below this one do one job each and know nothing of exchanges: socket
+// is the layer between connections and the kernel.
 package dataplane

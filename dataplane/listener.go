@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/meshgw/meshgw/dataplane/socket"
 )
 
 // Listener is where clients connect.
@@ -99,7 +101,7 @@ func (s *Server) accept(ln Listener, stop <-chan struct{}) error {
 		default:
 			return err
 		}
-		c = toSocket(c)
+		c = socket.Wrap(c)
 		client := &clientConn{Conn: c, server: s, listener: ln.Name, peer: peerOf(c), secure: ln.TLS != nil, link: ln.Link, presence: presence{left: make(chan struct{})}}
 		if client.secure {
 			client.Conn = tls.Server(&turn{Conn: c}, ln.TLS)

@@ -5,6 +5,8 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"github.com/meshgw/meshgw/dataplane/socket"
 )
 
 const (
@@ -149,11 +151,11 @@ func (c *clients) waiting(conns []*clientConn) []*clientConn {
 // side reports whether the client's side of the connection has ended, and
 // whether the connection is broken.
 func (c *clientConn) side() (ended, broken bool) {
-	raw := rawConn(bottom(c.Conn))
+	raw := socket.Raw(socket.Unwrap(c.Conn))
 	if raw == nil {
 		return false, false
 	}
-	err := raw.Control(func(fd uintptr) { ended, broken = hungUp(fd) })
+	err := raw.Control(func(fd uintptr) { ended, broken = socket.HungUp(fd) })
 	return ended, broken || err != nil
 }
 

@@ -2,13 +2,12 @@ package dataplane
 
 import (
 	"cmp"
-	"errors"
-	"math"
 	"net"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
+
+	"github.com/meshgw/meshgw/dataplane/socket"
 )
 
 const (
@@ -34,7 +33,7 @@ type room struct {
 // no use are closed for that, or those whose client is slow; where there are none
 // it waits, until stop is closed. It reports whether there are.
 func (s *Server) keepRoom(stop <-chan struct{}, spare func(limit int) int) bool {
-	for limit := descriptorLimit(); scarce(limit, spare(limit)); limit = descriptorLimit() {
+	for limit := socket.DescriptorLimit(); socket.DescriptorsScarce(limit, spare(limit)); limit = socket.DescriptorLimit() {
 		pause := roomLook
 		if s.makeRoom(limit) > 0 {
 			pause = 0
@@ -157,8 +156,8 @@ func (c *clientConn) slowSince(now time.Time) int64 {
 	case state == connClosed:
 		return 0
 	case since == 0 && state == connActive:
-		return c.taking.stuckSince(bottom(c.Conn), now)
-	case since != 0 && unread(rawConn(bottom(c.Conn))): // it is this node that is late
+		return c.taking.stuckSince(socket.Unwrap(c.Conn), now)
+	case since != 0 && socket.HasUnread(socket.Raw(socket.Unwrap(c.Conn))): // it is this node that is late
 		return 0
 	}
 	return since
@@ -184,7 +183,7 @@ type taking struct {
 // stuckSince is from when on nothing was taken of what c was sent; 0 = it was, or
 // there is nothing.
 func (t *taking) stuckSince(c net.Conn, now time.Time) int64 {
-	taken, left := outgoing(rawConn(c))
+	taken, left := socket.Outgoing(socket.Raw(c))
 	switch {
 	case !left:
 		t.since = 0
@@ -194,48 +193,11 @@ func (t *taking) stuckSince(c net.Conn, now time.Time) int64 {
 	return t.since
 }
 
-// unread reports whether there are bytes of the peer that were not read yet.
-func unread(raw syscall.RawConn) (some bool) {
-	if raw == nil {
-		return false
-	}
-	_ = raw.Control(func(fd uintptr) {
-		var b [1]byte
-		n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		some = err == nil && n > 0
-	})
-	return some
-}
-
-// scarce reports whether fewer descriptors of limit than spare are left. The
-// lowest that is free is always given out, so all before it are in use.
-func scarce(limit, spare int) bool {
-	lowest, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_DGRAM, 0)
-	if err != nil {
-		return outOfDescriptors(err)
-	}
-	_ = syscall.Close(lowest) // was opened for its number alone
-	return lowest >= limit-spare
-}
-
 // tookSpare reports whether the descriptor of c should have been spare.
 func tookSpare(c net.Conn) (took bool) {
-	if raw := rawConn(c); raw != nil {
-		limit := descriptorLimit()
+	if raw := socket.Raw(c); raw != nil {
+		limit := socket.DescriptorLimit()
 		_ = raw.Control(func(fd uintptr) { took = int(fd) >= limit-spareOfClients(limit) })
 	}
 	return took
-}
-
-// descriptorLimit is how many descriptors this process may have.
-func descriptorLimit() int {
-	var most syscall.Rlimit
-	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &most) != nil {
-		return math.MaxInt32
-	}
-	return int(min(most.Cur, math.MaxInt32))
-}
-
-func outOfDescriptors(err error) bool {
-	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
