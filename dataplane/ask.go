@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/meshgw/meshgw/auth"
+	"github.com/meshgw/meshgw/dataplane/discovery"
 	"github.com/meshgw/meshgw/routetable"
 )
 
@@ -63,7 +64,7 @@ func (s *Server) newAsker(address string) *asker {
 	if given, err := strconv.ParseUint(u.Port(), 10, 16); err == nil {
 		port = given
 	}
-	names := &resolver{host: u.Hostname(), port: uint16(port), look: s.cfg.Resolve, spawn: s.spawn}
+	names := discovery.NewResolver(u.Hostname(), uint16(port), s.cfg.Resolve, s.spawn)
 	a.pool.dial = s.patient(func(ctx context.Context) (net.Conn, error) { return s.dial(ctx, names, secure) }, new(atomic.Int64))
 	return a
 }

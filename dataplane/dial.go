@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/meshgw/meshgw/dataplane/discovery"
 	"github.com/meshgw/meshgw/dataplane/socket"
 	"github.com/meshgw/meshgw/failover"
 )
@@ -57,8 +58,8 @@ func withTimeout(ctx context.Context, d time.Duration) (context.Context, context
 }
 
 // dial connects to the first address of names that answers.
-func (s *Server) dial(ctx context.Context, names *resolver, secure *tls.Config) (net.Conn, error) {
-	addresses, err := names.addrs(ctx)
+func (s *Server) dial(ctx context.Context, names *discovery.Resolver, secure *tls.Config) (net.Conn, error) {
+	addresses, err := names.Addresses(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -19,6 +19,7 @@
 // The live state of an endpoint (breaker, counters, connections) is carried over
 // from one table to the next as long as upstream and URL stay the same.
 //
-// Packages below this one do one job each and know nothing of exchanges: socket
-// is the layer between connections and the kernel.
+// The packages below this one do one job each and know nothing of exchanges:
+// discovery finds the addresses of endpoints in DNS, socket is the layer between
+// connections and the kernel.
 package dataplane

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/meshgw/meshgw/dataplane/discovery"
 	"github.com/meshgw/meshgw/failover"
 	"github.com/meshgw/meshgw/routetable"
 	"github.com/meshgw/meshgw/telemetry"
@@ -103,11 +104,18 @@ type endpoint struct {
 func (s *Server) Publish(t *routetable.Table) {
 	s.publishing.Lock()
 	defer s.publishing.Unlock()
-	s.discover(t)
+	s.discovery.Follow(t.Services())
 	s.publish(t)
 }
 
-// publish is Publish, s.publishing held.
+// republish publishes the present table again, with what discovery has found.
+func (s *Server) republish() {
+	s.publishing.Lock()
+	defer s.publishing.Unlock()
+	s.publish(s.plan.Load().table)
+}
+
+// publish does the work of Publish, s.publishing held.
 func (s *Server) publish(t *routetable.Table) {
 	old := s.plan.Load()
 	p := &plan{
@@ -206,7 +214,7 @@ func Unsupported(r *routetable.Rule) []string {
 
 // upstream makes service live, with what old has of it: all, where it is the same.
 func (s *Server) upstream(service *routetable.Service, old *plan) *upstream {
-	addresses := s.addresses(service)
+	addresses := s.discovery.Expand(service.Endpoints)
 	if old != nil && old.upstream[service.Name] != nil && old.upstream[service.Name].Service == service &&
 		slices.Equal(old.upstream[service.Name].addresses, addresses) {
 		return old.upstream[service.Name]
@@ -298,9 +306,9 @@ func (s *Server) newEndpoint(u *upstream, address routetable.Address) *endpoint 
 		near:     address.Region == "" || address.Region == s.cfg.Region,
 	}
 	if address.SRV {
-		e.broken = s.discovery.unfound(address.Host)
+		e.broken = s.discovery.Fault(address.Host)
 	}
-	names := &resolver{host: address.Host, port: uint16(address.Port), look: s.cfg.Resolve, spawn: s.spawn}
+	names := discovery.NewResolver(address.Host, uint16(address.Port), s.cfg.Resolve, s.spawn)
 	var secure *tls.Config
 	if address.TLS {
 		var err error

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	"github.com/meshgw/meshgw/dataplane/discovery"
 	"github.com/meshgw/meshgw/failover"
 	"github.com/meshgw/meshgw/quota"
 	"github.com/meshgw/meshgw/routetable"
@@ -75,7 +76,7 @@ type Config struct {
 	// Dial connects to endpoints; nil = net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Resolve looks up names of endpoints; nil = the system's resolver.
-	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
+	Resolve discovery.Lookup
 	// Secret is that of the mesh, which names endpoints in the cookies of sticky
 	// sessions: the same pointer as long as it is the same. nil = one of this
 	// Server's own.
@@ -112,7 +113,7 @@ type Server struct {
 	requests   [failover.Priorities]atomic.Uint64
 	draining   atomic.Bool
 	publishing sync.Mutex
-	discovery  discovery
+	discovery  *discovery.SRV
 	checking   chan struct{} // holds one for each login that is checked
 	background sync.WaitGroup
 	endLookups func()
@@ -148,7 +149,7 @@ func New(cfg Config, log zerolog.Logger, reg prometheus.Registerer) *Server {
 		cfg.Secret = func() *quota.Secret { return own }
 	}
 	if cfg.Resolve == nil {
-		cfg.Resolve = lookupSystem
+		cfg.Resolve = discovery.SystemLookup
 	}
 	s := &Server{cfg: cfg, log: log, checking: make(chan struct{}, checks()), via: []byte("meshgw-" + token(cfg.Node))}
 	if s.cfg.AccessLog.Slow == 0 {
@@ -160,7 +161,7 @@ func New(cfg Config, log zerolog.Logger, reg prometheus.Registerer) *Server {
 	if cfg.Traced != nil {
 		s.sampledBelow = sampledBelow(cfg.TraceRatio)
 	}
-	s.cfg.Resolve, s.endLookups = untilEnded(cfg.Resolve)
+	s.cfg.Resolve, s.endLookups = discovery.UntilEnded(cfg.Resolve)
 	s.unrouted = cfg.Traffic.Series("")
 	s.ticked.Store(new(time.Now()))
 	s.names.init(cfg.Node, cfg.Region)
@@ -176,7 +177,7 @@ func New(cfg Config, log zerolog.Logger, reg prometheus.Registerer) *Server {
 	s.upstreams.open = map[io.Closer]struct{}{}
 	s.clients.init(cfg.MaxConns, cfg.MaxConnsPerIP)
 	s.mesh.Store(alone(cfg))
-	s.discovery.names = map[string]*srvName{}
+	s.discovery = discovery.NewSRV(cfg.DNS, log, s.spawn, s.republish)
 	empty, _ := routetable.Compile(&routetable.Spec{}) // nothing in it to be wrong
 	s.Publish(empty)
 	return s

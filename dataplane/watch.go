@@ -57,7 +57,7 @@ func (s *Server) watch(stop <-chan struct{}) {
 				continue // what has come meanwhile is read first
 			}
 			s.ticked.Store(&now)
-			s.rediscover(now)
+			s.discovery.Refresh(now)
 			p := s.plan.Load()
 			if now.Sub(swept) >= sweepEvery {
 				swept = now
