@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/meshgw/meshgw/dataplane/grpc"
 )
 
 // AccessLog says which requests get a line in the log. The zero value logs all.
@@ -52,8 +54,8 @@ func (x *Exchange) appendLine(b []byte, err error, took time.Duration) []byte {
 	b = appendText(append(b, `,"path":`...), x.Path)
 	b = strconv.AppendInt(append(b, `,"status":`...), int64(x.status), 10)
 	b = appendText(append(b, `,"error":`...), view(errorOf(x, err)))
-	if x.called != grpcUnknown {
-		b = appendText(append(b, `,"grpc_status":`...), view(x.called.String()))
+	if x.grpcStatus != grpc.Unset {
+		b = appendText(append(b, `,"grpc_status":`...), view(x.grpcStatus.String()))
 	}
 	b = appendText(append(b, `,"protocol":`...), view(x.Protocol))
 	b = strconv.AppendInt(append(b, `,"attempts":`...), int64(x.attempts), 10)

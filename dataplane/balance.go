@@ -245,14 +245,14 @@ func (s *Server) attempt(x *Exchange, e *endpoint) *failure {
 	x.note(e, begun, x.upstream, kind.String())
 	if f != nil {
 		s.drop(x)
-		if kind = s.fair(kind, begun); x.hasty(now) {
+		if kind = s.fair(kind, begun); x.hadShortDeadline(now) {
 			kind = failover.Canceled
 		}
 		e.state.End(now, failover.Outcome{Kind: kind, Latency: x.upstream})
 		e.pool.release()
 		return f
 	}
-	x.outcome = failover.Outcome{Kind: kind, Latency: x.upstream, Answered: true, Later: x.endsLater(kind)}
+	x.outcome = failover.Outcome{Kind: kind, Latency: x.upstream, Answered: true, Later: x.statusFollows(kind)}
 	e.state.Answer(now, x.outcome)
 	return nil
 }

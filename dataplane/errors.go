@@ -3,6 +3,8 @@ package dataplane
 import (
 	"net/http"
 	"strconv"
+
+	"github.com/meshgw/meshgw/dataplane/grpc"
 )
 
 // Code is the reason of an error that the gateway itself answers with: the
@@ -94,24 +96,24 @@ func (c Code) Status() int {
 	return 502
 }
 
-// grpc returns the gRPC status that goes with c, as gRPC maps those of HTTP where
+// grpcStatus returns the gRPC status that goes with c, as gRPC maps those of HTTP where
 // it has no word of its own for the cause.
-func (c Code) grpc() grpcStatus {
+func (c Code) grpcStatus() grpc.Status {
 	switch c {
 	case NoRoute:
-		return grpcUnimplemented
+		return grpc.Unimplemented
 	case Denied:
-		return grpcPermissionDenied
+		return grpc.PermissionDenied
 	case Unauthenticated:
-		return grpcUnauthenticated
+		return grpc.Unauthenticated
 	case TooLarge, QuotaExceeded, ConcurrencyExceeded:
-		return grpcResourceExhausted
+		return grpc.ResourceExhausted
 	case UpstreamTimeout:
-		return grpcDeadlineExceeded
+		return grpc.DeadlineExceeded
 	case Overloaded, NoHealthyUpstream, CircuitOpen, PendingFull, ConnectFailure, UpstreamReset:
-		return grpcUnavailable
+		return grpc.Unavailable
 	}
-	return grpcInternal
+	return grpc.Internal
 }
 
 // retryAfter reports whether a client does well to come again soon.

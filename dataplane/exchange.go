@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/meshgw/meshgw/auth"
+	"github.com/meshgw/meshgw/dataplane/grpc"
 	"github.com/meshgw/meshgw/failover"
 	"github.com/meshgw/meshgw/quota"
 	"github.com/meshgw/meshgw/routetable"
@@ -43,39 +44,39 @@ type Exchange struct {
 	until       time.Time // the call has to have ended; zero = it has no deadline
 
 	// Set by the steps.
-	Client    netip.Addr // the peer, or who trusted proxies say stands behind it
-	trusted   bool       // the peer is a trusted proxy
-	RequestID []byte
-	trace     trace
-	from      *link // what the gateway that sent it on says; nil for clients
-	priority  failover.Priority
-	rule      *liveRule
-	tenant    *liveTenant // nil = nobody's that is known
-	granted   []Field     // what an auth service says of the client
-	prefix    int
-	preflight bool // a CORS preflight, answered here
-	target    *liveTarget
-	stuck     *endpoint // that the client's cookie names; nil = none
-	endpoint  *endpoint
-	deadline  time.Time // for the answer's header; zero = none
-	attempts  int
-	conn      *upstreamConn
-	call      *call // instead, with an endpoint that speaks HTTP/2
-	upload    *upload
-	messages  messages  // of a call of gRPC
-	copy      *mirrored // what a mirror will get; nil = nothing, or under way
-	answer    answer
-	reply     reply
-	encoding  *compressor // what compresses the reply, until finish; else nil
-	outcome   failover.Outcome
-	refused   *refusal
-	decision  quota.Decision // of the limits; without a Limit there were none
-	asks      [quota.MaxAsks]quota.Ask
-	held      []quota.Ask // to give back in the end
-	status    int
-	called    grpcStatus    // how a call of gRPC ended
-	in, out   int64         // bytes of body
-	upstream  time.Duration // of the last try, to its header
+	Client     netip.Addr // the peer, or who trusted proxies say stands behind it
+	trusted    bool       // the peer is a trusted proxy
+	RequestID  []byte
+	trace      trace
+	from       *link // what the gateway that sent it on says; nil for clients
+	priority   failover.Priority
+	rule       *liveRule
+	tenant     *liveTenant // nil = nobody's that is known
+	granted    []Field     // what an auth service says of the client
+	prefix     int
+	preflight  bool // a CORS preflight, answered here
+	target     *liveTarget
+	stuck      *endpoint // that the client's cookie names; nil = none
+	endpoint   *endpoint
+	deadline   time.Time // for the answer's header; zero = none
+	attempts   int
+	conn       *upstreamConn
+	call       *call // instead, with an endpoint that speaks HTTP/2
+	upload     *upload
+	messages   grpc.Messages // of the body of a gRPC call
+	copy       *mirrored     // what a mirror will get; nil = nothing, or under way
+	answer     answer
+	reply      reply
+	encoding   *compressor // what compresses the reply, until finish; else nil
+	outcome    failover.Outcome
+	refused    *refusal
+	decision   quota.Decision // of the limits; without a Limit there were none
+	asks       [quota.MaxAsks]quota.Ask
+	held       []quota.Ask // to give back in the end
+	status     int
+	grpcStatus grpc.Status   // of a gRPC call; Unset = not known
+	in, out    int64         // bytes of body
+	upstream   time.Duration // of the last try, to its header
 
 	scratch *scratch
 }

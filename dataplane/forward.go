@@ -57,7 +57,7 @@ func (s *Server) unreached(x *Exchange, e *endpoint, err error) (*failure, failo
 	switch {
 	case x.presence.hasLeft():
 		return &failure{refusal: clientLeft()}, failover.Canceled
-	case x.ranOut(time.Now()):
+	case x.pastCallDeadline(time.Now()):
 		return &failure{refusal: refusal{code: UpstreamTimeout, detail: "There was no connection to the upstream in time."}}, failover.TimedOut
 	case errors.Is(err, syscall.EADDRNOTAVAIL): // all local ports lead to this endpoint already; to others they are free
 		return &failure{

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/meshgw/meshgw/dataplane/grpc"
 	"github.com/meshgw/meshgw/failover"
 )
 
@@ -83,7 +84,7 @@ func (f *h2) stream(r *reply) error {
 		case errors.Is(err, io.EOF):
 			f.writeTrailers(r.stream.trailing())
 			return nil
-		case err != nil && f.x.outOfTime(err):
+		case err != nil && f.x.isCallDeadline(err):
 			f.writeTrailers([]Field{{Name: []byte("grpc-status"), Value: []byte("4")}})
 			return nil
 		case err != nil && f.presence.hasLeft():
@@ -113,8 +114,8 @@ func (f *h2) flush() error {
 }
 
 func (f *h2) writeTrailers(trailers []Field) {
-	if status := readGRPCStatus(trailers); f.x.grpc && status != grpcUnknown {
-		f.x.called = status
+	if status := statusOf(trailers); f.x.grpc && status != grpc.Unset {
+		f.x.grpcStatus = status
 	}
 	h := f.w.Header()
 	for i := range trailers {

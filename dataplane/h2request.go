@@ -41,7 +41,7 @@ func (f *h2) checkFields() *refusal {
 		fields = append(fields, Field{Name: view("Trailer"), Value: view(name), id: fieldTrailer})
 	}
 	x.Fields, x.scratch.fields = fields, fields
-	x.takeGRPC()
+	x.detectGRPC()
 	switch {
 	case len(fields) > maxFields:
 		return &refusal{code: TooLarge, status: 431, detail: "The request has more than 100 header fields."}

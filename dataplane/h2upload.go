@@ -104,7 +104,7 @@ func (b *callBody) take(piece []byte, err error) error {
 	x.in += int64(len(piece))
 	x.copy.add(piece)
 	switch {
-	case x.tooMuch(piece):
+	case x.bodyTooLarge(piece):
 		return errBodyTooLarge
 	case err == nil:
 		return nil

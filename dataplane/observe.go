@@ -47,7 +47,7 @@ func (s *Server) observe(x *Exchange, now time.Time, err error) {
 	}
 	series.count(x.status)
 	if x.grpc {
-		s.metrics.calls.WithLabelValues(series.labels[0], series.labels[1], x.called.String()).Inc()
+		s.metrics.calls.WithLabelValues(series.labels[0], series.labels[1], x.grpcStatus.String()).Inc()
 	}
 	durations := series.durations()
 	durations.observe(x, now, took, traced || s.cfg.Traced == nil)
@@ -57,7 +57,7 @@ func (s *Server) observe(x *Exchange, now time.Time, err error) {
 }
 
 // faulty reports whether the answer was an error of who served.
-func (x *Exchange) faulty() bool { return x.status >= 500 || x.called.faulty() }
+func (x *Exchange) faulty() bool { return x.status >= 500 || x.grpcStatus.IsServerError() }
 
 // errorOf is what went wrong as users see it; empty for nothing.
 func errorOf(x *Exchange, err error) string {
@@ -89,7 +89,7 @@ func (s *Server) record(x *Exchange, err error, took time.Duration) {
 	r.Protocol, r.Listener, r.Secure = x.Protocol, x.Listener, x.Secure
 	r.Method, r.Host, r.Path, r.Client = x.Method, x.Host, x.Path, x.Client
 	r.Version, r.Priority, r.Attempts = s.plan.Load().table.Version(), x.priority.String(), x.scratch.attempts
-	r.Status, r.GRPCStatus, r.Error = x.status, x.called.String(), errorOf(x, err)
+	r.Status, r.GRPCStatus, r.Error = x.status, x.grpcStatus.String(), errorOf(x, err)
 	r.In, r.Out, r.Took = x.in, x.out, took
 	switch {
 	case x.from != nil:

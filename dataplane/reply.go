@@ -3,6 +3,7 @@ package dataplane
 import (
 	"time"
 
+	"github.com/meshgw/meshgw/dataplane/grpc"
 	"github.com/meshgw/meshgw/failover"
 	"github.com/meshgw/meshgw/routetable"
 )
@@ -203,7 +204,7 @@ func (s *Server) giveBack(x *Exchange, now time.Time, err error) {
 	}
 	outcome := x.outcome
 	outcome.Kind = failover.OK                                                                    // the answer was counted when it came
-	if x.called == grpcUnavailable && x.outcome.Kind == failover.OK && x.endpoint.gateway == "" { // its trailers say so
+	if x.grpcStatus == grpc.Unavailable && x.outcome.Kind == failover.OK && x.endpoint.gateway == "" { // its trailers say so
 		outcome.Kind = failover.Unavailable
 	}
 	if cut, ok := isCut(err); ok {

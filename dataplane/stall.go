@@ -5,6 +5,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/meshgw/meshgw/dataplane/grpc"
 	"github.com/meshgw/meshgw/failover"
 	"github.com/meshgw/meshgw/routetable"
 )
@@ -46,11 +47,11 @@ func (x *Exchange) mayLeave() bool {
 // answers, unless it finds no way to an endpoint itself.
 func (x *Exchange) kind() failover.Kind {
 	if x.grpc {
-		x.called = readGRPCStatus(x.answer.fields)
+		x.grpcStatus = statusOf(x.answer.fields)
 	}
 	switch {
 	case x.endpoint.gateway != "":
-	case x.called == grpcUnavailable:
+	case x.grpcStatus == grpc.Unavailable:
 		return failover.Unavailable
 	default:
 		return kindOf(x.answer.status)

@@ -93,7 +93,7 @@ func (s *Server) copyBody(x *Exchange, to *upstreamConn) error {
 	for {
 		n, err := x.Body.Read(b[chunkHead : chunkHead+copySize])
 		x.in += int64(n)
-		if x.tooMuch(b[chunkHead : chunkHead+n]) {
+		if x.bodyTooLarge(b[chunkHead : chunkHead+n]) {
 			return errBodyTooLarge
 		}
 		x.copy.add(b[chunkHead : chunkHead+n])
