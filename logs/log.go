@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/rs/zerolog"
 )
@@ -63,13 +64,30 @@ func Open(out io.Writer, cfg Config) *Log {
 // Plain returns a Log that writes all lines by log, at once.
 func Plain(log zerolog.Logger) *Log { return &Log{Events: log, Requests: log} }
 
-// Run writes until ctx ends, and then what is left.
+// lastWords is how long what is left may take to be written: a pipe that nobody
+// reads from takes nothing, and would keep the process from ending.
+const lastWords = 2 * time.Second
+
+// Run writes until ctx ends, and then what is left, as far as that is taken soon.
 func (l *Log) Run(ctx context.Context) {
 	var all sync.WaitGroup
 	for _, w := range l.writers {
 		all.Go(func() { w.run(ctx) })
 	}
-	all.Wait()
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		all.Wait()
+	}()
+	select {
+	case <-written:
+		return
+	case <-ctx.Done():
+	}
+	select {
+	case <-written:
+	case <-time.After(lastWords):
+	}
 }
 
 // Dropped counts the lines that found no room.

@@ -105,6 +105,40 @@ func TestAFileThatTakesNothingMakesNobodyWait(t *testing.T) {
 	}
 }
 
+func TestAFileThatTakesNothingKeepsNobodyFromEnding(t *testing.T) {
+	f := &file{}
+	log := Open(f, Config{})
+	f.hold.Lock()
+	stop := running(log.Run)
+	log.Events.Info().Msg("isolated")
+	began := time.Now()
+	stop()
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("ended after %v", took)
+	}
+	f.hold.Unlock()
+}
+
+// broken takes nothing more after the first line.
+type broken struct{ file }
+
+func (f *broken) Write(p []byte) (int, error) {
+	n, _ := f.file.Write(p[:bytes.IndexByte(p, '\n')+1])
+	return n, io.ErrClosedPipe
+}
+
+func TestWhatIsNotTakenIsCounted(t *testing.T) {
+	f := &broken{}
+	log := Open(f, Config{})
+	for range 10 {
+		log.Events.Info().Msg("isolated")
+	}
+	running(log.Run)()
+	if events, _ := log.Dropped(); events != 9 || len(f.lines()) != 1 {
+		t.Errorf("%d events dropped, %q written", events, f.lines())
+	}
+}
+
 func TestALineIsWrittenSoon(t *testing.T) {
 	f := &file{}
 	log := Open(f, Config{Level: zerolog.InfoLevel})

@@ -1,6 +1,7 @@
 package logs
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"sync/atomic"
@@ -74,12 +75,13 @@ func (w *writer) run(ctx context.Context) {
 	w.flush()
 }
 
-// flush writes what has come. What out does not take is lost: there is nowhere
-// left to say so.
+// flush writes what has come. What out does not take is lost, and counted.
 func (w *writer) flush() {
 	full := w.page.Swap(&page{data: w.spare})
 	if lines := full.close(); len(lines) > 0 {
-		_, _ = w.out.Write(lines)
+		if n, err := w.out.Write(lines); err != nil {
+			w.dropped.Add(uint64(bytes.Count(lines[max(0, n):], []byte("\n"))))
+		}
 	}
 	w.spare = full.data
 }

@@ -83,8 +83,11 @@ func (f settingFlag) Type() string {
 	return f.setting.Value
 }
 
-// runLogged runs a node, and its log for as long.
+// runLogged runs a node, and its log for as long. Should whoever reads the log die,
+// lines are lost and not the node, which the signal would end.
 func runLogged(ctx context.Context, cfg node.Config, stderr io.Writer) error {
+	signal.Ignore(syscall.SIGPIPE)
+	defer signal.Reset(syscall.SIGPIPE)
 	lines := new(telemetry.Lines)
 	log := openLog(cfg.Log, stderr, lines)
 	logging, stop := context.WithCancel(context.WithoutCancel(ctx))

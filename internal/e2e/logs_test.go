@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -149,4 +150,39 @@ func TestALogThatNobodyReadsStopsNoRequest(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// Who reads a node's log may stand still, or die.
+func TestALogThatNobodyReadsStopsNothing(t *testing.T) {
+	t.Parallel()
+	for what, dies := range map[string]bool{"stands still": false, "dies": true} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			reader, writer, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer reader.Close()
+			path := filepath.Join(w.dir, "routes.yaml")
+			if err := os.WriteFile(path, []byte("routes: [{name: all, respond: {status: 200}}]\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			a := w.launchWith("a", func(p *process) { p.cmd.Stdout, p.cmd.Stderr = writer, writer }, "--routes", path)
+			_ = writer.Close() // the node has its own
+			a.waitReady()
+			if dies {
+				_ = reader.Close()
+			}
+			for range 100 { // more than a pipe holds
+				if got, err := a.get("/" + strings.Repeat("x", 4<<10)); err != nil || got.status != 200 {
+					t.Fatalf("%+v, %v", got, err)
+				}
+			}
+			a.terminate()
+			if code := a.end(20 * time.Second); code != 0 {
+				t.Errorf("exit code %d, %v", code, a.err)
+			}
+		})
+	}
 }
