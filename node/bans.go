@@ -24,16 +24,19 @@ type bans struct {
 	dir   *dataDir
 	log   zerolog.Logger
 	moved chan struct{} // somebody else's word changed the list
+	fresh chan struct{} // it is to be saved
 
 	set    atomic.Pointer[ban.Set] // never nil
 	active atomic.Int64            // how many hold
 
-	mu sync.Mutex // held from reading the list to having it in force and on disk, so that none overtakes a newer
+	// Held from reading the list to having it in force, or on disk, so that none
+	// overtakes a newer.
+	enforcing, saving sync.Mutex
 }
 
 // openBans restores the bans from disk. A damaged file is set aside.
 func openBans(dir *dataDir, log zerolog.Logger) (*bans, error) {
-	b := &bans{list: ban.NewList(), dir: dir, log: log, moved: make(chan struct{}, 1)}
+	b := &bans{list: ban.NewList(), dir: dir, log: log, moved: make(chan struct{}, 1), fresh: make(chan struct{}, 1)}
 	data, err := dir.read(bansFile)
 	if err != nil {
 		return nil, fmt.Errorf("read bans: %w", err)
@@ -52,6 +55,8 @@ func (b *bans) contains(ip netip.Addr) bool { return b.set.Load().Contains(ip) }
 
 // enforce puts into force what the list says.
 func (b *bans) enforce() (next time.Time) {
+	b.enforcing.Lock()
+	defer b.enforcing.Unlock()
 	now := time.Now()
 	next = b.list.Expire(now)
 	b.set.Store(b.list.Set(now))
@@ -62,22 +67,37 @@ func (b *bans) enforce() (next time.Time) {
 // run follows the list until ctx ends. What ends by itself is told with the lazy
 // rounds: every node counts, and knows.
 func (b *bans) run(ctx context.Context) {
+	var saving sync.WaitGroup
+	defer saving.Wait()
+	saving.Go(func() { b.keepSaved(ctx) })
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			b.settle()
 			return
 		case <-b.moved:
 		case <-timer.C:
 		}
 		before := b.active.Load()
-		next := b.settle()
+		next := b.enforce()
 		if after := b.active.Load(); after != before {
 			b.log.Info().Int64("bans", after).Msg("bans in force")
 		}
+		signal(b.fresh)
 		timer.Reset(b.until(next))
+	}
+}
+
+// keepSaved brings the list to disk until ctx ends, and then once more. Nobody is
+// let in or kept out the later for a slow disk.
+func (b *bans) keepSaved(ctx context.Context) {
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-b.fresh:
+		}
+		b.save()
 	}
 }
 
@@ -91,15 +111,12 @@ func (b *bans) until(next time.Time) time.Duration {
 	return pause
 }
 
-// settle has the list in force and on disk.
-func (b *bans) settle() (next time.Time) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	next = b.enforce()
+func (b *bans) save() {
+	b.saving.Lock()
+	defer b.saving.Unlock()
 	if err := b.dir.write(bansFile, b.list.Snapshot(time.Now())); err != nil {
 		b.log.Error().Err(err).Msg("bans not saved")
 	}
-	return next
 }
 
 // Digest implements gossip.State.
@@ -151,8 +168,7 @@ func (n *Node) Ban(ask api.BanRequest, by string) (api.Ban, error) {
 	case err != nil:
 		return api.Ban{}, api.NewProblem(http.StatusUnprocessableEntity, "%v", err)
 	}
-	n.bans.settle()
-	n.mesh.Push(bansState)
+	n.spreadBans()
 	n.log.Info().Stringer("cidr", p).Dur("for_ms", d).Str("reason", ask.Reason).Str("by", by).Msg("banned")
 	return banOf(b), nil
 }
@@ -167,10 +183,16 @@ func (n *Node) Unban(cidr, by string) (api.Ban, error) {
 	if !ok {
 		return api.Ban{}, api.NewProblem(http.StatusNotFound, "no ban of %s at this node", p)
 	}
-	n.bans.settle()
-	n.mesh.Push(bansState)
+	n.spreadBans()
 	n.log.Info().Stringer("cidr", p).Str("by", by).Msg("ban lifted")
 	return banOf(b), nil
+}
+
+// spreadBans has the list in force here, told to others, and on disk.
+func (n *Node) spreadBans() {
+	n.bans.enforce()
+	n.mesh.Push(bansState)
+	n.bans.save()
 }
 
 func banOf(b ban.Ban) api.Ban {

@@ -28,6 +28,7 @@ type limits struct {
 	inbox chan []byte   // datagrams of others; what does not fit is lost, as on the wire
 	wake  chan struct{} // there is something to send
 	moved chan struct{} // the membership changed
+	fresh chan struct{} // there may be something to be saved
 	ended chan struct{} // closed when run has: nobody answers any more
 
 	mu      sync.Mutex // guards the rest
@@ -69,7 +70,7 @@ func newLimits(id identity, mesh limitMesh, state *limitState, log zerolog.Logge
 		self:   nodeID(id.ID),
 		engine: quota.New(0, quota.Config{Self: nodeID(id.ID), Incarnation: id.Incarnation}),
 		epoch:  time.Now(), state: state, mesh: mesh, log: log,
-		inbox: make(chan []byte, 4096), wake: make(chan struct{}, 1), moved: make(chan struct{}, 1), ended: make(chan struct{}),
+		inbox: make(chan []byte, 4096), wake: make(chan struct{}, 1), moved: make(chan struct{}, 1), fresh: make(chan struct{}, 1), ended: make(chan struct{}),
 		waiting: map[quota.Ticket]chan quota.Decision{}, early: map[quota.Ticket]quota.Decision{},
 		names: map[quota.Key]string{}, nodes: map[quota.NodeID]string{},
 	}
@@ -197,6 +198,7 @@ const (
 // it returns.
 func (l *limits) run(ctx context.Context) {
 	defer close(l.ended)
+	defer l.save()
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	secretCtx, stop := context.WithCancel(ctx)
@@ -204,6 +206,7 @@ func (l *limits) run(ctx context.Context) {
 	wg.Go(func() { l.state.await(secretCtx, l.mesh) })
 	refusals := newRefusals(l.mesh)
 	wg.Go(func() { refusals.run(secretCtx) })
+	wg.Go(func() { l.keepSaved(secretCtx) })
 
 	due := time.NewTimer(0)
 	defer due.Stop()
@@ -309,7 +312,7 @@ func (l *limits) learn() {
 	}
 }
 
-// tellRecords tells and keeps what was charged here.
+// tellRecords tells what was charged here, and has it kept.
 func (l *limits) tellRecords() {
 	news := l.engine.News(l.now(), l.state.wall(), nil)
 	l.state.tell(news)
@@ -317,6 +320,23 @@ func (l *limits) tellRecords() {
 	if len(news) > 0 {
 		l.mesh.pushLimits()
 	}
+	signal(l.fresh)
+}
+
+// keepSaved brings what is to be kept to disk until ctx ends. No lease waits for
+// that: a disk may take longer than a lease lasts.
+func (l *limits) keepSaved(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.fresh:
+			l.save()
+		}
+	}
+}
+
+func (l *limits) save() {
 	if err := l.state.save(); err != nil {
 		l.log.Error().Err(err).Msg("quotas not saved, will try again")
 	}

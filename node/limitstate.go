@@ -28,7 +28,7 @@ type limitState struct {
 	changed chan struct{}                // there is something fresh
 	dir     *dataDir
 	world   World
-	saved   []byte // of run alone
+	saved   []byte // of save alone
 
 	mu    sync.Mutex // guards the rest
 	all   bool       // every record is to be learned
@@ -234,7 +234,8 @@ func (s *limitState) prune(useful []quota.Record) {
 	}
 }
 
-// save has all on disk, if it is another than what is there.
+// save has all on disk, if it is another than what is there. One at a time may
+// call it.
 func (s *limitState) save() error {
 	data, err := s.Delta(nil)
 	if err != nil || bytes.Equal(data, s.saved) {

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -12,7 +13,9 @@ import (
 
 // statusFor asks p on behalf of a client, as a proxy in front would.
 func (p *process) statusFor(address string) (int, error) {
-	req, err := http.NewRequest(http.MethodGet, "http://"+p.listen.HTTP+"/", nil)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.listen.HTTP+"/", nil)
 	if err != nil {
 		return 0, err
 	}

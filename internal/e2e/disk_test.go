@@ -116,3 +116,78 @@ func fullDisk(t *testing.T, a, b *process, fill, free func()) {
 		}
 	}
 }
+
+// A pipe in the place of each file to be written is a disk that does not answer: who
+// opens it waits until somebody reads from it.
+func TestADiskThatDoesNotAnswerHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	behind := []string{"--trusted-proxies", "127.0.0.1/32"}
+	a := w.start("a", behind...)
+	b := w.start("b", append(behind, "--join", a.listen.Gossip)...)
+	allSee(t, 10*time.Second, a, b)
+	table := func(status int) string {
+		return w.save("routes.yaml", fmt.Appendf(nil, `routes: [{name: all, limits: [paced, long], respond: {status: %d}}]
+limits: [{name: paced, rate: 20/s, burst: 1, wait: 500ms}, {name: long, rate: 100000/d}]
+`, status))
+	}
+	w.run("meshgw", "routes", "apply", table(200), "--admin", "http://"+a.listen.Admin, "--wait", "all")
+	answersFor(t, "192.0.2.1", 200, a, b)
+	pipes := w.stall(b)
+	// What is charged to the long limit is saved every ten seconds, all by itself.
+	for began := time.Now(); time.Since(began) < 12*time.Second; time.Sleep(50 * time.Millisecond) {
+		if status, err := b.statusFor("192.0.2.1"); err != nil || status != 200 && status != 429 {
+			t.Fatalf("status %d, %v", status, err)
+		}
+	}
+	for _, client := range []string{"192.0.2.7", "192.0.2.8"} { // the second comes while the first is saved
+		w.run("meshgw", "ban", "add", client, "--for", "1h", "--admin", "http://"+a.listen.Admin)
+		answersFor(t, client, 403, b)
+	}
+	w.run("meshgw", "routes", "apply", table(201), "--admin", "http://"+a.listen.Admin)
+	answersFor(t, "192.0.2.1", 201, b)
+	if _, err := b.status(); err != nil {
+		t.Error(err)
+	}
+	for _, pipe := range pipes {
+		answer(t, pipe)
+	}
+	eventually(t, 20*time.Second, "all is on disk", func() error {
+		for _, name := range stalled() {
+			if data, err := os.ReadFile(filepath.Join(w.dir, "b", name)); err != nil || len(data) == 0 {
+				return fmt.Errorf("%s: %d bytes, %w", name, len(data), err)
+			}
+		}
+		return nil
+	})
+}
+
+func stalled() []string {
+	return []string{"routes.snapshot", "bans.snapshot", "limits.snapshot"}
+}
+
+// stall makes what p writes to disk wait. It returns on what.
+func (w *world) stall(p *process) (pipes []string) {
+	w.t.Helper()
+	for _, name := range stalled() {
+		path := filepath.Join(w.dir, p.name, name)
+		_ = os.Remove(path)
+		if err := unix.Mkfifo(path+".new", 0o600); err != nil {
+			w.t.Fatal(err)
+		}
+		pipes = append(pipes, path+".new")
+	}
+	return pipes
+}
+
+// answer lets go who waits on a pipe, and those who come after it find a file.
+func answer(t *testing.T, pipe string) {
+	t.Helper()
+	reader, err := os.OpenFile(pipe, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err == nil {
+		err = errors.Join(os.Remove(pipe), reader.Close())
+	}
+	if err != nil {
+		t.Error(err)
+	}
+}
