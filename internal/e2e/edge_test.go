@@ -346,7 +346,11 @@ routes:
 	if n := count(during, failed); n > 0 || p99(during) > 2*p99(before)+100*time.Millisecond {
 		t.Errorf("%d failed, p99 %v, %v alone", n, p99(during), p99(before))
 	}
-	if grown := a.resident() - held; grown > 32<<10 {
+	most := 32 << 10
+	if raced {
+		most *= 8 // the detector's shadow of what 600 requests/s allocate
+	}
+	if grown := a.resident() - held; grown > most {
 		t.Errorf("%d KiB more while nothing but waiting was added", grown)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,11 +32,17 @@ func (panics) InfoDepth(int, ...any)             {}
 func (panics) WarningDepth(int, ...any)          {}
 func (panics) ErrorDepth(int, ...any)            {}
 
+// quiet sets the log of gRPC, which is the process's and must be set before others
+// write to it: once.
+var quiet = sync.OnceFunc(func() { //nolint:gochecknoglobals // as that log is
+	grpclog.SetLoggerV2(panics{grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard)})
+})
+
 // Serve serves gRPC's own interoperability tests; over TLS where there is
 // a certificate.
 func Serve(t *testing.T, options ...grpc.ServerOption) (addr string) {
 	t.Helper()
-	grpclog.SetLoggerV2(panics{grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard)})
+	quiet()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
