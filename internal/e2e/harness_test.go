@@ -158,7 +158,7 @@ func (w *world) launchWith(name string, change func(*process), args ...string) *
 	}()
 	w.t.Cleanup(func() {
 		p.kill()
-		if strings.Contains(p.log.String(), "DATA RACE") {
+		if ofOurs(p.log.String()) {
 			w.t.Errorf("%s reports a data race", name)
 		}
 		if w.t.Failed() {
@@ -166,6 +166,23 @@ func (w *world) launchWith(name string, change func(*process), args ...string) *
 		}
 	})
 	return p
+}
+
+// ofOurs reports whether a log tells of data races but the one inside memberlist: as
+// it forgets a key it shifts the slice that packets are being opened with, one of
+// which may be dropped.
+func ofOurs(log string) bool {
+	for {
+		_, rest, found := strings.Cut(log, "WARNING: DATA RACE")
+		if !found {
+			return false
+		}
+		var report string
+		report, log, _ = strings.Cut(rest, "\n==================")
+		if !strings.Contains(report, "memberlist.(*Keyring).RemoveKey") {
+			return true
+		}
+	}
 }
 
 // settings is a file that makes nodes of tests stop sooner than real ones.
