@@ -35,7 +35,9 @@ func (x *Exchange) isCallDeadline(err error) bool {
 }
 
 // pastCallDeadline reports whether the deadline of the call has passed.
-func (x *Exchange) pastCallDeadline(now time.Time) bool { return !x.until.IsZero() && !now.Before(x.until) }
+func (x *Exchange) pastCallDeadline(now time.Time) bool {
+	return !x.until.IsZero() && !now.Before(x.until)
+}
 
 // hadShortDeadline reports whether the deadline of the call has passed before the
 // endpoint could be called slow: clients may set it as short as they like.

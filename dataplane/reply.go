@@ -203,7 +203,7 @@ func (s *Server) giveBack(x *Exchange, now time.Time, err error) {
 		s.drop(x)
 	}
 	outcome := x.outcome
-	outcome.Kind = failover.OK                                                                    // the answer was counted when it came
+	outcome.Kind = failover.OK                                                                         // the answer was counted when it came
 	if x.grpcStatus == grpc.Unavailable && x.outcome.Kind == failover.OK && x.endpoint.gateway == "" { // its trailers say so
 		outcome.Kind = failover.Unavailable
 	}

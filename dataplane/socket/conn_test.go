@@ -63,7 +63,7 @@ func TestReadEndsAtTheDeadlineAndWithThePeer(t *testing.T) {
 	if err := errors.Join(c.SetReadDeadline(time.Time{}), peer.CloseWrite()); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := c.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+	if n, err := c.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
 		t.Errorf("a peer that has closed its side: %d, %v, want 0, EOF", n, err)
 	}
 }
