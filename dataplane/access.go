@@ -2,9 +2,10 @@ package dataplane
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// mayAsk refuses clients by their address alone, before anything is looked at:
-// those banned for a while, and whom the table keeps out.
-func (s *Server) mayAsk(x *Exchange) bool {
+// checkAddress refuses clients by their address alone, before anything else is
+// looked at: those that are banned, and those that the access lists of the
+// table keep out.
+func (s *Server) checkAddress(x *Exchange) bool {
 	if s.cfg.Banned != nil && s.cfg.Banned(x.Client) {
 		return x.denied(s.metrics.denied.ban)
 	}
@@ -20,7 +21,8 @@ func (x *Exchange) denied(by prometheus.Counter) bool {
 	return x.fail(refusal{code: Denied, detail: "The client's address is not admitted."})
 }
 
-// denials counts requests refused for their client's address, by what says so.
+// denials counts requests refused for their client's address, by what refused
+// them.
 type denials struct{ ban, access, route prometheus.Counter }
 
 func newDenials(reg prometheus.Registerer) denials {

@@ -12,7 +12,8 @@ import (
 	"github.com/meshgw/meshgw/dataplane/grpc"
 )
 
-// AccessLog says which requests get a line in the log. The zero value logs all.
+// AccessLog selects the requests that get a line in the access log. The zero value
+// selects all.
 type AccessLog struct {
 	Off        bool          // none
 	ErrorsOnly bool          // those with a status of 500 and above, an error of the gateway's, or cut short
@@ -34,10 +35,9 @@ func (a *AccessLog) wants(failed, slow bool) bool {
 	return a.Ratio == 0 || slow || rand.Float64() < a.Ratio
 }
 
-// writeLine tells of a request. Node and region are in every line of the log.
-// Neither the query nor a field of the header is told: they may hold secrets.
-// zerolog is given all fields as what follows the first one's name: to add them
-// one by one takes it three times as long.
+// writeLine writes the access line of a request. Neither the query nor a header
+// field is in it: they may hold secrets. zerolog gets all fields as the value of
+// the first: adding them one by one takes three times as long.
 func (s *Server) writeLine(x *Exchange, err error, took time.Duration) {
 	x.scratch.line = x.appendLine(x.scratch.line[:0], err, took)
 	s.lines.Info().RawJSON("request_id", x.scratch.line).Msg("request")
@@ -67,7 +67,7 @@ func (x *Exchange) appendLine(b []byte, err error, took time.Duration) []byte {
 	return append(b, '"')
 }
 
-// appendNames appends what of the table the request met.
+// appendNames appends the names of the route, upstream and so on of the request.
 func (x *Exchange) appendNames(b []byte) []byte {
 	var route, upstream, tenant, endpoint, region []byte
 	switch {
@@ -93,8 +93,7 @@ func (x *Exchange) appendNames(b []byte) []byte {
 	return appendText(append(b, `,"served_region":`...), region)
 }
 
-// appendMilliseconds appends d in milliseconds, to the microsecond, as short as
-// it can be said.
+// appendMilliseconds appends d in milliseconds, with up to three decimals.
 func appendMilliseconds(b []byte, d time.Duration) []byte {
 	us := max(0, d.Microseconds())
 	b = strconv.AppendInt(b, us/1000, 10)
@@ -105,7 +104,7 @@ func appendMilliseconds(b []byte, d time.Duration) []byte {
 	return bytes.TrimRight(b, "0")
 }
 
-// appendText appends text as a string of JSON.
+// appendText appends text as a JSON string.
 func appendText(b, text []byte) []byte {
 	for _, c := range text {
 		if c < ' ' || c > '~' || c == '"' || c == '\\' {
@@ -116,7 +115,7 @@ func appendText(b, text []byte) []byte {
 	return append(b, '"')
 }
 
-// appendQuoted is appendText of what needs escapes.
+// appendQuoted does so for text that needs escapes.
 func appendQuoted(b, text []byte) []byte {
 	quoted := bytes.NewBuffer(b)
 	e := json.NewEncoder(quoted)

@@ -2,8 +2,8 @@ package dataplane
 
 import "slices"
 
-// admit decides whether the request may go on: capacity, what the rule can do,
-// who may use it, how large the body is.
+// admit decides whether the request may go on, by load, by whether its rule can
+// be served, by client and by size of the body.
 func (s *Server) admit(x *Exchange) bool {
 	r := x.rule
 	s.findTenant(x)

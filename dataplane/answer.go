@@ -13,8 +13,8 @@ var (
 	errHeadTooLarge = errors.New("answer head too large")
 )
 
-// answer reads one answer from an upstream connection: its head, then its body
-// piece by piece as views of the connection's buffer.
+// answer reads one HTTP/1.1 response from an upstream connection: its head,
+// then its body piece by piece, as slices of the connection's buffer.
 type answer struct {
 	conn     *upstreamConn
 	status   int
@@ -76,7 +76,7 @@ func (a *answer) parseStatusLine(block []byte) ([]byte, error) {
 	return block[end+1:], nil
 }
 
-// whole returns the body if all of it has come with the head.
+// whole returns the body if all of it arrived with the head.
 func (a *answer) whole() ([]byte, bool) {
 	if a.length >= 0 && int64(a.conn.buffered()) >= a.left {
 		body := a.conn.take(int(a.left))
@@ -86,8 +86,7 @@ func (a *answer) whole() ([]byte, bool) {
 	return nil, false
 }
 
-// next returns the next piece of the body, valid until the next call; io.EOF
-// after the last, and only if the body is whole.
+// next implements stream.
 func (a *answer) next() ([]byte, error) {
 	if a.done {
 		return nil, io.EOF
@@ -127,7 +126,7 @@ func (a *answer) ready() bool {
 		return a.conn.buffered() > 0
 	}
 	_, next := cutByte(a.conn.view(), '\n')
-	if a.started { // that was the end of the chunk before
+	if a.started { // that was the end of the previous chunk
 		_, next = cutByte(next, '\n')
 	}
 	return len(next) > 0
@@ -148,7 +147,7 @@ func (a *answer) fill() error {
 	return a.conn.fill()
 }
 
-// noEOF turns an end in the middle of something into an error.
+// noEOF turns an EOF in the middle of a message into an error.
 func noEOF(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF

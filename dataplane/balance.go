@@ -21,13 +21,13 @@ func (s *Server) forward(x *Exchange) bool {
 	if x.target == nil {
 		x.target = x.rule.choose()
 	}
-	s.stick(x)
+	s.chooseSticky(x)
 	u := x.target.upstream
-	x.deadline = x.endBy()
+	x.deadline = x.answerDeadline()
 	if x.from == nil {
 		u.shared.traffic.own[x.priority].Add(1)
 		if !u.hasRoom(x.priority) {
-			return s.turnAway(x, "no_room", "No region has room for the request.")
+			return s.shedRequest(x, "no_room", "No region has room for the request.")
 		}
 	} else {
 		x.deadline = earlier(x.deadline, within(x.Start, x.from.deadline))
@@ -36,20 +36,20 @@ func (s *Server) forward(x *Exchange) bool {
 	s.mirror(x)
 	e, err := s.pick(x)
 	if err != nil {
-		return x.fail(u.nobody())
+		return x.fail(u.noEndpoint())
 	}
 	for {
 		f := s.attempt(x, e)
 		if f == nil {
-			next := s.second(x, x.badAnswer())
+			next := s.nextTry(x, x.badAnswer())
 			if next == nil {
-				return !s.refusedElsewhere(x)
+				return !s.refusedByGateway(x)
 			}
 			s.abandon(x)
 			e = next
 			continue
 		}
-		next := s.second(x, f)
+		next := s.nextTry(x, f)
 		if next == nil {
 			if f.lacks != "" {
 				s.metrics.shed.WithLabelValues(x.priority.String(), f.lacks).Inc()
@@ -61,45 +61,45 @@ func (s *Server) forward(x *Exchange) bool {
 	}
 }
 
-// endBy is when the answer's head has to have come. A call of gRPC says itself
-// how long it may take; one that does not may be a stream that never ends.
-func (x *Exchange) endBy() time.Time {
+// answerDeadline is when the head of the answer is due; zero for never. A gRPC
+// call brings its own deadline, and one without may be an endless stream.
+func (x *Exchange) answerDeadline() time.Time {
 	if x.grpc {
 		return x.until
 	}
 	return within(x.Start, x.target.timeouts.Request)
 }
 
-// headBy is when it has to have come of a try.
-func (x *Exchange) headBy(begun time.Time) time.Time {
+// headDeadline is when the head is due in the try that began at begun.
+func (x *Exchange) headDeadline(begun time.Time) time.Time {
 	if x.grpc {
 		return earlier(within(begun, x.target.timeouts.Idle), x.until)
 	}
 	return earlier(within(begun, x.target.timeouts.Response), x.deadline)
 }
 
-// failure is a try that brought no answer, or none worth keeping.
+// failure is a try that brought no answer, or one that may be worth a retry.
 type failure struct {
 	refusal
-	reason routetable.RetryOn // 0 = never tried again
+	reason routetable.RetryOn // 0 = is never retried
 	sent   bool               // bytes of the request may have reached the endpoint
-	lacks  string             // what this node had run out of; empty = nothing. It costs no endpoint anything
+	lacks  string             // the resource that this node has run out of, which is no fault of the endpoint; empty = none
 }
 
-// badAnswer returns the failure that an answer means; nil for none. What an
-// endpoint answered through a gateway is final; the gateway's own refusal means
-// that nothing was done.
+// badAnswer returns the failure that an answer stands for, nil if it is none.
+// What an endpoint answered through another gateway is final; a refusal of that
+// gateway itself means that nothing was done.
 func (x *Exchange) badAnswer() *failure {
 	switch {
 	case x.endpoint.gateway == "":
 		return badStatus(x.answer.status)
-	case x.ownRefusal() != NoError:
+	case x.gatewayRefusal() != NoError:
 		return &failure{reason: routetable.RetryConnectFailure}
 	}
 	return nil
 }
 
-// badStatus returns the failure that an answer's status means; nil for none.
+// badStatus returns the failure that a status stands for, nil if it is none.
 func badStatus(status int) *failure {
 	switch status {
 	case 502:
@@ -112,10 +112,11 @@ func badStatus(status int) *failure {
 	return nil
 }
 
-// second returns the endpoint for another try after f, nil if there is none:
-// another endpoint, within attempts and budget, of a request that may be
-// repeated, before its deadline.
-func (s *Server) second(x *Exchange, f *failure) *endpoint {
+// nextTry returns the endpoint to retry on after f, nil if there is to be no
+// retry: because attempts or budget are used up, the request must not be
+// repeated, its deadline is too close, or no other endpoint is available. It
+// waits for the backoff.
+func (s *Server) nextTry(x *Exchange, f *failure) *endpoint {
 	u := x.target.upstream
 	switch {
 	case f == nil, f.reason == 0, x.attempts >= u.Attempts, !u.RetryOn.Has(f.reason),
@@ -126,7 +127,7 @@ func (s *Server) second(x *Exchange, f *failure) *endpoint {
 	if !x.deadline.IsZero() && time.Until(x.deadline) <= pause || f.lacks == "" && !u.shared.budget.Retry(time.Now(), u.RetryBudget) {
 		return nil
 	}
-	// Last, since who is picked may have been promised a probe.
+	// Last, since the choice may use up the probe of an open breaker.
 	e, err := s.pickAgain(x)
 	if err != nil {
 		return nil
@@ -136,13 +137,14 @@ func (s *Server) second(x *Exchange, f *failure) *endpoint {
 	return e
 }
 
-// backOff returns how long to wait before try n+1: a random time up to 25 ms,
+// backOff returns how long to wait after try n: a random time up to 25 ms,
 // doubled with each try, 250 ms at most (full jitter).
 func backOff(n int) time.Duration {
 	return rand.N(min(25*time.Millisecond<<(n-1), 250*time.Millisecond))
 }
 
-// key returns what consistent_hash keeps together, hashed; else a random word.
+// key returns the hash of what consistent_hash keeps together; a random number
+// for other policies.
 func (x *Exchange) key() uint64 {
 	u := x.target.upstream
 	if u.Balance != routetable.ConsistentHash {
@@ -186,8 +188,8 @@ func (x *Exchange) cookie(name string) []byte {
 	return nil
 }
 
-// nobody is the refusal when no endpoint can take a request.
-func (u *upstream) nobody() refusal {
+// noEndpoint is the refusal when no endpoint can take a request.
+func (u *upstream) noEndpoint() refusal {
 	for _, e := range u.endpoints {
 		if e.state.State(time.Now()).Status == failover.Open {
 			return refusal{code: CircuitOpen, detail: "The circuit breakers of the upstream are open."}
@@ -196,11 +198,11 @@ func (u *upstream) nobody() refusal {
 	return refusal{code: NoHealthyUpstream, detail: "The upstream has no endpoint that can be used."}
 }
 
-// mayPend is how many requests may wait for the upstream for x to be one of them.
-// What another region sends on waits for half as long as a request takes at most,
-// so that the rescue of one does not slow the other: its gateway can still send it
-// elsewhere.
-func (x *Exchange) mayPend() int {
+// maxPending is how many requests, this one included, may wait for the
+// upstream. Those forwarded by another region may wait for half the time that a
+// request takes, so that rescuing a region does not slow this one: its gateway
+// can still try elsewhere.
+func (x *Exchange) maxPending() int {
 	u := x.target.upstream
 	if x.from == nil {
 		return u.MaxPending
@@ -208,8 +210,9 @@ func (x *Exchange) mayPend() int {
 	return min(u.MaxPending, max(1, u.division.Load().slots/2))
 }
 
-// attempt makes one try at e. On success x.answer is the answer, whose head has
-// come; x then holds a slot and a connection until finish or abandon.
+// attempt makes one try at e. If it returns nil, x.answer is the answer, whose
+// head has been read, and x holds a slot and a connection until finish or
+// abandon.
 func (s *Server) attempt(x *Exchange, e *endpoint) *failure {
 	x.attempts++
 	x.trace.span = 0
@@ -219,18 +222,18 @@ func (s *Server) attempt(x *Exchange, e *endpoint) *failure {
 	if foreign {
 		u.shared.traffic.sent.Add(1)
 	}
-	x.presence.await(s.lately())
-	defer x.presence.rest()
-	switch err := e.pool.acquire(x.mayPend(), x, x.deadline, x.presence.left); {
+	x.presence.start(s.coarseNow())
+	defer x.presence.stop()
+	switch err := e.pool.acquire(x.maxPending(), x, x.deadline, x.presence.left); {
 	case errors.Is(err, errClientLeft):
-		x.note(e, time.Now(), 0, failover.Canceled.String())
+		x.recordAttempt(e, time.Now(), 0, failover.Canceled.String())
 		return &failure{refusal: clientLeft()}
 	case errors.Is(err, errPendingFull):
-		x.note(e, time.Now(), 0, PendingFull.String())
+		x.recordAttempt(e, time.Now(), 0, PendingFull.String())
 		s.metrics.shed.WithLabelValues(x.priority.String(), "pending_full").Inc()
 		return &failure{refusal: refusal{code: PendingFull, detail: "Too many requests wait for the upstream."}}
 	case err != nil:
-		x.note(e, time.Now(), 0, failover.TimedOut.String())
+		x.recordAttempt(e, time.Now(), 0, failover.TimedOut.String())
 		return &failure{refusal: refusal{code: UpstreamTimeout, detail: "No connection to the upstream came free in time."}}
 	}
 	if foreign {
@@ -242,10 +245,10 @@ func (s *Server) attempt(x *Exchange, e *endpoint) *failure {
 	f, kind := s.try(x, e, begun)
 	now := time.Now()
 	x.upstream = now.Sub(begun)
-	x.note(e, begun, x.upstream, kind.String())
+	x.recordAttempt(e, begun, x.upstream, kind.String())
 	if f != nil {
-		s.drop(x)
-		if kind = s.fair(kind, begun); x.hadShortDeadline(now) {
+		s.closeUpstream(x)
+		if kind = s.blame(kind, begun); x.hadShortDeadline(now) {
 			kind = failover.Canceled
 		}
 		e.state.End(now, failover.Outcome{Kind: kind, Latency: x.upstream})
@@ -257,8 +260,8 @@ func (s *Server) attempt(x *Exchange, e *endpoint) *failure {
 	return nil
 }
 
-// note remembers a try for those who ask later.
-func (x *Exchange) note(e *endpoint, begun time.Time, took time.Duration, outcome string) {
+// recordAttempt adds a try to the record of the request.
+func (x *Exchange) recordAttempt(e *endpoint, begun time.Time, took time.Duration, outcome string) {
 	status := 0
 	if outcome == failover.OK.String() || outcome == failover.Unavailable.String() {
 		status = x.answer.status
@@ -269,15 +272,15 @@ func (x *Exchange) note(e *endpoint, begun time.Time, took time.Duration, outcom
 	})
 }
 
-// abandon lets an answer go, unread, for another try.
+// abandon drops an answer, unread, for another try.
 func (s *Server) abandon(x *Exchange) {
-	s.drop(x)
+	s.closeUpstream(x)
 	x.endpoint.state.End(time.Now(), failover.Outcome{Kind: failover.OK, Answered: true})
 	x.endpoint.pool.release()
 }
 
-// drop closes the connection of a try and ends its upload.
-func (s *Server) drop(x *Exchange) {
+// closeUpstream closes the connection of a try and ends its upload.
+func (s *Server) closeUpstream(x *Exchange) {
 	if x.conn != nil {
 		_ = x.conn.Close()
 	}

@@ -7,45 +7,46 @@ import (
 	"github.com/meshgw/meshgw/failover"
 )
 
-// shedPause is how long a refusal takes on a node without CPU, where all requests
-// of its priority are refused; it takes less as fewer are. Clients that ask again
-// as soon as they are answered would else have refusals take the CPU that is
-// missing: 512 of them left 2 % of what a node can serve (HAProxy's tarpit).
-const shedPause = 500 * time.Millisecond
+// tarpitTime is how long a refusal is delayed on a node without CPU if all
+// requests of its priority are refused; proportionally less if fewer are.
+// Without a delay, clients that retry at once make refusals take the CPU that
+// is missing: 512 of them left 2 % of what a node can serve (see HAProxy's
+// tarpit).
+const tarpitTime = 500 * time.Millisecond
 
-// SetShedding says which share of the requests of each priority to refuse from
-// now on, for want of CPU.
+// SetShedding sets the share of requests of each priority, in [0,1], that is
+// refused from now on for want of CPU.
 func (s *Server) SetShedding(share failover.Mix) { s.shed.Store(&share) }
 
-// hasCapacity refuses what this node has no room for.
+// hasCapacity refuses requests for which this node has no capacity.
 func (s *Server) hasCapacity(x *Exchange) bool {
 	switch shed := s.shed.Load(); {
-	case s.cfg.MaxInflight > 0 && s.inflight.Load()-s.paused.Load() > int64(s.cfg.MaxInflight):
-		return s.turnAway(x, "inflight", "The gateway has too many requests in flight.")
+	case s.cfg.MaxInflight > 0 && s.inflight.Load()-s.tarpitted.Load() > int64(s.cfg.MaxInflight):
+		return s.shedRequest(x, "inflight", "The gateway has too many requests in flight.")
 	case shed != nil && shed[x.priority] > 0 && rand.Float64() < shed[x.priority]:
-		return s.turnAway(x, "cpu", "The gateway is out of CPU.")
+		return s.shedRequest(x, "cpu", "The gateway is out of CPU.")
 	}
 	return true
 }
 
-// turnAway refuses x as too much and counts it under reason.
-func (s *Server) turnAway(x *Exchange, reason, detail string) bool {
+// shedRequest refuses x as overloaded and counts it under reason.
+func (s *Server) shedRequest(x *Exchange, reason, detail string) bool {
 	s.metrics.shed.WithLabelValues(x.priority.String(), reason).Inc()
 	return x.fail(refusal{code: Overloaded, detail: detail})
 }
 
-// pause lets a client wait for a refusal that has cost no try, while the node sheds.
-// A gateway is refused at once: it has others to ask.
-func (s *Server) pause(x *Exchange) {
+// tarpit delays a refusal that has cost no try, while the node sheds load.
+// Other gateways are refused at once, since they can try elsewhere.
+func (s *Server) tarpit(x *Exchange) {
 	shed := s.shed.Load()
 	if shed == nil || shed[x.priority] == 0 || x.Link || x.target != nil {
 		return
 	}
-	s.paused.Add(1)
-	defer s.paused.Add(-1)
-	x.presence.await(s.lately())
-	defer x.presence.rest()
-	timer := time.NewTimer(time.Duration(shed[x.priority] * float64(shedPause)))
+	s.tarpitted.Add(1)
+	defer s.tarpitted.Add(-1)
+	x.presence.start(s.coarseNow())
+	defer x.presence.stop()
+	timer := time.NewTimer(time.Duration(shed[x.priority] * float64(tarpitTime)))
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -16,23 +16,23 @@ import (
 )
 
 const (
-	readBuffer   = 16 << 10 // a piece of a body from a client, or of a tunnel
-	answerBuffer = 68 << 10 // a piece of an answer: what loopback and fast networks bring at once, and a head
+	readBuffer   = 16 << 10 // bytes of a body from a client, or of a tunnel, read at once
+	answerBuffer = 68 << 10 // the same of an answer: what fast networks deliver at once, and a head
 	maxHead      = 64 << 10 // of an answer
 	connIdle     = 20 * time.Second
 	justUsed     = 50 * time.Millisecond
 	connLifetime = 5 * time.Minute // plus up to a tenth, so that not all end at once
 )
 
-// upstreamConn is a connection to an endpoint. One exchange has it at a time. It
-// holds a buffer only while there is something in it.
+// upstreamConn is an HTTP/1.1 connection to an endpoint, used by one exchange
+// at a time. It holds a buffer only while there is something in it.
 type upstreamConn struct {
 	net.Conn
 	registry  *connRegistry
 	raw       syscall.RawConn // of a plain socket; else nil
 	belowTLS  syscall.RawConn // the socket beneath TLS; nil if there is none
 	look      func(fd uintptr)
-	quiet     bool // what look found: open, and nothing to read
+	quiet     bool // the result of look: open, with nothing to read
 	expires   time.Time
 	idleSince time.Time
 	used      bool // served an exchange before
@@ -40,13 +40,13 @@ type upstreamConn struct {
 	reading, writing deadline
 
 	buffers  *sync.Pool // of *[]byte of answerBuffer
-	buf      *[]byte    // nil = nothing is buffered
-	r, w     int        // what was read and not taken: (*buf)[r:w]
-	received bool       // a byte came in this exchange
+	buf      *[]byte    // nil if nothing is buffered
+	r, w     int        // read but not taken yet: (*buf)[r:w]
+	received bool       // a byte has arrived in this exchange
 
-	outgoing []byte                // a request that is written before anything is read
-	attempt  func(fd uintptr) bool // to write outgoing, then to read into a buffer that it takes
-	n        int                   // what attempt has read
+	outgoing []byte                // a request, written by the first read
+	attempt  func(fd uintptr) bool // writes outgoing, then reads into a buffer from the pool
+	n        int                   // how much attempt has read
 	failed   error
 }
 
@@ -60,8 +60,9 @@ func newUpstreamConn(c net.Conn, expires time.Time, registry *connRegistry) (*up
 	uc.look = func(fd uintptr) { uc.quiet = socket.IsQuiet(int(fd)) }
 	uc.attempt = func(fd uintptr) bool {
 		if len(uc.outgoing) > 0 {
-			// Nothing can have come yet, and a wait that began before the write
-			// misses nothing: it saves a read that finds nothing.
+			// There can be no answer yet: waiting at once saves a read that would
+			// find nothing. The wait was prepared before the write, so it misses
+			// nothing.
 			return !uc.writeOut(int(fd))
 		}
 		uc.takeBuffer()
@@ -74,7 +75,8 @@ func newUpstreamConn(c net.Conn, expires time.Time, registry *connRegistry) (*up
 	return uc, nil
 }
 
-// writeOut writes outgoing as far as goes, and reports whether it is out.
+// writeOut writes as much of outgoing as the socket takes, and reports whether
+// that was all.
 func (c *upstreamConn) writeOut(fd int) bool {
 	c.n = 0
 	n, err := socket.WriteNow(fd, &[3][]byte{c.outgoing})
@@ -86,15 +88,15 @@ func (c *upstreamConn) writeOut(fd int) bool {
 	return err == nil && len(c.outgoing) == 0
 }
 
-// SetReadDeadline sets the deadline of reads, the one under way included.
+// SetReadDeadline sets the deadline of reads, including one in progress.
 func (c *upstreamConn) SetReadDeadline(by time.Time) error {
 	return c.reading.move(by, c.Conn.SetReadDeadline)
 }
 
-// SetWriteDeadline sets the deadline of writes to come.
+// SetWriteDeadline sets the deadline of future writes.
 func (c *upstreamConn) SetWriteDeadline(by time.Time) error {
 	if c.raw == nil {
-		return c.Conn.SetWriteDeadline(by) // a TLS connection is broken once one has struck
+		return c.Conn.SetWriteDeadline(by) // crypto/tls breaks a connection whose deadline has passed
 	}
 	return c.writing.move(by, c.Conn.SetWriteDeadline)
 }
@@ -114,9 +116,9 @@ func (c *upstreamConn) Read(p []byte) (int, error) {
 	}
 }
 
-// goesOn reports whether err is a deadline that has struck too early.
+// goesOn reports whether err is a deadline that has been moved since it was set.
 func (c *upstreamConn) goesOn(err error) bool {
-	return errors.Is(err, os.ErrDeadlineExceeded) && c.reading.again(time.Now(), c.Conn.SetReadDeadline)
+	return errors.Is(err, os.ErrDeadlineExceeded) && c.reading.passed(time.Now(), c.Conn.SetReadDeadline)
 }
 
 // Write writes until the deadline.
@@ -124,7 +126,7 @@ func (c *upstreamConn) Write(p []byte) (int, error) {
 	for written := 0; ; {
 		n, err := c.Conn.Write(p[written:])
 		written += n
-		if err == nil || c.raw == nil || !errors.Is(err, os.ErrDeadlineExceeded) || !c.writing.again(time.Now(), c.Conn.SetWriteDeadline) {
+		if err == nil || c.raw == nil || !errors.Is(err, os.ErrDeadlineExceeded) || !c.writing.passed(time.Now(), c.Conn.SetWriteDeadline) {
 			return written, err
 		}
 	}
@@ -136,8 +138,8 @@ func (c *upstreamConn) Close() error {
 	return c.Conn.Close()
 }
 
-// connRegistry knows all open connections to endpoints, so that a drain that
-// takes too long can end them.
+// connRegistry knows all open connections to endpoints, so that they can be
+// closed when draining takes too long.
 type connRegistry struct {
 	mu     sync.Mutex // guards the rest
 	open   map[io.Closer]struct{}
@@ -159,21 +161,21 @@ func (r *connRegistry) remove(c io.Closer) {
 	delete(r.open, c)
 }
 
-// abort closes all connections, and those that are opened from now on.
+// abort closes all connections, present and future.
 func (r *connRegistry) abort() {
 	r.mu.Lock()
 	r.closed = true
 	open := slices.Collect(maps.Keys(r.open))
 	r.mu.Unlock()
 	for _, c := range open {
-		_ = c.Close() // takes itself out
+		_ = c.Close() // removes itself
 	}
 }
 
 // fresh reports whether an idle connection may be used: it is not too old, and
-// the endpoint has neither closed it nor sent bytes that nobody asked for. The
-// latter is not asked about one that was just in use, if a request that fails
-// over it may be repeated.
+// the endpoint has neither closed it nor sent unsolicited bytes. The latter
+// costs a system call, which is saved for a connection that was just in use if
+// the request could be repeated.
 func (c *upstreamConn) fresh(now time.Time, repeatable bool) bool {
 	idle := now.Sub(c.idleSince)
 	if now.After(c.expires) || idle > connIdle {
@@ -187,13 +189,13 @@ func (c *upstreamConn) fresh(now time.Time, repeatable bool) bool {
 	return err == nil && c.quiet
 }
 
-// begin readies c for an exchange.
+// begin prepares c for an exchange.
 func (c *upstreamConn) begin(buffers *sync.Pool) {
 	c.buffers, c.outgoing = buffers, nil
 	c.r, c.w, c.received = 0, 0, false
 }
 
-// end gives the buffer back.
+// end returns the buffer after an exchange.
 func (c *upstreamConn) end() {
 	c.giveBuffer()
 	c.used = true
@@ -219,14 +221,14 @@ func (c *upstreamConn) view() []byte {
 	return (*c.buf)[c.r:c.w]
 }
 
-// take hands out n buffered bytes, valid until the next fill.
+// take returns the next n buffered bytes, valid until the next fill.
 func (c *upstreamConn) take(n int) []byte {
 	b := (*c.buf)[c.r : c.r+n]
 	c.r += n
 	return b
 }
 
-// fill reads what is there, at least a byte, behind what is buffered.
+// fill waits for data and appends it to what is buffered.
 func (c *upstreamConn) fill() error {
 	if c.r == c.w {
 		c.giveBuffer()
@@ -244,7 +246,7 @@ func (c *upstreamConn) fill() error {
 	return c.filled(n, err)
 }
 
-// refill reads into a buffer that is taken when there is something to read.
+// refill waits for data without holding a buffer, and reads it into one.
 func (c *upstreamConn) refill() error {
 	if c.raw == nil {
 		c.takeBuffer()
@@ -276,7 +278,7 @@ func (c *upstreamConn) filled(n int, err error) error {
 	return nil
 }
 
-// readHead returns an answer's head, from its status line to the empty line.
+// readHead returns the head of an answer, up to and with the empty line.
 func (c *upstreamConn) readHead() ([]byte, error) {
 	for seen := 0; ; {
 		view := c.view()
@@ -288,7 +290,7 @@ func (c *upstreamConn) readHead() ([]byte, error) {
 		}
 		seen = max(0, len(view)-3)
 		err := c.fill()
-		if other := misfitOf(c.view(), false); other != nil {
+		if other := mismatchOf(c.view(), false); other != nil {
 			return nil, other
 		}
 		if err != nil {

@@ -22,49 +22,50 @@ import (
 const (
 	headTimeout = 10 * time.Second // for a request's head, from its first byte
 	keepAlive   = 60 * time.Second // between requests
-	writeIdle   = 60 * time.Second // for a client to take some bytes
+	writeIdle   = 60 * time.Second // for a client to read some bytes
 	lingerTime  = 2 * time.Second
 	lingerBytes = 64 << 20 // most clients send all of a body before they look at the answer
-	worthVector = 4 << 10  // from here on, a write of several parts costs less than to copy them
+	worthVector = 4 << 10  // bytes from which a vectored write is cheaper than a copy
 )
 
-// clientConn is a client's connection, above TLS. It keeps the deadlines, says
-// truthfully how a body ended, and waits for requests without holding a buffer.
+// clientConn is a client's connection, above TLS if there is any. It keeps the
+// deadlines, reports truthfully how a body ended, and waits for requests
+// without holding a buffer.
 type clientConn struct {
 	net.Conn
-	server   *Server
-	listener string
-	peer     netip.Addr
-	secure   bool
-	counted  bool              // among those of its client
-	link     bool              // to another gateway
-	shown    *x509.Certificate // by that gateway; nil on a plain link
-	client   *auth.Certificate // shown by a client; nil = none
-	name     string            // that the client asked for (SNI); empty = none
+	server     *Server
+	listener   string
+	peer       netip.Addr
+	secure     bool
+	counted    bool              // among those of its client
+	link       bool              // to another gateway
+	linkCert   *x509.Certificate // of that gateway; nil on a plain link
+	clientCert *auth.Certificate // of the client; nil = none
+	name       string            // server name that the client asked for (SNI); empty = none
 
-	presence presence
-	state    atomic.Int64 // connActive, connClosed, or from when on it is idle, in ns since 1970
-	awaited  atomic.Int64 // from when on a first request, the rest of a head or more of a body is waited for, likewise; 0 = nothing is
-	taking   taking
-	h2       atomic.Pointer[h2Conn] // nil = HTTP/1.1 is spoken
-	inBody   atomic.Bool            // an end now is not the end of a message
-	unread   bool                   // the client may still be sending when the answer is out
-	inHead   bool                   // a head is being read, and has no deadline yet
-	readBy   time.Time              // deadline that is set; zero = another than await has set
-	writeBy  time.Time              // deadline that is set
-	close    sync.Once
+	presence     presence
+	state        atomic.Int64 // connActive, connClosed, or since when it is idle, in Unix ns
+	waitingSince atomic.Int64 // since when the client owes a first request, the rest of a head or more of a body, in Unix ns; 0 = it does not
+	progress     sendProgress
+	h2           atomic.Pointer[h2Conn] // nil for HTTP/1.1
+	inBody       atomic.Bool            // an EOF now would cut a message off
+	unread       bool                   // the client may still be sending when the answer has been written
+	inHead       bool                   // a head is being read, with no deadline yet
+	readBy       time.Time              // read deadline that await has set; zero = it has set none, or another was set since
+	writeBy      time.Time              // write deadline that is set
+	close        sync.Once
 
-	raw    syscall.RawConn // of a plain socket; else nil
-	look   func(fd uintptr) bool
-	at     int       // the socket, while look reads
-	came   *h1       // holds what look has found
-	failed error     // what look has found instead
-	by     time.Time // when the wait for a request ends
-	spoken bool      // the first request has shown that HTTP/1.1 is spoken
-	first  []byte
+	raw       syscall.RawConn // of a plain socket; else nil
+	tryRead   func(fd uintptr) bool
+	fd        int       // file descriptor while tryRead runs, else -1
+	front     *h1       // the result of tryRead: holds what was read
+	readErr   error     // the result of tryRead if it read nothing
+	waitUntil time.Time // until when a request is awaited
+	isHTTP1   bool      // the first request has shown so
+	peeked    []byte
 
 	mu      sync.Mutex // guards the rest
-	stopped bool       // nothing of the body is read any more
+	stopped bool       // no more of the body is to be read
 }
 
 const (
@@ -74,7 +75,7 @@ const (
 
 // serve runs the connection to its end.
 func (c *clientConn) serve() {
-	defer func() { _ = c.shut() }() // it is over, however it ends
+	defer func() { _ = c.closeGracefully() }() // it is over, however it ends
 	if c.secure && !c.handshake() {
 		return
 	}
@@ -82,7 +83,7 @@ func (c *clientConn) serve() {
 		c.serveHTTP2(nil)
 		return
 	}
-	c.watch()
+	c.prepareRead()
 	f := c.await(headTimeout)
 	if f != nil && !c.secure && f.hasPreface() {
 		already, _ := f.in.Peek(f.in.Buffered())
@@ -91,11 +92,11 @@ func (c *clientConn) serve() {
 		c.serveHTTP2(already)
 		return
 	}
-	c.spoken = true
+	c.isHTTP1 = true
 	for ; f != nil; f = c.await(keepAlive) {
 		again := f.serve()
 		c.server.fronts.Put(f)
-		if !again || !c.rest() {
+		if !again || !c.markIdle() {
 			return
 		}
 	}
@@ -109,40 +110,40 @@ func (c *clientConn) handshake() bool {
 		return false
 	}
 	if c.link {
-		c.shown = shownBy(conn)
+		c.linkCert = linkCertificate(conn)
 	} else {
 		state := conn.ConnectionState()
-		c.client, c.name = shownTo(state), state.ServerName
+		c.clientCert, c.name = clientCertificate(state), state.ServerName
 	}
 	return true
 }
 
-// watch readies the look at a plain socket.
-func (c *clientConn) watch() {
-	c.raw, c.at = socket.Raw(c.Conn), -1
-	c.look = func(fd uintptr) bool {
-		c.at = int(fd)
-		c.came, c.failed = c.open()
-		over := c.failed != syscall.EAGAIN && !c.serveHere() //nolint:errorlint // ReadNow returns it bare
-		c.at = -1
-		return over
+// prepareRead makes tryRead, the callback that reads from a plain socket.
+func (c *clientConn) prepareRead() {
+	c.raw, c.fd = socket.Raw(c.Conn), -1
+	c.tryRead = func(fd uintptr) bool {
+		c.fd = int(fd)
+		c.front, c.readErr = c.open()
+		done := c.readErr != syscall.EAGAIN && !c.serveInPlace() //nolint:errorlint // ReadNow returns it bare
+		c.fd = -1
+		return done
 	}
 }
 
-// serveHere serves small requests within the look at the socket that has found
-// them, and reports whether the look is to wait for more: to begin another would
-// cost a read that finds nothing. What is left is in came. A Close waits until
-// the look is over.
-func (c *clientConn) serveHere() bool {
-	f := c.came
-	if f == nil || !c.spoken || !c.wake() {
+// serveInPlace serves small requests inside the read callback that found them,
+// and reports whether the callback is to wait for more: leaving it and entering
+// it again would cost a read that finds nothing. What is left to serve is in
+// front. Close waits until the callback has returned.
+func (c *clientConn) serveInPlace() bool {
+	f := c.front
+	if f == nil || !c.isHTTP1 || !c.markActive() {
 		return false
 	}
-	done := f.serveSmall()
-	goesOn := c.rest()
+	done := f.serveBuffered()
+	goesOn := c.markIdle()
 	if done && goesOn {
 		c.server.fronts.Put(f)
-		c.came, c.by = nil, c.server.lately().Add(keepAlive)
+		c.front, c.waitUntil = nil, c.server.coarseNow().Add(keepAlive)
 		return true
 	}
 	f.last = f.last || done
@@ -150,22 +151,22 @@ func (c *clientConn) serveHere() bool {
 }
 
 // await waits for a request without holding a buffer. It returns the front that
-// holds its first bytes, nil if none comes in time.
+// holds its first bytes, nil if none arrives in time.
 func (c *clientConn) await(within time.Duration) *h1 {
-	c.by = c.server.lately().Add(within)
+	c.waitUntil = c.server.coarseNow().Add(within)
 	for {
-		// An earlier deadline that is set already does: it is looked at again
-		// when it strikes, which is seldom.
-		if c.readBy.IsZero() || c.by.Before(c.readBy) {
-			if c.SetReadDeadline(c.by) != nil {
+		// An earlier deadline will do: it is moved when it passes, which is
+		// rare.
+		if c.readBy.IsZero() || c.waitUntil.Before(c.readBy) {
+			if c.SetReadDeadline(c.waitUntil) != nil {
 				return nil
 			}
-			c.readBy = c.by
+			c.readBy = c.waitUntil
 		}
 		f, err := c.firstBytes()
 		switch {
 		case err == nil:
-			if c.wake() {
+			if c.markActive() {
 				return f
 			}
 			c.server.fronts.Put(f)
@@ -173,38 +174,39 @@ func (c *clientConn) await(within time.Duration) *h1 {
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			return nil
 		}
-		if now := time.Now(); !now.Before(c.by) {
-			if !c.server.stoodStill(c.by.Add(-within)) {
+		if now := time.Now(); !now.Before(c.waitUntil) {
+			if !c.server.wasFrozen(c.waitUntil.Add(-within)) {
 				return nil
 			}
-			c.by = now.Add(within) // it may have come meanwhile
+			c.waitUntil = now.Add(within) // it may have come meanwhile
 		}
 		c.readBy = time.Time{}
 	}
 }
 
-// firstBytes takes a front when there is something to read.
+// firstBytes waits until there is something to read, and returns the front that has
+// read it.
 func (c *clientConn) firstBytes() (*h1, error) {
 	if c.raw != nil {
-		if err := c.raw.Read(c.look); err != nil {
+		if err := c.raw.Read(c.tryRead); err != nil {
 			return nil, err
 		}
-		f := c.came
-		c.came = nil
-		return f, c.failed
+		f := c.front
+		c.front = nil
+		return f, c.readErr
 	}
-	// Above TLS, bytes can come without any at the socket.
-	if c.first == nil {
-		c.first = make([]byte, 1)
+	// TLS may have decrypted bytes when the socket has none.
+	if c.peeked == nil {
+		c.peeked = make([]byte, 1)
 	}
-	if _, err := io.ReadFull(c.Conn, c.first[:1]); err != nil {
+	if _, err := io.ReadFull(c.Conn, c.peeked[:1]); err != nil {
 		return nil, err
 	}
-	c.first = c.first[:1]
+	c.peeked = c.peeked[:1]
 	return c.open()
 }
 
-// open takes a front and reads what is there.
+// open takes a front from the pool and lets it read what is there.
 func (c *clientConn) open() (*h1, error) {
 	f := c.server.fronts.Get().(*h1) // the pool holds nothing else
 	f.conn, f.last, f.headRead = c, false, false
@@ -216,19 +218,20 @@ func (c *clientConn) open() (*h1, error) {
 	return f, nil
 }
 
-// wake says that a request is under way. It reports whether there may be one.
-func (c *clientConn) wake() bool {
+// markActive marks the connection as busy. It reports whether a request may begin.
+func (c *clientConn) markActive() bool {
 	since := c.state.Load()
 	return since > 0 && c.state.CompareAndSwap(since, connActive)
 }
 
-// rest says that no request is under way. It reports whether there may be another.
-func (c *clientConn) rest() bool {
+// markIdle marks the connection as idle. It reports whether another request may
+// follow.
+func (c *clientConn) markIdle() bool {
 	c.inBody.Store(false)
-	return c.state.CompareAndSwap(connActive, c.server.lately().UnixNano()) && !c.server.clients.closing.Load()
+	return c.state.CompareAndSwap(connActive, c.server.coarseNow().UnixNano()) && !c.server.clients.closing.Load()
 }
 
-// beginHead says that a head is read from now on, endHead that it has been.
+// beginHead and endHead enclose the reading of a head.
 func (c *clientConn) beginHead() {
 	c.inBody.Store(false)
 	c.inHead = true
@@ -239,28 +242,28 @@ func (c *clientConn) endHead() {
 	c.endWait()
 }
 
-// endWait says that nothing more is waited for from the client.
+// endWait notes that the client owes nothing more.
 func (c *clientConn) endWait() {
-	if c.awaited.Load() != 0 {
-		c.awaited.Store(0)
+	if c.waitingSince.Load() != 0 {
+		c.waitingSince.Store(0)
 	}
 }
 
-// Read reads for the front. A body that is cut off at the border of a chunk must
-// not look like its end.
+// Read reads for the front. A body that is cut off between two chunks must not
+// look as if it had ended there.
 func (c *clientConn) Read(p []byte) (int, error) {
-	if c.at >= 0 && c.raw != nil {
-		return socket.ReadNow(c.at, p)
+	if c.fd >= 0 && c.raw != nil {
+		return socket.ReadNow(c.fd, p)
 	}
-	if len(c.first) > 0 {
-		n := copy(p, c.first)
-		c.first = c.first[:0]
+	if len(c.peeked) > 0 {
+		n := copy(p, c.peeked)
+		c.peeked = c.peeked[:0]
 		return n, nil
 	}
-	if c.inHead { // not all of it has come at once
+	if c.inHead { // it did not arrive all at once
 		c.inHead, c.readBy = false, time.Time{}
 		now := time.Now()
-		c.awaited.Store(now.UnixNano())
+		c.waitingSince.Store(now.UnixNano())
 		if err := c.SetReadDeadline(now.Add(headTimeout)); err != nil {
 			return 0, err
 		}
@@ -278,27 +281,27 @@ func (c *clientConn) Read(p []byte) (int, error) {
 // again reports whether a read that has failed with err may be tried again: its
 // deadline struck because this node stood still. What has come meanwhile is taken.
 func (c *clientConn) again(err error) bool {
-	since := c.awaited.Load()
-	if since == 0 || !errors.Is(err, os.ErrDeadlineExceeded) || !c.server.stoodStill(time.Unix(0, since)) {
+	since := c.waitingSince.Load()
+	if since == 0 || !errors.Is(err, os.ErrDeadlineExceeded) || !c.server.wasFrozen(time.Unix(0, since)) {
 		return false
 	}
 	now := time.Now()
 	goesOn := c.extendRead(now.Add(headTimeout))
-	c.awaited.Store(now.UnixNano()) // from here on: once is enough
+	c.waitingSince.Store(now.UnixNano()) // from here on: once is enough
 	return goesOn
 }
 
-// extendRead gives a read of the body until deadline, unless reading was
-// stopped. endWait is to follow.
+// extendRead sets the deadline for reading from the body, unless stopReading
+// was called. endWait has to follow.
 func (c *clientConn) extendRead(deadline time.Time) bool {
-	c.awaited.Store(c.server.lately().UnixNano())
+	c.waitingSince.Store(c.server.coarseNow().UnixNano())
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.readBy = time.Time{}
 	return !c.stopped && c.SetReadDeadline(deadline) == nil
 }
 
-// stopReading makes a read of the body that is under way fail, and all to come.
+// stopReading makes reads of the body fail, including one in progress.
 func (c *clientConn) stopReading() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -306,7 +309,7 @@ func (c *clientConn) stopReading() {
 	_ = c.SetReadDeadline(time.Unix(1, 0)) // in the past
 }
 
-// send writes p, for which the client has writeIdle.
+// send writes p, which the client has to take within writeIdle.
 func (c *clientConn) send(p []byte) error {
 	if err := c.extendWrite(); err != nil {
 		return err
@@ -315,9 +318,9 @@ func (c *clientConn) send(p []byte) error {
 	return err
 }
 
-// extendWrite gives the next write half of writeIdle at least.
+// extendWrite makes sure that the next write has at least half of writeIdle.
 func (c *clientConn) extendWrite() error {
-	now := c.server.lately()
+	now := c.server.coarseNow()
 	if c.writeBy.Sub(now) >= writeIdle/2 {
 		return nil
 	}
@@ -325,8 +328,8 @@ func (c *clientConn) extendWrite() error {
 	return c.SetWriteDeadline(c.writeBy)
 }
 
-// sendAll writes head, piece and tail, at once where that saves a copy. It
-// returns the memory of head for another use.
+// sendAll writes head, piece and tail, with one vectored write if that is
+// cheaper than copying. It returns head's memory for reuse.
 func (c *clientConn) sendAll(head, piece, tail []byte) ([]byte, error) {
 	plain, ok := c.Conn.(*socket.Conn)
 	if !ok || len(piece) < worthVector {
@@ -340,7 +343,8 @@ func (c *clientConn) sendAll(head, piece, tail []byte) ([]byte, error) {
 	return head, err
 }
 
-// CloseWrite ends the writing side, if the connection has sides.
+// CloseWrite closes the writing side if the connection can be half-closed, else
+// all of it.
 func (c *clientConn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -348,9 +352,9 @@ func (c *clientConn) CloseWrite() error {
 	return c.Close()
 }
 
-// shut closes the connection. Where the client may still be sending, it first
-// lets it read the answer: a reset would take that away.
-func (c *clientConn) shut() error {
+// closeGracefully closes the connection. If the client may still be sending, it
+// first gets time to read the answer, which a reset would discard.
+func (c *clientConn) closeGracefully() error {
 	var err error
 	c.close.Do(func() {
 		if c.unread {
@@ -370,21 +374,21 @@ func (c *clientConn) linger() {
 	_, _ = io.CopyN(io.Discard, c.Conn, lingerBytes)
 }
 
-// closeIfIdle closes the connection if no request is under way, and reports
+// closeIfIdle closes the connection if no request is in progress, and reports
 // whether it did.
 func (c *clientConn) closeIfIdle() bool {
 	since := c.state.Load()
 	idle := since > 0 && c.state.CompareAndSwap(since, connClosed)
 	switch {
 	case idle && c.secure:
-		c.server.spawn(func() { _ = c.Close() }) // which says so to the client first, and may wait for it
+		c.server.spawn(func() { _ = c.Close() }) // sends close_notify, which may block
 	case idle:
 		_ = c.Close()
 	}
 	return idle
 }
 
-// abort closes the connection whatever is under way.
+// abort closes the connection, whatever is in progress.
 func (c *clientConn) abort() {
 	c.state.Store(connClosed)
 	_ = c.Close()

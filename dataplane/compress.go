@@ -12,20 +12,20 @@ import (
 	"github.com/meshgw/meshgw/routetable"
 )
 
-// encoder is what gzip and zstd have in common.
+// encoder is what the gzip and zstd writers have in common.
 type encoder interface {
 	io.WriteCloser
 	Flush() error
 	Reset(w io.Writer)
 }
 
-// compressors are pools of what compresses, since making one costs more than
-// most answers are worth. The zero value is ready for use.
+// compressors are pools of compressors: making one costs more than compressing
+// most answers. The zero value is ready to use.
 type compressors struct{ gzip, zstd sync.Pool }
 
 const (
 	gzipLevel  = 5
-	zstdWindow = 256 << 10 // bytes that an encoder holds on to; RFC 9659 allows 8 MiB
+	zstdWindow = 256 << 10 // bytes of memory that an encoder keeps; RFC 9659 allows 8 MiB
 )
 
 // get returns an idle compressor for encoding, gzip or zstd.
@@ -60,26 +60,26 @@ type compressor struct {
 	enc     encoder
 	home    *sync.Pool
 	from    stream
-	flushes bool   // what has come is not held back for what follows
-	out     []byte // compressed, and not handed out
+	flushes bool   // flush when no more input is ready
+	out     []byte // compressed output
 	ended   bool
 }
 
-// Write takes what the encoder has made.
+// Write takes the output of the encoder.
 func (c *compressor) Write(p []byte) (int, error) {
 	c.out = append(c.out, p...)
 	return len(p), nil
 }
 
-// whole returns all of body, compressed; valid until release.
+// whole returns body compressed, valid until release.
 func (c *compressor) whole(body []byte) ([]byte, error) {
 	_, err := c.enc.Write(body)
 	err = errors.Join(err, c.enc.Close())
 	return c.out, err
 }
 
-// next implements stream. What came with an answer of unknown length is handed
-// out before more is waited for; with a known one, more is sure to come.
+// next implements stream. Before waiting for more input, it flushes what it has,
+// unless the length is known: then more is sure to come.
 func (c *compressor) next() ([]byte, error) {
 	c.out = c.out[:0]
 	for len(c.out) == 0 {
@@ -118,8 +118,8 @@ func (c *compressor) release() {
 	c.home.Put(c)
 }
 
-// compress makes r compressed where the rule wants it, the client takes it and
-// nothing forbids it.
+// compress compresses r if the rule says so, the client accepts it and nothing
+// forbids it.
 func (s *Server) compress(x *Exchange, r *reply) {
 	if x.rule == nil || x.rule.Compress == nil || !compressible(x.rule.Compress, r) {
 		return
@@ -150,8 +150,8 @@ func (s *Server) compress(x *Exchange, r *reply) {
 	r.fields = encoded(r.fields, encoding)
 }
 
-// compressible reports whether an answer's body may be sent compressed to
-// clients that take it.
+// compressible reports whether an answer may be compressed for clients that
+// accept it.
 func compressible(c *routetable.Compress, r *reply) bool {
 	if !hasBody(r.status) || r.status == 206 || r.length >= 0 && r.length < int64(c.MinBytes) || forbidsTransform(r.fields) {
 		return false
@@ -164,7 +164,7 @@ func compressible(c *routetable.Compress, r *reply) bool {
 			media = f.Value
 		case f.id != otherField:
 		case equalFold(f.Name, "content-encoding"), equalFold(f.Name, "content-range"),
-			// Digests are of the bytes that the origin sent.
+			// A digest is of the bytes as the origin sent them.
 			equalFold(f.Name, "content-digest"), equalFold(f.Name, "repr-digest"), equalFold(f.Name, "digest"), equalFold(f.Name, "content-md5"):
 			return false
 		}
@@ -172,9 +172,9 @@ func compressible(c *routetable.Compress, r *reply) bool {
 	return listedType(media, c.Types)
 }
 
-// listedType reports whether media is one of types, each a media type such as
-// text/html, text/* or application/*+json. Event streams never are: they are
-// small messages that must not wait for each other.
+// listedType reports whether media matches one of types, each a media type such
+// as text/html, text/* or application/*+json. Event streams never do: their
+// small messages must not be held back.
 func listedType(media []byte, types []string) bool {
 	media, _ = cutByte(media, ';')
 	media = bytes.TrimRight(media, " \t")
@@ -217,9 +217,9 @@ func forbidsTransform(fields []Field) bool {
 	return false
 }
 
-// accepted returns which of encodings, the best first, Accept-Encoding gives
-// the highest weight (RFC 9110, section 12.5.3); empty if none is taken, or
-// weighs less than no encoding at all.
+// accepted returns the one of encodings, best first, that Accept-Encoding gives
+// the highest weight (RFC 9110, section 12.5.3); empty if none is acceptable,
+// or identity is preferred.
 func accepted(fields []Field, encodings []string) string {
 	best, most := "", 0
 	identity, _ := weightOf(fields, "identity")
@@ -275,7 +275,7 @@ func parseWeight(parameter []byte) int {
 	return min(weight, 1000)
 }
 
-// varyByEncoding adds Accept-Encoding to Vary, where it is not in it.
+// varyByEncoding adds Accept-Encoding to Vary, unless it is there.
 func varyByEncoding(fields []Field) []Field {
 	for i := range fields {
 		if fields[i].id == otherField && equalFold(fields[i].Name, "vary") {
@@ -286,11 +286,11 @@ func varyByEncoding(fields []Field) []Field {
 			}
 		}
 	}
-	return own(fields, "vary", []byte("Accept-Encoding"))
+	return appendOwn(fields, "vary", []byte("Accept-Encoding"))
 }
 
-// encoded makes the fields those of the compressed answer: a strong validator
-// would be that of other bytes, and no range of these can be asked for.
+// encoded adjusts the fields for the compressed answer: a strong ETag would be
+// that of other bytes, and ranges of these cannot be served.
 func encoded(fields []Field, encoding string) []Field {
 	kept := fields[:0]
 	for _, f := range fields {
@@ -303,5 +303,5 @@ func encoded(fields []Field, encoding string) []Field {
 		}
 		kept = append(kept, f)
 	}
-	return own(kept, "content-encoding", []byte(encoding))
+	return appendOwn(kept, "content-encoding", []byte(encoding))
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/meshgw/meshgw/routetable"
 )
 
-// preflighted returns the method that a browser asks for leave to use, nil if
-// the request is no CORS preflight (Fetch, section 4.8).
+// preflighted returns the method that a CORS preflight (Fetch, section 4.8)
+// asks about, nil if the request is none.
 func (x *Exchange) preflighted() []byte {
 	if string(x.Method) != "OPTIONS" {
 		return nil
@@ -20,8 +20,8 @@ func (x *Exchange) preflighted() []byte {
 	return method
 }
 
-// matchPreflight finds the rule that a preflight asks about: that of the method
-// to come, if it has a word on origins.
+// matchPreflight finds the rule that a preflight is about, that of the
+// announced method, if the rule has CORS settings.
 func (s *Server) matchPreflight(x *Exchange, p *plan) (routetable.Hit, bool) {
 	method := x.preflighted()
 	if method == nil {
@@ -34,13 +34,13 @@ func (s *Server) matchPreflight(x *Exchange, p *plan) (routetable.Hit, bool) {
 	return hit, x.preflight
 }
 
-// appendCORS appends what the rule says to the origin that asks; nothing to
-// those that it does not admit.
+// appendCORS appends the CORS fields of the rule for the request's origin; only
+// Vary if the origin is not allowed.
 func (x *Exchange) appendCORS(fields []Field) []Field {
 	c := x.rule.CORS
 	anyone := c.AnyOrigin && !c.Credentials
 	if !anyone {
-		fields = own(fields, "vary", []byte("origin"))
+		fields = appendOwn(fields, "vary", []byte("origin"))
 	}
 	origin, ok := x.header("origin")
 	if !ok || !admitsOrigin(c, origin) {
@@ -49,22 +49,23 @@ func (x *Exchange) appendCORS(fields []Field) []Field {
 	if anyone {
 		origin = []byte("*")
 	}
-	fields = own(fields, "access-control-allow-origin", origin)
+	fields = appendOwn(fields, "access-control-allow-origin", origin)
 	if c.Credentials {
-		fields = own(fields, "access-control-allow-credentials", []byte("true"))
+		fields = appendOwn(fields, "access-control-allow-credentials", []byte("true"))
 	}
 	if x.preflight {
-		return x.appendLeave(fields)
+		return x.appendPreflight(fields)
 	}
 	if c.ExposeHeaders != "" {
-		fields = own(fields, "access-control-expose-headers", []byte(c.ExposeHeaders))
+		fields = appendOwn(fields, "access-control-expose-headers", []byte(c.ExposeHeaders))
 	}
 	return fields
 }
 
-// appendLeave appends what a preflight wants to know. With credentials, "*" is
-// no wildcard for browsers: then what was asked for is named.
-func (x *Exchange) appendLeave(fields []Field) []Field {
+// appendPreflight appends the fields that only a preflight gets. With
+// credentials "*" is not a wildcard for browsers, so what was asked for is
+// named.
+func (x *Exchange) appendPreflight(fields []Field) []Field {
 	c := x.rule.CORS
 	methods, headers := []byte(c.Methods), []byte(c.Headers)
 	if c.Methods == "*" && c.Credentials {
@@ -74,18 +75,19 @@ func (x *Exchange) appendLeave(fields []Field) []Field {
 		headers, _ = x.header("access-control-request-headers")
 	}
 	if len(methods) > 0 {
-		fields = own(fields, "access-control-allow-methods", methods)
+		fields = appendOwn(fields, "access-control-allow-methods", methods)
 	}
 	if len(headers) > 0 {
-		fields = own(fields, "access-control-allow-headers", headers)
+		fields = appendOwn(fields, "access-control-allow-headers", headers)
 	}
 	if c.MaxAge >= 0 {
-		fields = own(fields, "access-control-max-age", strconv.AppendInt(nil, int64(c.MaxAge/time.Second), 10))
+		fields = appendOwn(fields, "access-control-max-age", strconv.AppendInt(nil, int64(c.MaxAge/time.Second), 10))
 	}
 	return fields
 }
 
-// admitsOrigin reports whether c admits origin; schemes and hosts have no case.
+// admitsOrigin reports whether c allows origin; schemes and hosts are
+// case-insensitive.
 func admitsOrigin(c *routetable.CORSRule, origin []byte) bool {
 	for _, admitted := range c.Origins {
 		if equalFold(origin, admitted) {

@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// deadline is the deadline of reading from a connection, or of writing. To move
-// it further off costs no more than to note it: the one that is set then strikes
-// too early, which is seldom, and is set anew.
+// deadline is the read or write deadline of a connection. Moving it further off
+// only records it; the earlier one that is set then passes too soon, which is
+// rare, and is set again.
 type deadline struct {
 	mu  sync.Mutex // guards the rest
-	by  time.Time  // what is meant; zero = none
-	set time.Time  // what the connection has; never later than by
+	by  time.Time  // the deadline; zero = none
+	set time.Time  // as set on the connection; never later than by
 }
 
-// move makes by the deadline; set tells the connection.
+// move moves the deadline to by. set sets it on the connection.
 func (d *deadline) move(by time.Time, set func(time.Time) error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -26,15 +26,14 @@ func (d *deadline) move(by time.Time, set func(time.Time) error) error {
 	return set(by)
 }
 
-// again says that the connection's deadline has struck. It reports whether that
-// was too early, and the connection goes on; or so late that this node must have
-// stood still, and what has come meanwhile is to be looked at.
-func (d *deadline) again(now time.Time, set func(time.Time) error) bool {
+// passed is called when the connection's deadline has passed. It reports
+// whether that was too soon, after setting the right one.
+func (d *deadline) passed(now time.Time, set func(time.Time) error) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
 	case d.by.IsZero() || now.Before(d.by):
-	case now.Sub(d.by) >= standstill:
+	case now.Sub(d.by) >= frozenAfter:
 		d.by = now.Add(stallLook)
 	default:
 		return false

@@ -15,23 +15,25 @@ import (
 	"github.com/meshgw/meshgw/failover"
 )
 
-// standstill is how late the watch has to be for this node to have stood still: it
-// was frozen, or had no CPU. What times out meanwhile says nothing of others.
-const standstill = 5 * watchEvery
+// frozenAfter is how late a tick of the watch has to be for this process to
+// count as frozen: stopped, or without CPU. Timeouts meanwhile say nothing
+// about endpoints.
+const frozenAfter = 5 * watchEvery
 
-// dialer is how connections to one endpoint are opened.
+// dialer opens a connection to one endpoint.
 type dialer func(ctx context.Context) (net.Conn, error)
 
-// patient makes a dialer wait for room first, and gives it timeout (ns) from then
-// on. Where that ran out because this node stood still, it has it once more.
-func (s *Server) patient(dial dialer, timeout *atomic.Int64) dialer {
+// boundedDialer returns a dialer that first waits for a free descriptor, and
+// then has timeout (in ns) to connect. If this process was frozen meanwhile, it
+// gets another try.
+func (s *Server) boundedDialer(dial dialer, timeout *atomic.Int64) dialer {
 	within := func(ctx context.Context) (net.Conn, error) {
 		ctx, cancel := withTimeout(ctx, time.Duration(timeout.Load()))
 		defer cancel()
 		return dial(ctx)
 	}
 	return func(ctx context.Context) (net.Conn, error) {
-		if err := s.roomToDial(ctx); err != nil {
+		if err := s.waitForDescriptor(ctx); err != nil {
 			return nil, err
 		}
 		begun := time.Now()
@@ -39,11 +41,11 @@ func (s *Server) patient(dial dialer, timeout *atomic.Int64) dialer {
 		switch {
 		case err == nil || ctx.Err() != nil:
 			return c, err
-		case socket.OutOfDescriptors(err): // others were faster
-			if err = s.roomToDial(ctx); err != nil {
+		case socket.OutOfDescriptors(err): // others took the free ones
+			if err = s.waitForDescriptor(ctx); err != nil {
 				return nil, err
 			}
-		case !s.stoodStill(begun):
+		case !s.wasFrozen(begun):
 			return nil, err
 		}
 		return within(ctx)
@@ -57,7 +59,8 @@ func withTimeout(ctx context.Context, d time.Duration) (context.Context, context
 	return context.WithTimeout(ctx, d)
 }
 
-// dial connects to the first address of names that answers.
+// dial connects to the first reachable address of names, with TLS unless secure is
+// nil.
 func (s *Server) dial(ctx context.Context, names *discovery.Resolver, secure *tls.Config) (net.Conn, error) {
 	addresses, err := names.Addresses(ctx)
 	if err != nil {
@@ -77,7 +80,7 @@ func (s *Server) dial(ctx context.Context, names *discovery.Resolver, secure *tl
 		t := tls.Client(c, secure)
 		if err = t.HandshakeContext(ctx); err != nil {
 			_ = c.Close()
-			err = handshakeMisfit(err, secure.NextProtos)
+			err = handshakeMismatch(err, secure.NextProtos)
 			continue
 		}
 		return t, nil
@@ -94,43 +97,44 @@ func (s *Server) dialAt(ctx context.Context, addr string) (net.Conn, error) {
 	return socket.Wrap(c), nil
 }
 
-// roomToDial waits until there is room for a connection to an endpoint, for
-// roomWait at most.
-func (s *Server) roomToDial(ctx context.Context) error {
-	if limit := socket.DescriptorLimit(); !socket.DescriptorsScarce(limit, spareOfAll(limit)) {
+// waitForDescriptor waits, for descriptorWait at most, until there is a
+// descriptor for a connection to an endpoint.
+func (s *Server) waitForDescriptor(ctx context.Context) error {
+	if limit := socket.DescriptorLimit(); !socket.DescriptorsScarce(limit, dialReserve(limit)) {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, roomWait)
+	ctx, cancel := context.WithTimeout(ctx, descriptorWait)
 	defer cancel()
 	select {
-	case s.room.dialling <- struct{}{}:
-		defer func() { <-s.room.dialling }()
+	case s.eviction.dialing <- struct{}{}:
+		defer func() { <-s.eviction.dialing }()
 	case <-ctx.Done():
 		return syscall.EMFILE
 	}
-	if !s.keepRoom(ctx.Done(), spareOfAll) {
+	if !s.freeDescriptors(ctx.Done(), dialReserve) {
 		return syscall.EMFILE
 	}
 	return nil
 }
 
-// stoodStill reports whether this node has stood still since then.
-func (s *Server) stoodStill(then time.Time) bool {
-	return time.Since(s.lately()) >= standstill || s.stood.Load() >= then.UnixNano()
+// wasFrozen reports whether this process has been frozen since then.
+func (s *Server) wasFrozen(then time.Time) bool {
+	return time.Since(s.coarseNow()) >= frozenAfter || s.frozenAt.Load() >= then.UnixNano()
 }
 
-// fair is what the kind of an outcome says of an endpoint that was asked at begun:
-// a failure says nothing where it was this node that stood still.
-func (s *Server) fair(kind failover.Kind, begun time.Time) failover.Kind {
-	if kind.Failed() && s.stoodStill(begun) {
+// blame returns the kind of outcome to hold against an endpoint for an exchange
+// that began at begun: a failure does not count if it was this process that was
+// frozen.
+func (s *Server) blame(kind failover.Kind, begun time.Time) failover.Kind {
+	if kind.Failed() && s.wasFrozen(begun) {
 		return failover.Canceled
 	}
 	return kind
 }
 
-// isOwn reports whether err is that this process, or its machine, has run out of
-// something, which says nothing of the endpoint.
-func isOwn(err error) bool {
+// isLocalFailure reports whether err means that this process or its machine has
+// run out of a resource, which says nothing about the endpoint.
+func isLocalFailure(err error) bool {
 	for _, own := range []error{syscall.EMFILE, syscall.ENFILE, syscall.EADDRNOTAVAIL, syscall.ENOBUFS, syscall.ENOMEM} {
 		if errors.Is(err, own) {
 			return true

@@ -7,8 +7,8 @@ import (
 	"github.com/meshgw/meshgw/dataplane/grpc"
 )
 
-// Code is the reason of an error that the gateway itself answers with: the
-// value of x-meshgw-error and of the log field error.
+// Code is the reason for an error answer of the gateway itself: the value of the
+// field x-meshgw-error and of error in the log.
 type Code uint8
 
 // The codes. They are a closed list that users rely on.
@@ -31,7 +31,7 @@ const (
 	ForwardLoop
 )
 
-// String gives the code as users see it; empty for NoError.
+// String returns the code as users see it; empty for NoError.
 func (c Code) String() string {
 	switch c {
 	case NoRoute:
@@ -68,8 +68,8 @@ func (c Code) String() string {
 	return ""
 }
 
-// Status returns the HTTP status that goes with c where the cause names no
-// other, as 405 and 505 do for BadRequest.
+// Status returns the default HTTP status for c. A refusal may have a more specific
+// one, as 405 and 505 are for BadRequest.
 func (c Code) Status() int {
 	switch c {
 	case NoError:
@@ -96,8 +96,8 @@ func (c Code) Status() int {
 	return 502
 }
 
-// grpcStatus returns the gRPC status that goes with c, as gRPC maps those of HTTP where
-// it has no word of its own for the cause.
+// grpcStatus returns the gRPC status for c: a specific one if gRPC has it, else
+// the one that gRPC maps the HTTP status to.
 func (c Code) grpcStatus() grpc.Status {
 	switch c {
 	case NoRoute:
@@ -116,17 +116,17 @@ func (c Code) grpcStatus() grpc.Status {
 	return grpc.Internal
 }
 
-// retryAfter reports whether a client does well to come again soon.
+// retryAfter reports whether the answer tells the client when to retry.
 func (c Code) retryAfter() bool { return c.Status() == 503 || c.Status() == 429 }
 
 // refusal is an error answer of the gateway's own.
 type refusal struct {
 	code   Code
 	status int    // 0 = the code's
-	detail string // a sentence for people; constant text, never of the request
+	detail string // a sentence for people; never quotes the request
 	close  bool   // the connection cannot be used further
 	fields []Field
-	says   telling // of those of auth
+	rank   refusalRank // among the refusals of a rule's auth methods
 }
 
 func (r refusal) statusCode() int {
@@ -136,7 +136,7 @@ func (r refusal) statusCode() int {
 	return r.code.Status()
 }
 
-// malformed refuses a request that nobody should try to understand.
+// malformed refuses a request that cannot be parsed safely.
 func malformed(status int, detail string) *refusal {
 	return &refusal{code: BadRequest, status: status, detail: detail, close: true}
 }

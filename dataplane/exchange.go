@@ -14,18 +14,19 @@ import (
 	"github.com/meshgw/meshgw/telemetry"
 )
 
-// Exchange is one request and its answer: what a front read, what the steps
-// decide, what is told of it. Its bytes are read only and die with it.
+// Exchange is one request and its answer: what the front has read, what the
+// steps have decided, and what is recorded. Its byte slices are read-only and
+// valid until the exchange ends.
 type Exchange struct {
 	// Set by the front.
 	Front       Front
 	Protocol    string            // HTTP/2, HTTP/1.1 or HTTP/1.0
 	Listener    string            // name of the listener
-	Link        bool              // it comes from another gateway, or is to look so
-	Certificate *x509.Certificate // of that gateway; nil on a plain link
+	Link        bool              // received on a mesh link, that is from another gateway
+	Certificate *x509.Certificate // of that gateway, verified; nil on a plain link
 	Secure      bool              // the client speaks TLS to this node
-	Shown       *auth.Certificate // of a client, verified; nil = none
-	shownAs     string            // for which host, where the connection may be used for several; empty = for this one
+	ClientCert  *auth.Certificate // of a client, verified; nil = none
+	sni         string            // server name of an HTTP/2 connection, which may be reused for other hosts; empty = that of the request
 	Method      []byte
 	Authority   []byte // as the client wrote it, checked; empty in HTTP/1.0 without Host
 	Host        []byte // canonical, without port
@@ -34,61 +35,61 @@ type Exchange struct {
 	HasQuery    bool
 	Fields      []Field
 	Length      int64     // of the body: bytes, or chunked; 0 = none
-	Buffered    []byte    // the whole body, where it is small; then Body is nil
-	Body        io.Reader // the body, where it is streamed; ends with io.EOF only when it is whole
-	Upgrade     []byte    // protocol asked for, where it may be tunnelled; else nil
+	Buffered    []byte    // the whole body, if it is small; then Body is nil
+	Body        io.Reader // the body, if it is streamed; ends with io.EOF only if it is whole
+	Upgrade     []byte    // protocol asked for, if it may be tunnelled; else nil
 	Peer        netip.Addr
 	Start       time.Time
 	presence    *presence // the client's
-	grpc        bool      // a call of gRPC
-	until       time.Time // the call has to have ended; zero = it has no deadline
+	grpc        bool      // is a gRPC call
+	until       time.Time // deadline of the gRPC call; zero = none
 
 	// Set by the steps.
-	Client     netip.Addr // the peer, or who trusted proxies say stands behind it
+	Client     netip.Addr // the peer, or the client that trusted proxies name
 	trusted    bool       // the peer is a trusted proxy
 	RequestID  []byte
 	trace      trace
-	from       *link // what the gateway that sent it on says; nil for clients
+	from       *link // what the forwarding gateway says; nil for clients
 	priority   failover.Priority
 	rule       *liveRule
-	tenant     *liveTenant // nil = nobody's that is known
-	granted    []Field     // what an auth service says of the client
+	tenant     *liveTenant // nil = none is known
+	authFields []Field     // fields that auth services returned for the upstream
 	prefix     int
 	preflight  bool // a CORS preflight, answered here
 	target     *liveTarget
-	stuck      *endpoint // that the client's cookie names; nil = none
+	sticky     *endpoint // named by the client's cookie; nil = none
 	endpoint   *endpoint
-	deadline   time.Time // for the answer's header; zero = none
+	deadline   time.Time // for the answer's head; zero = none
 	attempts   int
 	conn       *upstreamConn
-	call       *call // instead, with an endpoint that speaks HTTP/2
+	call       *call // instead of conn, to an endpoint that speaks HTTP/2
 	upload     *upload
 	messages   grpc.Messages // of the body of a gRPC call
-	copy       *mirrored     // what a mirror will get; nil = nothing, or under way
+	copy       *mirrorCopy   // for a mirror, not sent yet; nil = none
 	answer     answer
 	reply      reply
-	encoding   *compressor // what compresses the reply, until finish; else nil
+	encoding   *compressor // compresses the reply, until finish; nil = nothing does
 	outcome    failover.Outcome
 	refused    *refusal
-	decision   quota.Decision // of the limits; without a Limit there were none
+	decision   quota.Decision // of the limits; its Limit is nil if none applied
 	asks       [quota.MaxAsks]quota.Ask
-	held       []quota.Ask // to give back in the end
+	held       []quota.Ask // to release at the end
 	status     int
 	grpcStatus grpc.Status   // of a gRPC call; Unset = not known
 	in, out    int64         // bytes of body
-	upstream   time.Duration // of the last try, to its header
+	upstream   time.Duration // time of the last try until its head
 
 	scratch *scratch
 }
 
-// scratch is memory that exchanges keep from one request to the next.
+// scratch is memory that is reused from one exchange to the next.
 type scratch struct {
 	head      []byte // what is sent to the endpoint
 	out       []byte // what is sent to the client
 	path      []byte // canonical path
 	host      []byte
 	id        [128]byte
-	small     []byte // for short texts
+	small     []byte // for short-lived values
 	body      []byte // a small body
 	tokens    [][]byte
 	fields    []Field
@@ -96,49 +97,48 @@ type scratch struct {
 	reply     []Field
 	tried     []*failover.Endpoint
 	attempts  []telemetry.Attempt
-	record    telemetry.Record // what is told of the request, and its form in the ring
+	record    telemetry.Record // the request's record, and its encoding in the ring
 	recorded  []byte
 	line      []byte // of the access log
 	route     []byte
 	trailers  []Field
 	match     routetable.Request
-	view      matchFields // what match asks
+	view      matchFields // for matching by header and query
 	problem   []byte
 	query     []byte
 	location  []byte
 	trailText []byte
-	values    []byte // of fields that the rule makes for the answer
-	subject   []byte // whom a limit counts
+	values    []byte // of fields that the rule sets in the answer
+	subject   []byte // what a limit counts by
 	policy    []byte // values of RateLimit-Policy and RateLimit
 	remaining []byte
-	older     [3][]byte // values of the X-RateLimit fields
+	legacy    [3][]byte // values of the X-RateLimit fields
 	login     []byte
 	from      link
 }
 
-// Front is what one protocol does for an exchange.
+// Front is the client side of an exchange, for one protocol.
 type Front interface {
-	// Inform sends an interim answer (1xx), if the protocol and the client can
-	// take it.
+	// Inform sends an interim answer (1xx), if the protocol allows it.
 	Inform(status int, fields []Field)
 
-	// Send sends the answer: status, fields and body. The server's finish is
-	// called once, after the last byte or with what stopped it.
+	// Send sends the answer: status, fields and body. It calls the server's finish
+	// once, after the last byte or with the error that stopped it.
 	Send(x *Exchange, r *reply)
 
 	// Trailers returns the fields that came after the request's body, once
 	// that has ended.
 	Trailers(dst []Field) ([]Field, error)
 
-	// Gone reports whether the client's connection is broken, as far as that can
-	// be seen.
+	// Gone reports whether the client's connection is known to be broken.
 	Gone() bool
 
-	// StopBody makes a Read of Body that is under way return, for good.
+	// StopBody ends the reading of Body: a Read in progress returns, and all later
+	// ones fail.
 	StopBody()
 }
 
-// reply is an answer on its way to the client.
+// reply is the answer as the client is to get it.
 type reply struct {
 	status int
 	fields []Field // without framing
@@ -146,7 +146,7 @@ type reply struct {
 	body   []byte  // the whole body, if stream is nil
 	stream stream  // the body as it comes
 	tunnel bool    // after the head, bytes go both ways until one side ends
-	close  bool    // the client's connection ends with this answer
+	close  bool    // the client's connection is to be closed after it
 }
 
 // stream is a body in pieces.
@@ -155,10 +155,10 @@ type stream interface {
 	// last, and only if the body is whole.
 	next() ([]byte, error)
 
-	// ready reports whether next has something to work on without waiting.
+	// ready reports whether next can work without waiting for input.
 	ready() bool
 
-	// trailing returns the fields that came after the body, once it has ended.
+	// trailing returns the trailer fields, once the body has ended.
 	trailing() []Field
 }
 
@@ -188,7 +188,7 @@ func (x *Exchange) queryValue(name string) ([]byte, bool) {
 	return nil, false
 }
 
-// matchFields shows an Exchange to the table.
+// matchFields is an Exchange as the route table sees it.
 type matchFields struct{ x *Exchange }
 
 // Header implements routetable.Fields.
@@ -206,8 +206,8 @@ func cutByte(b []byte, sep byte) (before, after []byte) {
 	return b, nil
 }
 
-// appendUnescaped appends b with "+" as space and escapes decoded; what is no
-// escape stays.
+// appendUnescaped appends b with "+" as a space and escapes decoded; malformed
+// escapes stay as they are.
 func appendUnescaped(dst, b []byte) []byte {
 	for i := 0; i < len(b); i++ {
 		switch c := b[i]; {
@@ -223,10 +223,10 @@ func appendUnescaped(dst, b []byte) []byte {
 	return dst
 }
 
-// maxKept is how much of an answer's memory is kept for others.
+// maxKept is the largest buffer, in bytes, that is kept for other exchanges.
 const maxKept = answerBuffer + 8<<10
 
-// reset makes x ready for another request, keeping its memory.
+// reset prepares x for another request, keeping its memory.
 func (x *Exchange) reset() {
 	kept := x.scratch
 	if kept == nil {
@@ -245,8 +245,8 @@ func (x *Exchange) reset() {
 // isHead reports whether the method is HEAD, whose answers have no body.
 func (x *Exchange) isHead() bool { return string(x.Method) == "HEAD" }
 
-// idempotent reports whether the request may be repeated: by its method (RFC 9110,
-// section 9.2.2), or since it has a key by which its endpoint knows it again.
+// idempotent reports whether the request may be repeated: by its method (RFC
+// 9110, section 9.2.2), or because it has an idempotency key.
 func (x *Exchange) idempotent() bool {
 	switch string(x.Method) {
 	case "GET", "HEAD", "OPTIONS", "PUT", "DELETE":

@@ -6,22 +6,22 @@ import (
 	"iter"
 )
 
-// Field is a header or trailer field. The bytes are read only and live as long
-// as the message they came in.
+// Field is a header or trailer field. Its bytes are read-only and valid as long as
+// the message they are part of.
 type Field struct {
 	Name, Value []byte
 	id          fieldID
 }
 
-// fieldID names the fields that the data plane does something about, so that
-// each name is looked at once.
+// fieldID identifies the fields that the data plane handles specially, so that each
+// name is compared once.
 type fieldID uint8
 
 const (
 	otherField    fieldID = iota
-	hopByHop              // removed whatever Connection says
-	internalField         // x-meshgw-*: ours alone
-	underscored           // names with "_", which CGI-like servers take for "-"
+	hopByHop              // always removed
+	internalField         // x-meshgw-*, which only gateways may set
+	underscored           // names with "_", which CGI-like servers confuse with "-"
 	fieldConnection
 	fieldContentLength
 	fieldContentType
@@ -118,7 +118,7 @@ func identify(name []byte) fieldID {
 	switch {
 	case bytes.HasPrefix(lower, []byte("x-meshgw-")):
 		return internalField
-	case bytes.HasPrefix(lower, []byte("x-forwarded-")): // whatever it is: -client-cert is who the client is, to some
+	case bytes.HasPrefix(lower, []byte("x-forwarded-")): // some upstreams trust -client-cert
 		return fieldXForwardedOther
 	}
 	return otherField
@@ -153,8 +153,7 @@ var (
 	errTooManyFields = errors.New("more than 100 header fields")
 )
 
-// parseFields appends the fields of block, which is whole lines up to and with
-// the empty one. It is as strict as RFC 9112 allows: CRLF only, no folding, no
+// parseFields appends the fields of block, whose lines end with an empty one. It is as strict as RFC 9112 allows: CRLF only, no folding, no
 // space around the name, no control bytes.
 func parseFields(fields []Field, block []byte) ([]Field, error) {
 	for {
@@ -229,7 +228,7 @@ func find(fields []Field, id fieldID) (value []byte, count int) {
 	return value, count
 }
 
-// listed gives the members of a comma-separated list, without the empty ones.
+// listed yields the non-empty members of a comma-separated list.
 func listed(value []byte) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		for member := range bytes.SplitSeq(value, []byte{','}) {

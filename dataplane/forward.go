@@ -13,30 +13,31 @@ import (
 	"github.com/meshgw/meshgw/routetable"
 )
 
-// try sends the request to e and reads the head of its answer. A connection
-// that the endpoint closed while it was idle is no failure of the endpoint's:
-// where nothing came back and the request may be repeated, a new one is opened.
+// try sends the request to e and reads the head of its answer. If an idle
+// connection turns out to have been closed by the endpoint, which is no failure
+// of its, and the request may be repeated, it opens a new one.
 func (s *Server) try(x *Exchange, e *endpoint, begun time.Time) (*failure, failover.Kind) {
 	if e.h2 != nil {
 		return s.tryHTTP2(x, e, begun)
 	}
 	x.conn = e.pool.get(begun, x.idempotent())
-	deadline := x.headBy(begun)
+	deadline := x.headDeadline(begun)
 	s.buildHead(x, e)
 	for {
 		if x.conn == nil {
 			c, err := s.connect(e, deadline, x)
 			if err != nil {
-				// One that has come free meanwhile answers: it was this node that was slow.
+				// If a connection has become idle meanwhile, the endpoint is well and this
+				// node was slow.
 				c = e.pool.get(time.Now(), x.idempotent())
 			}
 			if c == nil {
-				return s.unreached(x, e, err)
+				return s.connectFailure(x, e, err)
 			}
 			x.conn = c
 		}
 		x.conn.begin(&s.answers)
-		x.presence.over(x.conn)
+		x.presence.closeOnLeave(x.conn)
 		err := s.send(x, deadline)
 		if err == nil {
 			err = s.receive(x, deadline, begun)
@@ -45,26 +46,27 @@ func (s *Server) try(x *Exchange, e *endpoint, begun time.Time) (*failure, failo
 			return nil, x.kind()
 		}
 		if x.conn.used && !x.conn.received && broken(err) && x.idempotent() && x.upload == nil && !x.presence.hasLeft() {
-			s.drop(x)
+			s.closeUpstream(x)
 			continue
 		}
 		return s.failed(x, err)
 	}
 }
 
-// unreached is what no connection to an endpoint means.
-func (s *Server) unreached(x *Exchange, e *endpoint, err error) (*failure, failover.Kind) {
+// connectFailure says what it means that no connection to an endpoint could be
+// made, for the client and for the endpoint.
+func (s *Server) connectFailure(x *Exchange, e *endpoint, err error) (*failure, failover.Kind) {
 	switch {
 	case x.presence.hasLeft():
 		return &failure{refusal: clientLeft()}, failover.Canceled
 	case x.pastCallDeadline(time.Now()):
 		return &failure{refusal: refusal{code: UpstreamTimeout, detail: "There was no connection to the upstream in time."}}, failover.TimedOut
-	case errors.Is(err, syscall.EADDRNOTAVAIL): // all local ports lead to this endpoint already; to others they are free
+	case errors.Is(err, syscall.EADDRNOTAVAIL): // all local ports are in use towards this endpoint; for others they are free
 		return &failure{
 			refusal: refusal{code: Overloaded, detail: "The gateway has no local port left for a connection to the upstream."},
 			reason:  routetable.RetryConnectFailure, lacks: "ports",
 		}, failover.Canceled
-	case isOwn(err):
+	case isLocalFailure(err):
 		return &failure{
 			refusal: refusal{code: Overloaded, detail: "The gateway has no room for a connection to the upstream."},
 			lacks:   "descriptors",
@@ -76,16 +78,16 @@ func (s *Server) unreached(x *Exchange, e *endpoint, err error) (*failure, failo
 	}, failover.ConnectFailed
 }
 
-// notConnected is how a try went that got no connection.
-func notConnected(err error) failover.Kind {
-	if isOwn(err) {
+// kindOfConnect is the outcome of a try that could not connect.
+func kindOfConnect(err error) failover.Kind {
+	if isLocalFailure(err) {
 		return failover.Canceled
 	}
 	return failover.ConnectFailed
 }
 
-// connect opens a connection to e, by deadline, or takes one that comes free
-// before it is its turn to. x is nil for a request that nobody waits for.
+// connect opens a connection to e, until deadline, or takes one that becomes idle
+// before it may dial. x is nil for a request that no client waits for.
 func (s *Server) connect(e *endpoint, deadline time.Time, x *Exchange) (*upstreamConn, error) {
 	ctx, cancel := context.Background(), func() {}
 	if !deadline.IsZero() {
@@ -118,21 +120,21 @@ func (s *Server) connect(e *endpoint, deadline time.Time, x *Exchange) (*upstrea
 	}
 }
 
-// send writes head and body: a small body with the head, a streamed one beside
-// the answer, which may come early.
+// send writes head and body: a small body along with the head, a streamed one
+// concurrently with the answer, which may come early.
 func (s *Server) send(x *Exchange, deadline time.Time) error {
 	if err := x.conn.SetDeadline(deadline); err != nil {
 		return err
 	}
 	if x.Body == nil && x.conn.raw != nil {
-		x.conn.outgoing = x.scratch.head // written with the first read
+		x.conn.outgoing = x.scratch.head // is written by the first read
 		return nil
 	}
 	if _, err := x.conn.Write(x.scratch.head); err != nil {
 		return err
 	}
 	if x.Body != nil {
-		// From now on the pace of the body decides.
+		// While the body is sent, its own timeouts apply.
 		if err := x.conn.SetReadDeadline(time.Time{}); err != nil {
 			return err
 		}
@@ -141,7 +143,7 @@ func (s *Server) send(x *Exchange, deadline time.Time) error {
 	return nil
 }
 
-// receive reads interim answers, passing them on, and the head of the answer.
+// receive reads the head of the answer, and passes on interim answers before it.
 func (s *Server) receive(x *Exchange, deadline, begun time.Time) error {
 	a := &x.answer
 	*a = answer{
@@ -152,8 +154,8 @@ func (s *Server) receive(x *Exchange, deadline, begun time.Time) error {
 		err := x.awaitHead(deadline, begun)
 		x.scratch.upstream = a.fields[:0]
 		switch {
-		case !late && errors.Is(err, os.ErrDeadlineExceeded) && s.stoodStill(begun):
-			// It may have come meanwhile.
+		case !late && errors.Is(err, os.ErrDeadlineExceeded) && s.wasFrozen(begun):
+			// It may have arrived meanwhile.
 			late, deadline = true, time.Now().Add(stallLook)
 			if err := x.conn.SetReadDeadline(deadline); err != nil {
 				return err
@@ -164,24 +166,23 @@ func (s *Server) receive(x *Exchange, deadline, begun time.Time) error {
 			return x.checkUpgrade()
 		case a.status >= 200:
 			if x.upload != nil {
-				x.upload.headCame()
+				x.upload.answerBegan()
 			}
 			return nil
 		case interim == maxInterim:
 			return errAnswerSyntax
-		case a.status != 100: // the client's Expect was answered here
+		case a.status != 100: // 100 Continue was sent to the client by the front
 			x.Front.Inform(a.status, a.fields)
 		}
 	}
 }
 
-// broken reports whether a connection was found closed rather than silent.
+// broken reports whether err means that the connection was closed.
 func broken(err error) bool {
 	return !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, errAnswerSyntax) && !errors.Is(err, errFieldSyntax)
 }
 
-// failed says what err means for the client, for another try and for the
-// endpoint.
+// failed says what err means for the client, for a retry and for the endpoint.
 func (s *Server) failed(x *Exchange, err error) (*failure, failover.Kind) {
 	if x.presence.hasLeft() {
 		return &failure{refusal: clientLeft(), sent: true}, failover.Canceled
@@ -205,7 +206,7 @@ func (s *Server) failed(x *Exchange, err error) (*failure, failover.Kind) {
 			refusal: refusal{code: UpstreamTimeout, detail: "The upstream did not answer in time."},
 			reason:  routetable.RetryStalled, sent: true,
 		}, kind
-	case errors.Is(err, errUnasked):
+	case errors.Is(err, errUnaskedUpgrade):
 		return &failure{
 			refusal: refusal{code: UpstreamReset, detail: "The upstream switched to a protocol that was not asked for."},
 			sent:    true,
@@ -226,7 +227,7 @@ func isEOF(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// kindOf is what an answer's status says of the endpoint.
+// kindOf is the outcome for the endpoint of an answer with status.
 func kindOf(status int) failover.Kind {
 	switch status {
 	case 502, 503, 504:

@@ -4,7 +4,7 @@ import (
 	"errors"
 )
 
-// Lengths of a body that are no number of bytes.
+// Values for the length of a body that is not known in advance.
 const (
 	chunked    = -1 // until the last chunk
 	untilClose = -2 // until the connection ends; answers only
@@ -17,9 +17,9 @@ var (
 	errTransferVersion = errors.New("transfer-encoding in HTTP/1.0")
 )
 
-// framing reads how the body of a message is framed (RFC 9112, section 6), and
-// refuses whatever another parser could read otherwise. Without either field,
-// the length is 0 and declared false.
+// framing returns the length of a message's body (RFC 9112, section 6), and refuses
+// whatever another parser could interpret differently. Without Content-Length and
+// Transfer-Encoding the length is 0 and declared is false.
 func framing(fields []Field, http10 bool) (length int64, declared bool, err error) {
 	coding, codings := find(fields, fieldTransferEncoding)
 	digits, lengths := find(fields, fieldContentLength)
@@ -55,7 +55,7 @@ func parseLength(digits []byte) (int64, error) {
 	return n, nil
 }
 
-// answerLength is framing for an answer to method.
+// answerLength is framing for an answer; head says that the request was a HEAD.
 func answerLength(fields []Field, status int, head, http10 bool) (int64, error) {
 	length, declared, err := framing(fields, http10)
 	if err != nil {

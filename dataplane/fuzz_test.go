@@ -103,7 +103,7 @@ func FuzzAcceptEncoding(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, value []byte) {
-		fields := own(nil, "accept-encoding", value)
+		fields := appendOwn(nil, "accept-encoding", value)
 		got := accepted(fields, []string{"zstd", "gzip"})
 		if got == "" {
 			return
@@ -143,7 +143,7 @@ func FuzzForwardedFor(f *testing.F) {
 			}
 			want = ip
 		}
-		if got := s.behind(x); got != want {
+		if got := s.clientBehindProxies(x); got != want {
 			t.Fatalf("%q, %q: %v, want %v", first, second, got, want)
 		}
 		sent := s.appendForwarded(nil, x)

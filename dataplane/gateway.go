@@ -12,23 +12,23 @@ import (
 	"github.com/meshgw/meshgw/routetable"
 )
 
-// gates are the gateway nodes of another region, as ways to an upstream there.
-// To the balancer a gateway is an endpoint like others: with a breaker, latency
-// and connections of its own, for each upstream, so that a slow one does not
-// stand for all.
-type gates struct {
+// regionGateways are the gateways of another region, as the way to an upstream
+// there. To the balancer a gateway is an endpoint like others, with a breaker,
+// latency and connections of its own for each upstream, so that one slow
+// upstream does not count against the others.
+type regionGateways struct {
 	names    []string
 	weights  []int
 	balancer *failover.Balancer
 	byState  map[*failover.Endpoint]*endpoint
 
-	of                *upstream // whose endpoints the following is of
+	of                *upstream // the upstream that the following is about
 	heard             listening
 	health, unchecked float64
 }
 
-// gateways returns the ways to u in a region through its nodes, and what those
-// offer. u.shared.dividing is held.
+// gateways returns the gateways of a region as ways to u, and the access and
+// room (requests/s) that they offer together. u.shared.dividing is held.
 func (s *Server) gateways(now time.Time, u *upstream, mesh *Mesh, region string) (*failover.Balancer, map[*failover.Endpoint]*endpoint, failover.Access, float64) {
 	var names []string
 	var offers []failover.Gateway
@@ -38,10 +38,10 @@ func (s *Server) gateways(now time.Time, u *upstream, mesh *Mesh, region string)
 			names, offers = append(names, p.ID), append(offers, all[i])
 		}
 	}
-	g := u.shared.gates[region]
-	if weights := failover.GatewayWeights(offers); g == nil || !slices.Equal(g.names, names) || !slices.Equal(g.weights, weights) || g.moved(mesh, u) {
-		g = s.newGates(now, u, g, mesh, region, names, weights)
-		u.shared.gates[region] = g
+	g := u.shared.gateways[region]
+	if weights := failover.GatewayWeights(offers); g == nil || !slices.Equal(g.names, names) || !slices.Equal(g.weights, weights) || g.outdated(mesh, u) {
+		g = s.newRegionGateways(now, u, g, mesh, region, names, weights)
+		u.shared.gateways[region] = g
 	}
 	access, room := failover.AccessOf(offers), 0.0
 	for _, offer := range offers {
@@ -53,8 +53,8 @@ func (s *Server) gateways(now time.Time, u *upstream, mesh *Mesh, region string)
 	return g.balancer, g.byState, access, room
 }
 
-// moved reports whether a gateway is reached otherwise now.
-func (g *gates) moved(mesh *Mesh, u *upstream) bool {
+// outdated reports whether the address or protocol of a gateway has changed.
+func (g *regionGateways) outdated(mesh *Mesh, u *upstream) bool {
 	for _, e := range g.byState {
 		if !e.reaches(mesh, u) {
 			return true
@@ -63,14 +63,15 @@ func (g *gates) moved(mesh *Mesh, u *upstream) bool {
 	return false
 }
 
-// reaches reports whether e is how its gateway is reached for u.
+// reaches reports whether e has the gateway's present address and u's protocol.
 func (e *endpoint) reaches(mesh *Mesh, u *upstream) bool {
 	return e.address.HostPort == mesh.Links[e.gateway] && e.protocol == u.Protocol
 }
 
-// newGates makes gates over those of old that stay.
-func (s *Server) newGates(now time.Time, u *upstream, old *gates, mesh *Mesh, region string, names []string, weights []int) *gates {
-	g := &gates{names: names, weights: weights, byState: map[*failover.Endpoint]*endpoint{}}
+// newRegionGateways makes the gateways with these names, taking over those of
+// old, which may be nil, that are unchanged.
+func (s *Server) newRegionGateways(now time.Time, u *upstream, old *regionGateways, mesh *Mesh, region string, names []string, weights []int) *regionGateways {
+	g := &regionGateways{names: names, weights: weights, byState: map[*failover.Endpoint]*endpoint{}}
 	before := map[string]*endpoint{}
 	if old != nil {
 		for _, e := range old.byState {
@@ -101,11 +102,11 @@ func (s *Server) newGateway(now time.Time, u *upstream, name, addr, region strin
 	e := &endpoint{
 		state: failover.NewEndpoint(now, url, region), gateway: name,
 		address: routetable.Address{URL: url, HostPort: addr, Region: region, Weight: 1},
-		connect: new(atomic.Int64), watched: &watched{}, protocol: u.Protocol,
+		connect: new(atomic.Int64), monitor: &monitor{}, protocol: u.Protocol,
 	}
 	e.connect.Store(int64(u.Timeouts.Connect))
 	e.pool = &pool{pending: &u.shared.pending, queued: &e.state.Queued}
-	e.pool.dial = s.patient(func(ctx context.Context) (net.Conn, error) {
+	e.pool.dial = s.boundedDialer(func(ctx context.Context) (net.Conn, error) {
 		c, err := s.dialAt(ctx, addr)
 		secure := s.cfg.Link(name) // as it is now: certificates are rotated
 		if err != nil || secure == nil {
@@ -120,17 +121,17 @@ func (s *Server) newGateway(now time.Time, u *upstream, name, addr, region strin
 		return t, nil
 	}, e.connect)
 	if e.protocol != routetable.HTTP1 {
-		e.h2 = s.newH2Conns(e.pool.dial, e.connect)
+		e.h2 = s.newH2Pool(e.pool.dial, e.connect)
 	}
 	return e
 }
 
-// allGates returns the gateways that are known as ways to u, and the balancers
-// over them.
-func (u *upstream) allGates() (endpoints []*endpoint, balancers []*failover.Balancer) {
+// allGateways returns the known gateways of all regions as ways to u, and the
+// balancers over them.
+func (u *upstream) allGateways() (endpoints []*endpoint, balancers []*failover.Balancer) {
 	u.shared.dividing.Lock()
 	defer u.shared.dividing.Unlock()
-	for _, g := range u.shared.gates {
+	for _, g := range u.shared.gateways {
 		balancers = append(balancers, g.balancer)
 		for _, e := range g.byState {
 			endpoints = append(endpoints, e)
@@ -139,9 +140,10 @@ func (u *upstream) allGates() (endpoints []*endpoint, balancers []*failover.Bala
 	return endpoints, balancers
 }
 
-// retireGates closes the connections to gateways that are idle, and keeps none.
-func (u *upstream) retireGates() {
-	gateways, _ := u.allGates()
+// retireGateways closes the connections to gateways: idle ones now, others when
+// they become idle.
+func (u *upstream) retireGateways() {
+	gateways, _ := u.allGateways()
 	for _, e := range gateways {
 		e.retire()
 	}

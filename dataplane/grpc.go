@@ -55,9 +55,9 @@ func (x *Exchange) appendTimeout(b []byte) []byte {
 // is in grpc-status, and that of HTTP is 200.
 func (x *Exchange) refuseCall(r *refusal) []Field {
 	x.grpcStatus = r.code.grpcStatus()
-	fields := own(nil, "content-type", []byte("application/grpc"))
-	fields = own(fields, "grpc-status", x.grpcStatus.Append(nil))
-	return own(fields, "grpc-message", []byte(r.detail)) // plain ASCII, which needs no escapes
+	fields := appendOwn(nil, "content-type", []byte("application/grpc"))
+	fields = appendOwn(fields, "grpc-status", x.grpcStatus.Append(nil))
+	return appendOwn(fields, "grpc-message", []byte(r.detail)) // plain ASCII, which needs no escapes
 }
 
 // bodyTooLarge reports whether the body is larger than the rule allows, where piece

@@ -8,9 +8,8 @@ import (
 
 var errForbiddenAddress = errors.New("address that no route may reach")
 
-// guard refuses addresses that a route must not publish: this node's own control
-// ports, and what is off limits. It looks at resolved addresses only, so that no
-// name leads around it.
+// guard refuses addresses that a route must not reach: this node's control ports, and
+// those of OffLimits. It checks resolved addresses, so that no name gets around it.
 func (s *Server) guard(to netip.AddrPort) error {
 	if OffLimits(to.Addr()) || s.cfg.Control != nil && s.cfg.Control(to) {
 		return fmt.Errorf("%s: %w", to, errForbiddenAddress)
@@ -18,10 +17,10 @@ func (s *Server) guard(to netip.AddrPort) error {
 	return nil
 }
 
-// OffLimits reports whether nobody may be sent to ip, whoever asks: link-local
-// addresses and others at which clouds serve metadata and credentials to their
-// machines, multicast and the unspecified address. What a NAT64 leads to
-// counts as what it stands for.
+// OffLimits reports whether requests must never be sent to ip: to link-local and
+// other addresses at which clouds serve metadata and credentials to their machines,
+// to multicast and to the unspecified address. An address behind NAT64 counts as the
+// IPv4 address that it stands for.
 func OffLimits(ip netip.Addr) bool {
 	ip = ip.Unmap().WithZone("")
 	if ip.Is6() && netip.MustParsePrefix("64:ff9b::/96").Contains(ip) { // RFC 6052
@@ -31,8 +30,8 @@ func OffLimits(ip netip.Addr) bool {
 	return ip.IsLinkLocalUnicast() || ip.IsMulticast() || ip.IsUnspecified() || isMetadata(ip)
 }
 
-// isMetadata reports whether a cloud tells its machines about themselves at ip,
-// where that is not link-local as 169.254.169.254 is.
+// isMetadata reports whether ip is the metadata service of a cloud, other than
+// 169.254.169.254, which is link-local.
 func isMetadata(ip netip.Addr) bool {
 	switch ip.String() {
 	case "fd00:ec2::254", // AWS

@@ -17,22 +17,22 @@ import (
 const (
 	headLimit   = 32 << 10 // of a request
 	targetLimit = 8 << 10
-	smallBody   = 8 << 10 // read before the endpoint is asked, so that it can be sent again
+	smallBody   = 8 << 10 // bodies up to this size are read before the request is sent, so that it can be retried
 )
 
-// h1 is the front of the HTTP/1.1 exchanges of a connection that has something
-// to read: the loop is ours, fasthttp parses. It goes back to its pool when
-// there is nothing more to read.
+// h1 is the front of HTTP/1.1 exchanges: the loop over requests is ours,
+// fasthttp parses heads. A connection holds one only while there is something
+// to read; in between it is in a pool.
 type h1 struct {
 	server   *Server
 	conn     *clientConn
 	in       *bufio.Reader // reads from conn
 	req      fasthttp.Request
-	chunks   io.Reader // what fasthttp makes of a chunked body
-	read     int64     // of the request's body
+	chunks   io.Reader // decodes a chunked body
+	read     int64     // bytes of the request's body
 	began    time.Time
-	last     bool // the connection ends with this exchange
-	headRead bool // respond is to follow
+	last     bool // close the connection after this exchange
+	headRead bool // respond has to be called
 	body     requestBody
 	x        Exchange
 }
@@ -45,8 +45,8 @@ func newH1(s *Server) *h1 {
 	return f
 }
 
-// serve serves the request that has begun to come and those that came behind it.
-// It reports whether the connection goes on.
+// serve serves the request that has begun to arrive and those pipelined behind it.
+// It reports whether the connection stays open.
 func (f *h1) serve() bool {
 	for !f.last {
 		if f.headRead || f.readHead() {
@@ -59,10 +59,10 @@ func (f *h1) serve() bool {
 	return !f.last
 }
 
-// serveSmall serves the requests that have come as long as each has come whole:
-// nothing is read meanwhile. It reports whether no more is to be done.
-func (f *h1) serveSmall() bool {
-	for f.hasHead() && f.readHead() && f.asksLittle() {
+// serveBuffered serves the requests in the buffer as long as they are whole: it
+// never reads from the connection. It reports whether it has served all.
+func (f *h1) serveBuffered() bool {
+	for f.hasWholeHead() && f.readHead() && f.hasNoBody() {
 		if f.respond(); f.last {
 			return false
 		}
@@ -73,23 +73,24 @@ func (f *h1) serveSmall() bool {
 	return false
 }
 
-// hasHead reports whether a whole head is in the buffer.
-func (f *h1) hasHead() bool {
+// hasWholeHead reports whether a whole head is in the buffer.
+func (f *h1) hasWholeHead() bool {
 	b, _ := f.in.Peek(f.in.Buffered())
 	return isTokenByte(b[0]) && bytes.HasSuffix(b, []byte("\r\n\r\n"))
 }
 
-// asksLittle reports whether the request is in order and its head is all of it.
-func (f *h1) asksLittle() bool {
+// hasNoBody reports whether the request is well-formed and consists of its head
+// alone.
+func (f *h1) hasNoBody() bool {
 	x := &f.x
 	return x.refused == nil && x.Length == 0 && x.Upgrade == nil && !f.expectsContinue()
 }
 
-// readHead reads the head of a request. It reports whether respond is to follow.
+// readHead reads the head of a request. It reports whether respond has to follow.
 func (f *h1) readHead() bool {
 	f.begin()
 	f.conn.beginHead()
-	err := f.bareHead()
+	err := f.checkLineEnds()
 	if err == nil {
 		err = f.req.Header.Read(f.in)
 	}
@@ -109,15 +110,16 @@ func (f *h1) readHead() bool {
 
 var errBareLF = errors.New("the head's lines end in LF alone")
 
-// bareHead says no to a head that ends in two LF: fasthttp would wait for its end.
-func (f *h1) bareHead() error {
+// checkLineEnds refuses a head that ends in two LF, for whose end fasthttp would
+// wait.
+func (f *h1) checkLineEnds() error {
 	if b, _ := f.in.Peek(f.in.Buffered()); bytes.HasSuffix(b, []byte("\n\n")) && !bytes.Contains(b, []byte("\r\n\r\n")) {
 		return errBareLF
 	}
 	return nil
 }
 
-// respond serves the request whose head was read.
+// respond serves the request whose head has been read.
 func (f *h1) respond() {
 	s, x := f.server, &f.x
 	f.headRead = false
@@ -147,13 +149,13 @@ func (f *h1) respond() {
 	s.handle(x)
 }
 
-// begin forgets the exchange before.
+// begin resets the front for another exchange.
 func (f *h1) begin() {
 	f.read, f.last, f.chunks = 0, false, nil
 	f.x.reset()
 }
 
-// refuse answers what fasthttp could not read.
+// refuse answers a request that fasthttp could not parse.
 func (f *h1) refuse(err error) {
 	f.conn.unread = true
 	f.common()
@@ -173,7 +175,7 @@ func isTooSmall(err error) bool {
 	return ok
 }
 
-// reject refuses a request before it has become one.
+// reject refuses a request that could not be parsed.
 func (s *Server) reject(x *Exchange) {
 	s.begin()
 	x.Client = x.Peer
@@ -186,9 +188,16 @@ func (f *h1) common() {
 	x := &f.x
 	x.Front, x.Start, x.presence = f, time.Now(), &f.conn.presence
 	x.Listener, x.Peer, x.Secure = f.conn.listener, f.conn.peer, f.conn.secure
-	x.Link, x.Certificate, x.Shown = f.conn.link, f.conn.shown, f.conn.client
+	x.Link, x.Certificate, x.ClientCert = f.conn.link, f.conn.linkCert, f.conn.clientCert
 	x.Protocol, x.priority = "HTTP/1.1", failover.Normal
 }
 
-// end finishes the exchange.
+// end ends the exchange.
 func (f *h1) end(err error) { f.server.finish(&f.x, err) }
+
+// Gone implements Front. The end of the client's side alone may be a
+// half-close.
+func (f *h1) Gone() bool {
+	_, broken := f.conn.peerState()
+	return broken
+}

@@ -9,7 +9,7 @@ import (
 // requestBody is the streamed body of a request.
 type requestBody struct{ h1 *h1 }
 
-// takeBody readies the body: small ones whole, others to be streamed.
+// takeBody reads a small body, and prepares the streaming of others.
 func (f *h1) takeBody() *refusal {
 	x := &f.x
 	switch {
@@ -38,7 +38,7 @@ func (f *h1) takeSmall() *refusal {
 	return x.takeSmall(f.in)
 }
 
-// Read reads from the streamed body of the request, not too slowly.
+// Read reads from the streamed body, and fails if it arrives too slowly.
 func (b *requestBody) Read(p []byte) (int, error) {
 	f := b.h1
 	now := time.Now()

@@ -19,10 +19,10 @@ func (f *h1) Inform(status int, fields []Field) {
 	for _, field := range f.server.interim(fields) {
 		head = appendField(head, field.Name, field.Value)
 	}
-	_ = f.conn.send(append(head, "\r\n"...)) // a client that is gone is found out with the answer
+	_ = f.conn.send(append(head, "\r\n"...)) // an error will show again with the answer
 }
 
-// interim returns the fields of an interim answer that may pass.
+// interim returns the fields of an interim answer that may be passed on.
 func (s *Server) interim(from []Field) []Field {
 	var fields []Field
 	tokens := connectionOptions(nil, from)
@@ -34,8 +34,8 @@ func (s *Server) interim(from []Field) []Field {
 	return fields
 }
 
-// Send implements Front. Head and body are written in as few writes
-// as can be, every piece of a stream as it comes.
+// Send implements Front. It uses as few writes as possible, but never holds a piece
+// of a stream back.
 func (f *h1) Send(x *Exchange, r *reply) {
 	if x.refused != nil && x.status == statusClientLeft {
 		f.last = true
@@ -62,7 +62,7 @@ func (f *h1) Send(x *Exchange, r *reply) {
 	}
 	x.scratch.out = b
 	if last || err != nil {
-		f.conn.unread = f.conn.unread || err == nil && x.leavesBody(r.close)
+		f.conn.unread = f.conn.unread || err == nil && x.hasUnreadBody(r.close)
 		f.last = true
 	}
 	f.end(err)
@@ -91,8 +91,8 @@ func (f *h1) appendAnswer(b []byte, r *reply, last bool) []byte {
 	return append(b, "\r\n"...)
 }
 
-// stream writes head and then the body as it comes. It returns the memory of
-// head for another use.
+// stream writes head and then the body as it arrives. It returns head's memory for
+// reuse.
 func (f *h1) stream(head []byte, r *reply) ([]byte, error) {
 	chunks := r.length < 0 && f.x.Protocol == "HTTP/1.1"
 	b := head
@@ -108,7 +108,7 @@ func (f *h1) stream(head []byte, r *reply) ([]byte, error) {
 			break
 		}
 		if err != nil {
-			_ = f.conn.send(b) // what came before the cut
+			_ = f.conn.send(b) // what arrived before it was cut off
 			return b, &cutError{kind: failover.Reset, err: err}
 		}
 		f.x.out += int64(len(piece))
@@ -117,7 +117,7 @@ func (f *h1) stream(head []byte, r *reply) ([]byte, error) {
 			b, tail = append(strconv.AppendInt(b, int64(len(piece)), 16), "\r\n"...), []byte("\r\n")
 		}
 		if len(piece) < worthVector && len(b) < readBuffer && r.stream.ready() {
-			b = append(append(b, piece...), tail...) // what follows goes with it
+			b = append(append(b, piece...), tail...) // more is ready: write it together
 			continue
 		}
 		if b, err = f.conn.sendAll(b, piece, tail); err != nil {
@@ -143,7 +143,7 @@ func appendStatusLine(b []byte, status int) []byte {
 	return append(append(b, http.StatusText(status)...), "\r\n"...)
 }
 
-// tunnel answers 101 and makes the connection a tunnel.
+// tunnel answers 101 and turns the connection into a tunnel.
 func (f *h1) tunnel(r *reply) {
 	head := appendStatusLine(nil, r.status)
 	for i := range r.fields {
@@ -157,13 +157,13 @@ func (f *h1) tunnel(r *reply) {
 	f.end(err)
 }
 
-// tunnelled is a client's connection together with what was read of it already.
+// tunnelled is a client's connection with the bytes that were read from it already.
 type tunnelled struct {
 	*clientConn
 	in *bufio.Reader
 }
 
-// Read reads what was read already first.
+// Read returns those bytes first.
 func (t tunnelled) Read(p []byte) (int, error) {
 	if t.in.Buffered() > 0 {
 		return t.in.Read(p)

@@ -5,9 +5,8 @@ import (
 	"errors"
 )
 
-// open reads and checks the request's head. Nothing of it has been believed
-// before: fasthttp found its end and framing, this finds whatever could be read
-// in two ways.
+// open checks the request's head and fills in the Exchange. fasthttp has only found
+// where the head ends: whatever could be read in two ways is refused here.
 func (f *h1) open() *refusal {
 	f.common()
 	x, h := &f.x, &f.req.Header
@@ -28,8 +27,8 @@ func (f *h1) open() *refusal {
 	return f.checkTarget()
 }
 
-// checkMethod refuses methods that do not pass. The parsers let bytes through
-// that no method may have.
+// checkMethod refuses malformed methods, which the parsers let through, and those
+// that a gateway must not forward.
 func (x *Exchange) checkMethod() *refusal {
 	if !isToken(x.Method) {
 		return malformed(400, "The method is malformed.")
@@ -41,7 +40,8 @@ func (x *Exchange) checkMethod() *refusal {
 	return nil
 }
 
-// expectsContinue reports whether the client waits for leave to send its body.
+// expectsContinue reports whether the client waits for 100 Continue to send its
+// body.
 func (f *h1) expectsContinue() bool {
 	_, n := find(f.x.Fields, fieldExpect)
 	return n > 0 && f.x.Protocol == "HTTP/1.1"
@@ -81,8 +81,8 @@ func (f *h1) checkFields() *refusal {
 	return nil
 }
 
-// checkTarget makes host and path canonical. A target with an authority must
-// agree with Host, so that no two parties can take different ones.
+// checkTarget sets the canonical host and path. An authority in the target must
+// agree with Host, so that no two parties can choose different ones.
 func (f *h1) checkTarget() *refusal {
 	x := &f.x
 	target, r := x.setTarget(f.req.Header.RequestURI())

@@ -13,17 +13,17 @@ import (
 )
 
 const (
-	h2Streams       = 128       // requests of one connection at once
-	h2Frame         = 16 << 10  // the least that may be asked for: a large frame delays the others
-	h2StreamWindow  = 256 << 10 // of a request's body that is on its way or unread
+	h2Streams       = 128       // concurrent requests of one connection
+	h2Frame         = 16 << 10  // the smallest that HTTP/2 allows: a large frame delays the others
+	h2StreamWindow  = 256 << 10 // bytes of a request's body in transit or unread
 	h2ConnWindow    = 1 << 20
-	h2PingAfter     = 30 * time.Second // without a word from the client
+	h2PingAfter     = 30 * time.Second // of silence
 	h2PingTimeout   = 10 * time.Second
-	h2WriteProgress = 10 * time.Second // for some bytes to leave a connection, whatever its streams
+	h2WriteProgress = 10 * time.Second // for a connection to make any progress in writing
 )
 
-// h2 is the front of one HTTP/2 exchange: net/http frames, and knows the
-// request as strings, of which the Exchange has views that are never written to.
+// h2 is the front of one HTTP/2 exchange. net/http frames, and has the request
+// as strings; the Exchange gets views of them that are never written to.
 type h2 struct {
 	server   *Server
 	conn     *h2Conn
@@ -31,13 +31,13 @@ type h2 struct {
 	r        *http.Request
 	control  *http.ResponseController
 	presence presence
-	unwatch  func() bool // ends looking after the client; false if it has left
+	unwatch  func() bool // stops watching the client; false if it has left
 	reading  watchdog
 	writing  watchdog
 	began    time.Time // of the body
 	read     int64     // of the body
-	reset    bool      // the stream is to be cut off
-	cut      bool      // it was, while an interim answer was written
+	reset    bool      // the stream is to be reset
+	cut      bool      // the stream was reset while an interim answer was written
 	body     h2Body
 	x        Exchange
 }
@@ -45,22 +45,22 @@ type h2 struct {
 func newH2(s *Server) *h2 {
 	f := &h2{server: s}
 	f.body.h2 = f
-	f.reading.bite = func(time.Time) (again time.Time) {
+	f.reading.expire = func(time.Time) (again time.Time) {
 		_ = f.control.SetReadDeadline(longAgo())
 		return again
 	}
-	f.writing.bite = func(time.Time) (again time.Time) {
+	f.writing.expire = func(time.Time) (again time.Time) {
 		_ = f.control.SetWriteDeadline(longAgo())
 		return again
 	}
 	return f
 }
 
-// longAgo is a deadline that has passed.
+// longAgo returns a deadline that has passed.
 func longAgo() time.Time { return time.Unix(1, 0) }
 
-// newH2Server returns what serves the connections that speak HTTP/2. Limits of
-// time are the fronts' own: net/http's are totals, which would end long streams.
+// newH2Server returns the server of HTTP/2 connections. Timeouts are up to the
+// fronts: those of net/http are totals, which would end long streams.
 func (s *Server) newH2Server() *http.Server {
 	var protocols http.Protocols
 	protocols.SetHTTP2(true)
@@ -73,7 +73,7 @@ func (s *Server) newH2Server() *http.Server {
 		IdleTimeout:       keepAlive,
 		ConnContext:       s.feed.context,
 		ConnState:         s.feed.changed,
-		ErrorLog:          log.New(io.Discard, "", 0), // of peers that break the protocol; counted below
+		ErrorLog:          log.New(io.Discard, "", 0), // about peers that violate the protocol, which CountError counts
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams:          h2Streams,
 			MaxReadFrameSize:              h2Frame,
@@ -94,24 +94,24 @@ func (s *Server) serveStream(w http.ResponseWriter, r *http.Request) {
 		return // the connection has ended
 	}
 	defer conn.leave()
-	conn.hesitate(r.Context())
-	if r.Context().Err() != nil { // reset before it was its turn: nothing is begun
+	conn.delayAbuser(r.Context())
+	if r.Context().Err() != nil { // it was reset before it was served
 		conn.count(true)
 		return
 	}
 	f := s.h2fronts.Get().(*h2) // the pool holds nothing else
 	f.begin(conn, w, r)
 	f.exchange()
-	conn.count(f.presence.hasLeft() && time.Since(f.x.Start) < prematurely)
+	conn.count(f.presence.hasLeft() && time.Since(f.x.Start) < earlyReset)
 	reset := f.reset
-	f.forget()
+	f.clear()
 	s.h2fronts.Put(f)
 	if reset {
-		panic(http.ErrAbortHandler) // net/http's word for RST_STREAM
+		panic(http.ErrAbortHandler) // makes net/http send RST_STREAM
 	}
 }
 
-// begin readies the front for a request.
+// begin prepares the front for a request.
 func (f *h2) begin(conn *h2Conn, w http.ResponseWriter, r *http.Request) {
 	f.conn, f.w, f.r, f.control = conn, w, r, http.NewResponseController(w)
 	f.read, f.reset, f.cut = 0, false, false
@@ -120,8 +120,8 @@ func (f *h2) begin(conn *h2Conn, w http.ResponseWriter, r *http.Request) {
 	f.x.reset()
 }
 
-// forget lets go of what dies with the request.
-func (f *h2) forget() {
+// clear drops what belongs to the request.
+func (f *h2) clear() {
 	f.conn, f.w, f.r, f.control, f.unwatch = nil, nil, nil, nil, nil
 	f.presence = presence{}
 	f.x.reset()
@@ -134,7 +134,7 @@ func (f *h2) exchange() {
 	if r == nil && f.r.Header["Expect"] == nil {
 		r = f.takeBody()
 	} else if r == nil {
-		x.Body = &f.body // asked for with the first read, if the request is admitted
+		x.Body = &f.body // 100 Continue is sent with the first read, if the request is admitted
 	}
 	if r != nil {
 		x.refused = r
@@ -148,12 +148,12 @@ func (f *h2) common() {
 	x, client := &f.x, f.conn.client
 	x.Front, x.Start, x.presence = f, time.Now(), &f.presence
 	x.Listener, x.Peer, x.Secure = client.listener, client.peer, client.secure
-	x.Link, x.Certificate, x.Shown = client.link, client.shown, client.client
-	x.Protocol, x.priority, x.shownAs = "HTTP/2", failover.Normal, client.name
+	x.Link, x.Certificate, x.ClientCert = client.link, client.linkCert, client.clientCert
+	x.Protocol, x.priority, x.sni = "HTTP/2", failover.Normal, client.name
 }
 
-// end finishes the exchange. A client that has left is not looked after any
-// more: what it left behind has been closed.
+// end ends the exchange. If the client has left, it first waits until what the
+// client left behind has been closed.
 func (f *h2) end(err error) {
 	if !f.unwatch() {
 		<-f.presence.left
@@ -173,8 +173,8 @@ func (f *h2) StopBody() { _ = f.control.SetReadDeadline(longAgo()) }
 // view returns the bytes of s, which must not be written to.
 func view(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
 
-// h2Error counts what a client did against the protocol; net/http's words for it
-// are few.
+// h2Error counts a client's violation of the protocol, by one of the few kinds that
+// net/http knows.
 func (m *metrics) h2Error(kind string) {
 	m.h2Errors.WithLabelValues(strings.ToLower(kind)).Inc()
 }

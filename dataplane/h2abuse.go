@@ -7,17 +7,18 @@ import (
 	"time"
 )
 
-// To open streams and reset them is cheap for a client and not for who serves
-// them (CVE-2023-44487).
+// Opening streams and resetting them is cheap for a client and expensive for a
+// server (CVE-2023-44487, rapid reset).
 const (
-	prematurely = time.Second            // sooner, a request that is cancelled has been work for nothing
-	mostResets  = 200                    // more of those than other requests, and the connection is closed
-	fewResets   = 16                     // more, and requests wait to be reset:
-	hesitation  = 100 * time.Microsecond // for each of them
+	earlyReset      = time.Second            // a request cancelled sooner counts as a reset
+	maxResets       = 200                    // resets beyond other requests at which the connection is closed
+	toleratedResets = 16                     // above this many, requests are delayed:
+	delayPerReset   = 100 * time.Microsecond // for each reset
 )
 
-// count judges a client by how its requests end. Gateways carry those of many
-// clients, each of whom is judged where it comes in.
+// count counts how a request ended, and closes the connection of a client that
+// resets too many. Gateways are exempt: they carry the requests of many
+// clients, each of whom is judged where it connects.
 func (h *h2Conn) count(reset bool) {
 	switch {
 	case h.client.link:
@@ -25,24 +26,24 @@ func (h *h2Conn) count(reset bool) {
 		if h.resets.Add(-1) < 0 {
 			h.resets.CompareAndSwap(-1, 0)
 		}
-	case h.resets.Add(1) == mostResets:
+	case h.resets.Add(1) == maxResets:
 		s := h.client.server
 		s.metrics.h2Error("too_many_resets")
 		if !s.trusts(h.client.peer) {
-			s.cooldown.begin(h.client.peer, time.Now())
+			s.cooldown.add(h.client.peer, time.Now())
 		}
 		h.client.abort()
 	}
 }
 
-// hesitate gives a client that has reset many requests the time to reset this one
-// too, before it has cost a connection to an endpoint.
-func (h *h2Conn) hesitate(ctx context.Context) {
+// delayAbuser gives a client that has reset many requests time to reset this
+// one too, before it costs a connection to an endpoint.
+func (h *h2Conn) delayAbuser(ctx context.Context) {
 	resets := h.resets.Load()
-	if resets < fewResets {
+	if resets < toleratedResets {
 		return
 	}
-	timer := time.NewTimer(time.Duration(resets) * hesitation)
+	timer := time.NewTimer(time.Duration(resets) * delayPerReset)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -51,34 +52,34 @@ func (h *h2Conn) hesitate(ctx context.Context) {
 }
 
 const (
-	coolEvery = time.Second     // a connection is taken up
-	coolMost  = 5 * time.Second // to wait; beyond, connections are closed
-	coolAddrs = 4096            // that are remembered
+	cooldownEvery = time.Second     // between two connections
+	maxCooldown   = 5 * time.Second // that a connection waits; beyond, it is closed
+	maxCooldowns  = 4096            // addresses that are remembered
 )
 
-// cooldown keeps clients from coming back at once that were closed for what they
-// did in HTTP/2: for a while, connections from their address are taken up one by
-// one. Others there may be as innocent as they are slowed down.
+// cooldown slows clients that were disconnected for abusing HTTP/2: for a
+// while, connections from their address are accepted one per second. It only
+// slows, since others may share the address.
 type cooldown struct {
 	mu   sync.Mutex               // guards the rest
-	next map[netip.Addr]time.Time // when the next is taken up
+	next map[netip.Addr]time.Time // when the next connection is served
 }
 
-// begin begins one for addr.
-func (c *cooldown) begin(addr netip.Addr, now time.Time) {
+// add starts a cooldown for addr.
+func (c *cooldown) add(addr netip.Addr, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.next) >= coolAddrs {
-		c.forget(now)
+	if len(c.next) >= maxCooldowns {
+		c.prune(now)
 	}
-	from, next := network(addr), now.Add(coolEvery)
-	if len(c.next) < coolAddrs && next.After(c.next[from]) {
+	from, next := network(addr), now.Add(cooldownEvery)
+	if len(c.next) < maxCooldowns && next.After(c.next[from]) {
 		c.next[from] = next
 	}
 }
 
-// forget lets go of those that are over, c.mu held.
-func (c *cooldown) forget(now time.Time) {
+// prune removes those that are over, c.mu held.
+func (c *cooldown) prune(now time.Time) {
 	for addr, next := range c.next {
 		if next.Before(now) {
 			delete(c.next, addr)
@@ -86,8 +87,8 @@ func (c *cooldown) forget(now time.Time) {
 	}
 }
 
-// wait returns how long a connection from addr has to wait; false if too many do
-// already.
+// wait returns how long a connection from addr has to wait; false if it is to be
+// closed, since too many wait already.
 func (c *cooldown) wait(addr netip.Addr, now time.Time) (time.Duration, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -99,14 +100,15 @@ func (c *cooldown) wait(addr netip.Addr, now time.Time) (time.Duration, bool) {
 	case next.Before(now):
 		delete(c.next, from)
 		return 0, true
-	case next.Sub(now) > coolMost:
+	case next.Sub(now) > maxCooldown:
 		return 0, false
 	}
-	c.next[from] = next.Add(coolEvery)
+	c.next[from] = next.Add(cooldownEvery)
 	return next.Sub(now), true
 }
 
-// network is what one client may have addresses of: in IPv6 all of a /64.
+// network returns the address that stands for all addresses of one client: in IPv6
+// those of a /64.
 func network(addr netip.Addr) netip.Addr {
 	if addr.Is4() {
 		return addr

@@ -17,8 +17,8 @@ func TestClientsThatAbusedHTTP2AreTakenUpOneByOne(t *testing.T) {
 	if got := wait("10.0.0.1"); got != "0s true" {
 		t.Errorf("a stranger: %s", got)
 	}
-	c.begin(netip.MustParseAddr("10.0.0.1"), now)
-	c.begin(netip.MustParseAddr("2001:db8::1"), now)
+	c.add(netip.MustParseAddr("10.0.0.1"), now)
+	c.add(netip.MustParseAddr("2001:db8::1"), now)
 	for i := range 5 {
 		if got, want := wait("10.0.0.1"), fmt.Sprint(time.Duration(i+1)*time.Second, true); got != want {
 			t.Errorf("connection %d: %s, want %s", i, got, want)
@@ -38,13 +38,13 @@ func TestClientsThatAbusedHTTP2AreTakenUpOneByOne(t *testing.T) {
 func TestCooldownsAreBounded(t *testing.T) {
 	c := cooldown{next: map[netip.Addr]time.Time{}}
 	now := time.Unix(1000, 0)
-	for i := range coolAddrs + 100 {
-		c.begin(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), now)
+	for i := range maxCooldowns + 100 {
+		c.add(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), now)
 	}
-	if len(c.next) != coolAddrs {
-		t.Errorf("%d remembered, want %d", len(c.next), coolAddrs)
+	if len(c.next) != maxCooldowns {
+		t.Errorf("%d remembered, want %d", len(c.next), maxCooldowns)
 	}
-	c.begin(netip.AddrFrom4([4]byte{10, 1, 1, 1}), now.Add(2*coolEvery))
+	c.add(netip.AddrFrom4([4]byte{10, 1, 1, 1}), now.Add(2*cooldownEvery))
 	if len(c.next) != 1 {
 		t.Errorf("%d remembered when the others are over, want 1", len(c.next))
 	}

@@ -18,7 +18,7 @@ func (e *endpoint) probeHTTP2(ctx context.Context, method, target string) (statu
 	if err != nil {
 		return 0, err
 	}
-	defer e.h2.close(c) // was used for this alone
+	defer e.h2.close(c) // it served this exchange alone
 	req := &http.Request{
 		Method: method, URL: &url.URL{Scheme: e.scheme(), Host: e.address.HostPort, Opaque: target},
 		Header: http.Header{"User-Agent": {"meshgw-check"}},
@@ -31,14 +31,14 @@ func (e *endpoint) probeHTTP2(ctx context.Context, method, target string) (statu
 }
 
 // deliverHTTP2 is deliver over HTTP/2.
-func (m *mirrored) deliverHTTP2(begun, deadline time.Time) (outcome failover.Outcome, how string) {
+func (m *mirrorCopy) deliverHTTP2(begun, deadline time.Time) (outcome failover.Outcome, how string) {
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
 	l, _, err := m.endpoint.h2.reserve(ctx)
 	if err != nil {
-		return failover.Outcome{Kind: notConnected(err)}, "failed"
+		return failover.Outcome{Kind: kindOfConnect(err)}, "failed"
 	}
-	defer l.letGo()
+	defer l.release()
 	req, err := m.request()
 	if err != nil {
 		l.conn.Release()
@@ -58,8 +58,8 @@ func (m *mirrored) deliverHTTP2(begun, deadline time.Time) (outcome failover.Out
 	return outcome, "sent"
 }
 
-// request makes net/http's request of the copy.
-func (m *mirrored) request() (*http.Request, error) {
+// request returns the copy as a request of net/http.
+func (m *mirrorCopy) request() (*http.Request, error) {
 	req, err := requestOf(m.head, m.endpoint)
 	if err != nil {
 		return nil, err

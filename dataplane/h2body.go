@@ -8,7 +8,7 @@ import (
 // h2Body is the streamed body of a request.
 type h2Body struct{ h2 *h2 }
 
-// takeBody readies the body: small ones whole, others to be streamed.
+// takeBody reads a small body, and prepares the streaming of others.
 func (f *h2) takeBody() *refusal {
 	x := &f.x
 	f.began = x.Start
@@ -22,19 +22,19 @@ func (f *h2) takeBody() *refusal {
 	return nil
 }
 
-// Read reads from the streamed body of the request, not too slowly.
+// Read reads from the streamed body, and fails if it arrives too slowly.
 func (b *h2Body) Read(p []byte) (int, error) {
 	f := b.h2
-	if f.x.grpc { // it may be a stream that is silent for long; PING finds out who is gone
+	if f.x.grpc { // it may be silent for long; PING detects dead clients
 		return f.r.Body.Read(p)
 	}
 	now := time.Now()
 	if f.server.tooSlow(now, f.began, f.read) {
 		return 0, os.ErrDeadlineExceeded
 	}
-	f.reading.watch(now.Add(bodyIdle))
+	f.reading.start(now.Add(bodyIdle))
 	n, err := f.r.Body.Read(p)
-	f.reading.rest()
+	f.reading.stop()
 	f.read += int64(n)
 	return n, err
 }

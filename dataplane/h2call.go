@@ -19,26 +19,26 @@ import (
 )
 
 // call is an exchange with an endpoint over HTTP/2, and the body of its answer.
-// What ends it early is the cause of its context's end.
+// What ended it early is the cause of its context.
 type call struct {
-	ctx    context.Context //nolint:containedctx // of this one request
-	cancel context.CancelCauseFunc
-	guard  watchdog
-	inform interims
-	leaves bool // for another endpoint, if this one is found to stall
-	link   *h2Link
-	fresh  bool // link was opened for this call
-	resp   *http.Response
-	upload *callBody     // nil = the request has none that is streamed
-	until  time.Time     // for all of the call; zero = no bound
-	idle   time.Duration // between bytes of the body; 0 = no bound
-	length int64         // of the body, -1 = unknown
-	pieces *sync.Pool    // of *[]byte of answerBuffer
-	buf    *[]byte
-	heard  bool // an interim answer came
-	begun  bool // a piece came
-	done   bool // the body has ended
-	trail  []Field
+	ctx          context.Context //nolint:containedctx // of this one request
+	cancel       context.CancelCauseFunc
+	guard        watchdog
+	inform       interims
+	retriesStall bool // is retried elsewhere if the endpoint is found to stall
+	conn         *h2UpstreamConn
+	fresh        bool // link was opened for this call
+	resp         *http.Response
+	upload       *callBody     // nil if no body is streamed
+	until        time.Time     // deadline of the whole call; zero = none
+	idle         time.Duration // between bytes of the body; 0 = no bound
+	length       int64         // of the body, -1 = unknown
+	pieces       *sync.Pool    // of *[]byte of answerBuffer
+	buf          *[]byte
+	gotInterim   bool // an interim answer has arrived
+	begun        bool // a piece has been read
+	done         bool // the body has ended
+	trail        []Field
 }
 
 // tryHTTP2 is try for endpoints that speak HTTP/2.
@@ -46,34 +46,34 @@ func (s *Server) tryHTTP2(x *Exchange, e *endpoint, begun time.Time) (*failure, 
 	s.buildHead(x, e)
 	for left := 0; ; left++ {
 		c := s.newCall(x)
-		x.presence.over(c)
+		x.presence.closeOnLeave(c)
 		s.awaitHead(c, x, e, begun)
 		err := c.ask(x, e)
 		switch {
 		case err == nil:
 			return nil, x.kind()
-		case c.link == nil:
+		case c.conn == nil:
 			s.log.Debug().Err(err).Str("endpoint", e.address.URL).Msg("connect failed")
-			return s.unreached(x, e, err)
-		case left == mostLeft || !c.wasLeft(x, err):
+			return s.connectFailure(x, e, err)
+		case left == maxClosingConns || !c.connWasClosing(x, err):
 			return s.failed(x, err)
 		}
-		s.drop(x)
+		s.closeUpstream(x)
 	}
 }
 
 // ask sends the request and waits for the answer's head.
 func (c *call) ask(x *Exchange, e *endpoint) (err error) {
-	if c.link, c.fresh, err = e.h2.reserve(c.ctx); err != nil {
+	if c.conn, c.fresh, err = e.h2.reserve(c.ctx); err != nil {
 		return c.cause(err)
 	}
 	req, err := c.request(x, e)
 	if err != nil {
-		c.link.conn.Release()
+		c.conn.conn.Release()
 		return err
 	}
-	c.resp, err = c.link.conn.RoundTrip(req) //nolint:bodyclose // end does
-	c.heard = c.inform.end()
+	c.resp, err = c.conn.conn.RoundTrip(req) //nolint:bodyclose // end does
+	c.gotInterim = c.inform.wait()
 	if err == nil {
 		err = c.answered(x)
 	}
@@ -83,15 +83,15 @@ func (c *call) ask(x *Exchange, e *endpoint) (err error) {
 	return nil
 }
 
-// mostLeft is how often one try finds that the endpoint leaves the connection: each
-// connection that others have opened may be at its end.
-const mostLeft = 3
+// maxClosingConns is how many connections one try may find to be closing: each that
+// was opened by others may be at its end.
+const maxClosingConns = 3
 
-// wasLeft reports whether err is that the endpoint was leaving the connection, as
-// it may do with one that others have used: no failure of the endpoint's, where
-// the request may be sent again.
-func (c *call) wasLeft(x *Exchange, err error) bool {
-	if c.fresh || c.heard || x.upload != nil || x.presence.hasLeft() || c.ctx.Err() != nil {
+// connWasClosing reports whether err means that the endpoint was closing a
+// connection which others have used: no failure of the endpoint's, if the
+// request may be sent again.
+func (c *call) connWasClosing(x *Exchange, err error) bool {
+	if c.fresh || c.gotInterim || x.upload != nil || x.presence.hasLeft() || c.ctx.Err() != nil {
 		return false
 	}
 	if _, reset := errors.AsType[http2.StreamError](err); reset || errors.Is(err, errAnswerSyntax) {
@@ -102,7 +102,7 @@ func (c *call) wasLeft(x *Exchange, err error) bool {
 
 func (s *Server) newCall(x *Exchange) *call {
 	c := &call{until: x.until, idle: x.target.timeouts.Idle, pieces: &s.answers, inform: interims{front: x.Front}}
-	c.ctx, c.cancel = context.WithCancelCause(c.inform.within(context.Background()))
+	c.ctx, c.cancel = context.WithCancelCause(c.inform.traced(context.Background()))
 	x.call = c
 	if x.Body != nil {
 		c.upload = s.newCallBody(x, c)
@@ -110,32 +110,32 @@ func (s *Server) newCall(x *Exchange) *call {
 	return c
 }
 
-// awaitHead bounds the time until the head has come. From when a body is read its
-// pace decides. A request that may be sent again does not wait at an endpoint that
-// was found to stall.
+// awaitHead bounds the time until the head has arrived. Once a body is sent,
+// its own timeouts apply. A request that may be retried does not wait at an
+// endpoint that is found to stall.
 func (s *Server) awaitHead(c *call, x *Exchange, e *endpoint, begun time.Time) {
-	deadline, late := x.headBy(begun), false
+	deadline, late := x.headDeadline(begun), false
 	next := deadline
-	if c.leaves = x.mayLeave(); c.leaves {
+	if c.retriesStall = x.mayRetryStall(); c.retriesStall {
 		next = earlier(deadline, begun.Add(stallLook))
 	}
-	c.guard.bite = func(now time.Time) (again time.Time) {
+	c.guard.expire = func(now time.Time) (again time.Time) {
 		switch {
-		case c.leaves && e.state.Stalled():
+		case c.retriesStall && e.state.Stalled():
 			c.cancel(errStalled)
-		case c.leaves && (deadline.IsZero() || now.Before(deadline)):
+		case c.retriesStall && (deadline.IsZero() || now.Before(deadline)):
 			again = earlier(deadline, now.Add(stallLook))
-		case !late && s.stoodStill(begun): // it may have come meanwhile
+		case !late && s.wasFrozen(begun): // it may have arrived meanwhile
 			late, again = true, now.Add(stallLook)
 		default:
 			c.cancel(os.ErrDeadlineExceeded)
 		}
 		return again
 	}
-	c.guard.watch(next)
+	c.guard.start(next)
 }
 
-// cause is why the call has failed with err.
+// cause returns why the call failed, of which err may only be the consequence.
 func (c *call) cause(err error) error {
 	if why := context.Cause(c.ctx); why != nil {
 		return why
@@ -143,8 +143,8 @@ func (c *call) cause(err error) error {
 	return err
 }
 
-// request makes net/http's request of the head that every endpoint would see,
-// and of the body.
+// request returns the head that buildHead has made, with the body, as a request of
+// net/http.
 func (c *call) request(x *Exchange, e *endpoint) (*http.Request, error) {
 	req, err := requestOf(x.scratch.head[:len(x.scratch.head)-len(x.Buffered)], e)
 	if err != nil {
@@ -155,19 +155,19 @@ func (c *call) request(x *Exchange, e *endpoint) (*http.Request, error) {
 		c.upload.announce(req)
 		c.upload.start()
 		req.Body, req.ContentLength = c.upload, x.Length
-	case len(x.Buffered) > 0: // a copy, for net/http may hold it longer than the exchange lasts
+	case len(x.Buffered) > 0: // a copy: net/http may use it longer than the exchange lasts
 		req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(bytes.Clone(x.Buffered))), int64(len(x.Buffered))
 	}
 	return req.WithContext(c.ctx), nil
 }
 
-// requestOf reads a head that buildHead has made.
+// requestOf converts a head that buildHead has made.
 func requestOf(head []byte, e *endpoint) (*http.Request, error) {
 	line, rest, _ := bytes.Cut(head, []byte("\r\n"))
 	method, target, _ := bytes.Cut(bytes.TrimSuffix(line, []byte(" HTTP/1.1")), []byte{' '})
 	req := &http.Request{
 		Method: string(method), URL: &url.URL{Scheme: e.scheme(), Host: e.address.HostPort, Opaque: string(target)},
-		Header: http.Header{"User-Agent": nil}, // none of net/http's
+		Header: http.Header{"User-Agent": nil}, // keep net/http from adding its own
 	}
 	for {
 		line, after, ok := bytes.Cut(rest, []byte("\r\n"))
@@ -182,20 +182,20 @@ func requestOf(head []byte, e *endpoint) (*http.Request, error) {
 		switch f.id {
 		case fieldHost:
 			req.Host = string(f.Value)
-		case fieldConnection, fieldUpgrade, fieldTransferEncoding, fieldContentLength, fieldTrailer: // of HTTP/1.1, or net/http's to say
+		case fieldConnection, fieldUpgrade, fieldTransferEncoding, fieldContentLength, fieldTrailer: // are HTTP/1.1's own, or set by net/http
 		default:
 			addField(req.Header, "", &f)
 		}
 	}
 }
 
-// answered takes in the head of the answer.
+// answered takes over the head of the answer.
 func (c *call) answered(x *Exchange) error {
 	if c.upload != nil {
-		c.upload.headCame()
+		c.upload.answerBegan()
 	}
-	c.guard.rest()
-	c.leaves = false // from now on a body is waited for
+	c.guard.stop()
+	c.retriesStall = false // it has begun to answer
 	if c.resp.StatusCode < 200 || c.resp.StatusCode > 599 {
 		return errAnswerSyntax
 	}
@@ -210,7 +210,7 @@ func (c *call) answered(x *Exchange) error {
 	return nil
 }
 
-// appendFields appends views of header.
+// appendFields appends the fields of header, without copying.
 func appendFields(fields []Field, header map[string][]string) []Field {
 	for name, values := range header {
 		n := view(name)
@@ -231,9 +231,9 @@ func (c *call) next() ([]byte, error) {
 	}
 	c.begun = true
 	now := time.Now()
-	c.guard.watch(earlier(within(now, c.idle), c.until))
+	c.guard.start(earlier(within(now, c.idle), c.until))
 	n, err := c.resp.Body.Read(*c.buf)
-	c.guard.rest()
+	c.guard.stop()
 	switch {
 	case n > 0:
 		return (*c.buf)[:n], nil
@@ -246,8 +246,7 @@ func (c *call) next() ([]byte, error) {
 	return nil, c.cause(err)
 }
 
-// ready implements stream. Of a body whose length is known, the first piece is
-// sure to come.
+// ready implements stream. A body of known length is sure to follow its head.
 func (c *call) ready() bool { return c.done || c.length >= 0 && !c.begun }
 
 // trailing implements stream.
@@ -269,19 +268,19 @@ func (c *call) Close() error {
 
 var errCallEnded = errors.New("no more is wanted")
 
-// end lets go of the call, whatever its state.
+// end releases what the call holds, whatever its state.
 func (c *call) end() {
-	c.guard.rest()
+	c.guard.stop()
 	c.cancel(errCallEnded)
 	if c.upload != nil {
-		_ = c.upload.Close() // net/http does so as well, if it has come that far
+		_ = c.upload.Close() // net/http closes it as well, if it got that far
 	}
 	if c.resp != nil {
 		_ = c.resp.Body.Close()
 	}
-	if c.link != nil {
-		c.link.letGo()
-		c.link = nil
+	if c.conn != nil {
+		c.conn.release()
+		c.conn = nil
 	}
 	if c.buf != nil {
 		c.pieces.Put(c.buf)
@@ -289,9 +288,9 @@ func (c *call) end() {
 	}
 }
 
-// unprocessed reports whether err says that nothing was done for the request.
-// What a GOAWAY leaves out, and a connection that ended before it was used, have no
-// type.
+// unprocessed reports whether err means that the endpoint has not processed the
+// request. net/http has no error types for what a GOAWAY leaves out, or for a
+// connection that ended before it was used.
 func unprocessed(err error) bool {
 	if reset, ok := errors.AsType[http2.StreamError](err); ok {
 		return reset.Code == http2.ErrCodeRefusedStream // RFC 9113, section 8.7

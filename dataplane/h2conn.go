@@ -10,33 +10,33 @@ import (
 	"time"
 )
 
-// preface is how a client opens a connection in clear of which it knows that
-// HTTP/2 is spoken there.
+// preface is what a client sends first on a cleartext connection when it knows that
+// the server speaks HTTP/2 (prior knowledge).
 const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-// hasPreface reports whether the connection opens with the preface of HTTP/2,
-// all of which is then in the front's buffer.
+// hasPreface reports whether the connection begins with the preface of HTTP/2, all
+// of which is then in the front's buffer.
 func (f *h1) hasPreface() bool {
 	for n := f.in.Buffered(); ; n++ {
 		got, err := f.in.Peek(min(n, len(preface)))
 		switch {
 		case err != nil || string(got) != preface[:len(got)]:
-			return false // what it is, HTTP/1.1 will find out
+			return false // for HTTP/1.1 to make sense of
 		case len(got) == len(preface):
 			return true
 		}
 	}
 }
 
-// serveHTTP2 lets net/http serve what is left of the connection, after what was
-// read of it already, to its end.
+// serveHTTP2 lets net/http serve the connection to its end. already is what was
+// read from it.
 func (c *clientConn) serveHTTP2(already []byte) {
 	wait, ok := c.server.cooldown.wait(c.peer, time.Now())
 	if !ok {
 		return
 	}
 	time.Sleep(wait)
-	if !c.wake() && c.state.Load() == connClosed {
+	if !c.markActive() && c.state.Load() == connClosed {
 		return
 	}
 	if c.SetDeadline(time.Time{}) != nil {
@@ -46,7 +46,7 @@ func (c *clientConn) serveHTTP2(already []byte) {
 	h.users.Store(1)
 	h.rest()
 	c.h2.Store(h)
-	c.server.feed.put(c.inTurns(already), h)
+	c.server.feed.put(c.connForHTTP2(already), h)
 	<-h.ended
 }
 
@@ -58,14 +58,14 @@ func (c *clientConn) speaksHTTP2() bool {
 
 // h2Conn is a client's connection that speaks HTTP/2.
 type h2Conn struct {
-	client *clientConn
-	users  atomic.Int64 // net/http as long as it is open, and its requests
-	ended  chan struct{}
-	resets atomic.Int64 // requests cancelled prematurely, less the others
-	rested atomic.Int64 // when a request ended last, in ns since 1970
+	client  *clientConn
+	users   atomic.Int64 // its requests, plus one while net/http has it open
+	ended   chan struct{}
+	resets  atomic.Int64 // requests cancelled early, minus the others
+	endedAt atomic.Int64 // when the last request ended, in Unix ns
 }
 
-// enter takes the connection for a request, unless it has ended.
+// enter holds the connection for a request. It reports whether it is still open.
 func (h *h2Conn) enter() bool {
 	for {
 		n := h.users.Load()
@@ -76,14 +76,15 @@ func (h *h2Conn) enter() bool {
 	}
 }
 
-func (h *h2Conn) rest() { h.rested.Store(h.client.server.lately().UnixNano()) }
+func (h *h2Conn) rest() { h.endedAt.Store(h.client.server.coarseNow().UnixNano()) }
 
-// idleSince is from when on no request has been under way; 0 = one is.
+// idleSince returns since when no request has been in progress, in Unix ns; 0 if
+// one is.
 func (h *h2Conn) idleSince() int64 {
 	if h.users.Load() != 1 {
 		return 0
 	}
-	return h.rested.Load()
+	return h.endedAt.Load()
 }
 
 func (h *h2Conn) leave() {
@@ -99,8 +100,8 @@ func connOf(ctx context.Context) *h2Conn {
 	return ctx.Value(h2Key{}).(*h2Conn) //nolint:forcetypeassert // feed.context put it there
 }
 
-// feed is the listener of the server for HTTP/2: what it accepts has been
-// accepted, and looked at, elsewhere.
+// feed is the listener of the HTTP/2 server. It yields connections that were
+// accepted, and found to speak HTTP/2, elsewhere.
 type feed struct {
 	conns  chan net.Conn
 	closed chan struct{}
@@ -114,7 +115,7 @@ func newFeed() *feed {
 	return &feed{conns: make(chan net.Conn), closed: make(chan struct{}), open: map[net.Conn]*h2Conn{}}
 }
 
-// put hands over c, or ends h when the server has been shut down.
+// put hands over c, or ends h if the server has been shut down.
 func (f *feed) put(c net.Conn, h *h2Conn) {
 	f.mu.Lock()
 	f.open[c] = h
@@ -145,14 +146,14 @@ func (f *feed) Close() error {
 // Addr implements net.Listener.
 func (f *feed) Addr() net.Addr { return &net.TCPAddr{} }
 
-// context gives the requests of c their connection.
+// context gives the requests on c their h2Conn.
 func (f *feed) context(ctx context.Context, c net.Conn) context.Context {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return context.WithValue(ctx, h2Key{}, f.open[c])
 }
 
-// changed hears from net/http how c is.
+// changed is called by net/http with the state of c.
 func (f *feed) changed(c net.Conn, state http.ConnState) {
 	if state != http.StateClosed {
 		return

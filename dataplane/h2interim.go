@@ -7,31 +7,31 @@ import (
 	"sync"
 )
 
-// interims passes on the interim answers of a call. net/http tells of them where
-// it reads for every call of the connection, which no client may hold up: each is
-// sent by a goroutine of its own, after the one before it.
+// interims passes on the interim answers of a call. net/http reports them from
+// the goroutine that reads for all calls of the connection, which no client may
+// block: each is sent by a goroutine of its own, after the previous one.
 type interims struct {
 	front Front
 
 	mu    sync.Mutex // guards the rest
 	count int
-	over  bool          // the answer itself is next
-	sent  chan struct{} // closed when the last has been; nil = there was none
+	over  bool          // none is to follow
+	sent  chan struct{} // closed when the last one has been sent; nil = there was none
 }
 
-// within returns a context for the request, in which net/http finds whom to tell.
-func (i *interims) within(ctx context.Context) context.Context {
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: i.came})
+// traced returns a context for the request that makes net/http report to i.
+func (i *interims) traced(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: i.receive})
 }
 
-// came takes an interim answer in. An error ends the call.
-func (i *interims) came(status int, header textproto.MIMEHeader) error {
+// receive is called with an interim answer. An error ends the call.
+func (i *interims) receive(status int, header textproto.MIMEHeader) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.count++; i.over || i.count > maxInterim {
 		return errAnswerSyntax
 	}
-	if status == 100 { // the client's Expect was answered here
+	if status == 100 { // 100 Continue was sent to the client by the front
 		return nil
 	}
 	before, sent := i.sent, make(chan struct{})
@@ -46,9 +46,9 @@ func (i *interims) came(status int, header textproto.MIMEHeader) error {
 	return nil
 }
 
-// end returns when all have been sent; none is sent any more. It reports whether
-// any came.
-func (i *interims) end() bool {
+// wait waits until all have been sent, and lets none be sent any more. It reports
+// whether there were any.
+func (i *interims) wait() bool {
 	i.mu.Lock()
 	i.over = true
 	came, sent := i.count > 0, i.sent

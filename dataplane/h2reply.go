@@ -12,8 +12,8 @@ import (
 	"github.com/meshgw/meshgw/failover"
 )
 
-// Inform implements Front. net/http writes the fields from where they stand, and
-// waits for that as long as the stream is open: they are let alone once it is not.
+// Inform implements Front. net/http may still read the header map after a stream
+// has ended, so the map is not touched any more then.
 func (f *h2) Inform(status int, fields []Field) {
 	if f.cut {
 		return
@@ -22,9 +22,9 @@ func (f *h2) Inform(status int, fields []Field) {
 	for _, field := range f.server.interim(fields) {
 		addField(h, "", &field)
 	}
-	f.writing.watch(time.Now().Add(writeIdle))
+	f.writing.start(time.Now().Add(writeIdle))
 	f.w.WriteHeader(status)
-	f.writing.rest()
+	f.writing.stop()
 	if f.cut = f.r.Context().Err() != nil; !f.cut {
 		clear(h)
 	}
@@ -46,19 +46,18 @@ func (f *h2) Send(x *Exchange, r *reply) {
 		err = f.write(r.body)
 	}
 	if x.out > 0 {
-		// The last bytes leave when this has returned: should the client never
-		// make room for them, net/http has to end it.
+		// The last bytes are sent after this has returned: if the client never
+		// takes them, net/http has to give up.
 		_ = f.control.SetWriteDeadline(time.Now().Add(writeIdle))
 	}
 	f.reset = err != nil
 	f.end(err)
 }
 
-// writeHead says what the head will be; it is sent with the first bytes of the
-// body that are.
+// writeHead sets the head, which is sent with the first bytes of the body.
 func (f *h2) writeHead(r *reply) {
 	h := f.w.Header()
-	h["Content-Type"] = nil // none of net/http's guessing
+	h["Content-Type"] = nil // keep net/http from guessing one
 	for i := range r.fields {
 		addField(h, "", &r.fields[i])
 	}
@@ -66,12 +65,12 @@ func (f *h2) writeHead(r *reply) {
 		h["Content-Length"] = []string{strconv.FormatInt(r.length, 10)}
 	}
 	if f.server.draining.Load() {
-		h["Connection"] = []string{"close"} // to net/http: send GOAWAY
+		h["Connection"] = []string{"close"} // makes net/http send GOAWAY
 	}
 	f.w.WriteHeader(r.status)
 }
 
-// stream writes the body as it comes, and what follows it.
+// stream writes the body as it arrives, and the trailers.
 func (f *h2) stream(r *reply) error {
 	for {
 		if !r.stream.ready() {
@@ -88,7 +87,7 @@ func (f *h2) stream(r *reply) error {
 			f.writeTrailers([]Field{{Name: []byte("grpc-status"), Value: []byte("4")}})
 			return nil
 		case err != nil && f.presence.hasLeft():
-			return errClientLeft // the endpoint was cut off for that
+			return errClientLeft // the call was cancelled for that
 		case err != nil:
 			return &cutError{kind: failover.Reset, err: err}
 		}
@@ -99,17 +98,17 @@ func (f *h2) stream(r *reply) error {
 	}
 }
 
-// write and flush write in the client's time.
+// write and flush fail if the client takes nothing for writeIdle.
 func (f *h2) write(p []byte) error {
-	f.writing.watch(time.Now().Add(writeIdle))
-	defer f.writing.rest()
+	f.writing.start(time.Now().Add(writeIdle))
+	defer f.writing.stop()
 	_, err := f.w.Write(p)
 	return err
 }
 
 func (f *h2) flush() error {
-	f.writing.watch(time.Now().Add(writeIdle))
-	defer f.writing.rest()
+	f.writing.start(time.Now().Add(writeIdle))
+	defer f.writing.stop()
 	return f.control.Flush()
 }
 
@@ -119,13 +118,13 @@ func (f *h2) writeTrailers(trailers []Field) {
 	}
 	h := f.w.Header()
 	for i := range trailers {
-		if trailers[i].mayTrail() {
+		if trailers[i].allowedInTrailer() {
 			addField(h, http.TrailerPrefix, &trailers[i])
 		}
 	}
 }
 
-// addField adds a field under its name in net/http's form.
+// addField adds a field to h under its canonical name.
 func addField(h http.Header, prefix string, field *Field) {
 	name := prefix + textproto.CanonicalMIMEHeaderKey(string(field.Name))
 	h[name] = append(h[name], string(field.Value))

@@ -5,8 +5,8 @@ import (
 	"net/textproto"
 )
 
-// open reads and checks the request's head. What HTTP/2 itself asks of it,
-// net/http has seen to.
+// open checks the request's head and fills in the Exchange. net/http has enforced
+// the rules of HTTP/2 itself.
 func (f *h2) open() *refusal {
 	f.common()
 	x := &f.x
@@ -37,7 +37,7 @@ func (f *h2) checkFields() *refusal {
 			fields = append(fields, Field{Name: n, Value: bytes.Trim(view(value), " \t"), id: identify(n)})
 		}
 	}
-	for name := range f.r.Trailer { // net/http has taken the field apart
+	for name := range f.r.Trailer { // net/http has split the Trailer field
 		fields = append(fields, Field{Name: view("Trailer"), Value: view(name), id: fieldTrailer})
 	}
 	x.Fields, x.scratch.fields = fields, fields
@@ -54,8 +54,8 @@ func (f *h2) checkFields() *refusal {
 	return nil
 }
 
-// badLength reports whether Content-Length is what no HTTP/1.1 peer would be
-// sent: net/http takes what does not parse for 0, and the first of several.
+// badLength reports whether Content-Length is ambiguous: net/http reads what it
+// cannot parse as 0, and uses the first of several.
 func (f *h2) badLength() bool {
 	digits, count := find(f.x.Fields, fieldContentLength)
 	if count == 0 {
@@ -65,7 +65,7 @@ func (f *h2) badLength() bool {
 	return err != nil || count > 1
 }
 
-// checkAuthority makes the host canonical. A Host field must name the same.
+// checkAuthority sets the canonical host. A Host field must agree with it.
 func (f *h2) checkAuthority() *refusal {
 	x := &f.x
 	authority := view(f.r.Host)

@@ -13,8 +13,8 @@ import (
 
 var errBodyEnded = errors.New("the body was given up")
 
-// callBody is a streamed request body as net/http asks for it, from goroutines
-// of its own, and perhaps for longer than the exchange lasts.
+// callBody is a streamed request body that net/http reads, from goroutines of its
+// own, and perhaps for longer than the exchange lasts.
 type callBody struct {
 	*upload
 	server  *Server
@@ -22,12 +22,12 @@ type callBody struct {
 	trailer http.Header // of the request; values are filled in at the end
 	idle    time.Duration
 	waits   time.Duration // for an answer, from the end of the body; 0 = no bound
-	sending watchdog      // the endpoint takes a piece in time
+	sending watchdog      // ends the call if the endpoint takes a piece too slowly
 
 	closed atomic.Bool
 	reads  sync.Mutex // guards the rest
-	begun  bool       // something was asked for
-	x      *Exchange  // nil = has ended
+	begun  bool       // a Read has been called
+	x      *Exchange  // nil when the body has ended
 }
 
 func (s *Server) newCallBody(x *Exchange, c *call) *callBody {
@@ -38,21 +38,21 @@ func (s *Server) newCallBody(x *Exchange, c *call) *callBody {
 	if !x.grpc {
 		b.waits = x.target.timeouts.Response
 	}
-	b.sending.bite = func(time.Time) (again time.Time) {
+	b.sending.expire = func(time.Time) (again time.Time) {
 		c.cancel(os.ErrDeadlineExceeded)
 		return again
 	}
 	return b
 }
 
-// announce tells which trailers the request has: net/http sends no others.
+// announce declares the trailers of the request: net/http sends no others.
 func (b *callBody) announce(req *http.Request) {
 	for i := range b.x.Fields {
 		if b.x.Fields[i].id != fieldTrailer {
 			continue
 		}
 		for name := range listed(b.x.Fields[i].Value) {
-			if f := (Field{Name: name, id: identify(name)}); f.mayTrail() && isToken(name) {
+			if f := (Field{Name: name, id: identify(name)}); f.allowedInTrailer() && isToken(name) {
 				if b.trailer == nil {
 					b.trailer = http.Header{}
 				}
@@ -63,19 +63,19 @@ func (b *callBody) announce(req *http.Request) {
 	req.Trailer = b.trailer
 }
 
-// start says that the body is about to be sent: the request cannot be sent again.
+// start is called before the body is sent, after which there can be no retry.
 func (b *callBody) start() {
 	b.x.upload = b.upload
-	b.x.presence.behind(b.upload)
+	b.x.presence.afterUpload(b.upload)
 }
 
 // Read implements io.Reader.
 func (b *callBody) Read(p []byte) (int, error) {
-	b.sending.rest()
+	b.sending.stop()
 	b.reads.Lock()
 	n, err := b.read(p)
 	b.reads.Unlock()
-	if b.closed.Load() { // Close found this under way
+	if b.closed.Load() { // Close found this in progress
 		_ = b.Close()
 	}
 	return n, err
@@ -94,11 +94,11 @@ func (b *callBody) read(p []byte) (int, error) {
 		b.finish(err)
 		return n, err
 	}
-	b.sending.watch(within(time.Now(), b.idle))
+	b.sending.start(within(time.Now(), b.idle))
 	return n, nil
 }
 
-// take counts a piece of the body and sees to its end.
+// take counts a piece of the body, and handles its end.
 func (b *callBody) take(piece []byte, err error) error {
 	x := b.x
 	x.in += int64(len(piece))
@@ -141,29 +141,30 @@ func (b *callBody) finish(err error) {
 	close(b.done)
 }
 
-// headWent ends the wait for the endpoint to take the request: from now on the pace
-// of the body decides.
+// headWent is called when the body is first asked for: from then on its own
+// timeouts apply.
 func (b *callBody) headWent() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.answered {
-		b.call.guard.watch(b.x.until)
+		b.call.guard.start(b.x.until)
 	}
 }
 
-// awaitHead bounds the wait for an answer that has not come with the body.
+// awaitHead bounds the wait for an answer that has not begun before the end of the
+// body.
 func (b *callBody) awaitHead() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.answered && b.waits > 0 {
-		b.call.guard.watch(within(time.Now(), b.waits))
+		b.call.guard.start(within(time.Now(), b.waits))
 	}
 }
 
 // Close implements io.Closer: net/http wants no more.
 func (b *callBody) Close() error {
 	b.closed.Store(true)
-	b.sending.rest()
+	b.sending.stop()
 	if b.reads.TryLock() {
 		defer b.reads.Unlock()
 		b.finish(errBodyEnded)

@@ -7,12 +7,12 @@ import (
 	"github.com/meshgw/meshgw/routetable"
 )
 
-// buildHead makes the head of the request as e shall see it, with the body
-// behind it where that is small. Everything in it was checked before.
+// buildHead makes the head of the request as e is to get it, followed by a small
+// body. Everything in it has been validated.
 func (s *Server) buildHead(x *Exchange, e *endpoint) {
 	b := append(x.scratch.head[:0], x.Method...)
 	b = append(b, ' ')
-	b = append(b, e.address.BasePath...) // none of a gateway: its endpoint has its own
+	b = append(b, e.address.BasePath...) // empty for a gateway, which adds that of its endpoint
 	b = x.rule.RewritePath(b, x.Path, x.prefix)
 	if x.HasQuery {
 		b = append(b, '?')
@@ -29,7 +29,7 @@ func (s *Server) buildHead(x *Exchange, e *endpoint) {
 	}
 	b = append(b, "\r\n"...)
 	b = s.appendClientFields(b, x)
-	b = x.appendGranted(b)
+	b = x.appendAuthFields(b)
 	b = s.appendHops(b, x)
 	if n := x.tries(); n > 1 {
 		b = append(strconv.AppendInt(append(b, "x-meshgw-attempt: "...), int64(n), 10), "\r\n"...)
@@ -55,7 +55,7 @@ func (x *Exchange) tries() int {
 	return max(1, x.attempts)
 }
 
-// appendClientFields appends what passes of the client's fields.
+// appendClientFields appends those of the client's fields that are passed on.
 func (s *Server) appendClientFields(b []byte, x *Exchange) []byte {
 	x.scratch.tokens = connectionOptions(x.scratch.tokens[:0], x.Fields)
 	for i := range x.Fields {
@@ -92,14 +92,14 @@ func (s *Server) appendClientFields(b []byte, x *Exchange) []byte {
 		default:
 			continue
 		}
-		if !isListed(x.scratch.tokens, f.Name) && !edited(x.rule.RequestHeaders, f.Name) && !x.decided(f.Name) {
+		if !isListed(x.scratch.tokens, f.Name) && !edited(x.rule.RequestHeaders, f.Name) && !x.setByAuth(f.Name) {
 			b = appendField(b, f.Name, f.Value)
 		}
 	}
 	return b
 }
 
-// appendMaxForwards counts one down, as RFC 9110, section 7.6.2, asks for.
+// appendMaxForwards decrements Max-Forwards (RFC 9110, section 7.6.2).
 func appendMaxForwards(b, value []byte) []byte {
 	n, err := parseLength(value)
 	if err != nil || n == 0 {
@@ -118,7 +118,7 @@ func acceptsTrailers(te []byte) bool {
 	return false
 }
 
-// appendHops appends the fields that every hop adds or sets anew.
+// appendHops appends the fields that every hop adds or replaces.
 func (s *Server) appendHops(b []byte, x *Exchange) []byte {
 	b = append(append(b, "via: "...), x.Protocol[len("HTTP/"):]...)
 	b = append(append(b, ' '), s.via...)
@@ -128,9 +128,8 @@ func (s *Server) appendHops(b []byte, x *Exchange) []byte {
 	return append(b, "\r\n"...)
 }
 
-// appendForwarded appends the fields that tell of the way so far. What an
-// untrusted client says of it is replaced; to what a trusted proxy says is
-// appended.
+// appendForwarded appends the X-Forwarded fields. Those of an untrusted client are
+// replaced, those of a trusted proxy extended.
 func (s *Server) appendForwarded(b []byte, x *Exchange) []byte {
 	b = append(b, "x-forwarded-for: "...)
 	proto, host := []byte(nil), []byte(nil)
@@ -162,7 +161,7 @@ func (s *Server) appendForwarded(b []byte, x *Exchange) []byte {
 	return append(b, "\r\n"...)
 }
 
-// appendFraming appends how the body is framed, and Connection.
+// appendFraming appends the framing of the body, and Connection.
 func appendFraming(b []byte, x *Exchange) []byte {
 	switch {
 	case x.Length == chunked:
@@ -183,8 +182,8 @@ func appendFraming(b []byte, x *Exchange) []byte {
 	return b
 }
 
-// bodyless reports whether a method goes without Content-Length where there is
-// no body (RFC 9110, section 8.6).
+// bodyless reports whether a request with this method needs no Content-Length if it
+// has no body (RFC 9110, section 8.6).
 func bodyless(method []byte) bool {
 	switch string(method) {
 	case "GET", "HEAD", "DELETE", "OPTIONS":
@@ -266,18 +265,18 @@ func (s *Server) appendEdits(b []byte, x *Exchange, edit *routetable.HeaderEdit)
 	return b
 }
 
-// appendTrailers appends the trailer fields that may be sent on: none that
-// frame, route or authenticate (RFC 9110, section 6.5.1).
+// appendTrailers appends the trailer fields that may be forwarded: none for
+// framing, routing or authentication (RFC 9110, section 6.5.1).
 func appendTrailers(b []byte, trailers []Field) []byte {
 	for i := range trailers {
-		if trailers[i].mayTrail() {
+		if trailers[i].allowedInTrailer() {
 			b = appendField(b, trailers[i].Name, trailers[i].Value)
 		}
 	}
 	return b
 }
 
-func (f *Field) mayTrail() bool {
+func (f *Field) allowedInTrailer() bool {
 	if f.id != otherField {
 		return false
 	}
@@ -292,12 +291,12 @@ func (f *Field) mayTrail() bool {
 	return true
 }
 
-// own appends a field of the gateway's own making.
-func own(fields []Field, name string, value []byte) []Field {
+// appendOwn appends a field that the gateway itself sets.
+func appendOwn(fields []Field, name string, value []byte) []Field {
 	return append(fields, Field{Name: []byte(name), Value: value, id: identify([]byte(name))})
 }
 
-// replyFields makes the fields of an answer as the client shall see them.
+// replyFields returns the fields of an answer as the client is to get them.
 func (s *Server) replyFields(x *Exchange, from []Field) []Field {
 	fields := x.scratch.reply[:0]
 	x.scratch.tokens = connectionOptions(x.scratch.tokens[:0], from)
@@ -305,7 +304,7 @@ func (s *Server) replyFields(x *Exchange, from []Field) []Field {
 	if x.rule != nil && x.rule.ResponseHeaders != nil {
 		edit = x.rule.ResponseHeaders
 	}
-	cors, older := x.rule != nil && x.rule.CORS != nil, x.tellsOlderLimits()
+	cors, older := x.rule != nil && x.rule.CORS != nil, x.sendsLegacyLimits()
 	dated := false
 	for i := range from {
 		f := &from[i]
@@ -320,24 +319,24 @@ func (s *Server) replyFields(x *Exchange, from []Field) []Field {
 			continue // the route decides
 		}
 		if older && hasPrefixFold(f.Name, "x-ratelimit-") {
-			continue // two limits would read as one
+			continue // two sets of limits would be mixed up
 		}
 		if !isListed(x.scratch.tokens, f.Name) && !edited(edit, f.Name) {
 			fields = append(fields, *f)
 		}
 	}
 	if !dated {
-		fields = append(fields, Field{Name: s.names.date, Value: s.date(s.lately()), id: fieldDate})
+		fields = append(fields, Field{Name: s.ownFields.date, Value: s.date(s.coarseNow()), id: fieldDate})
 	}
-	fields = append(fields, Field{Name: s.names.requestID, Value: x.RequestID})
-	fields = s.appendServed(fields, x, from)
+	fields = append(fields, Field{Name: s.ownFields.requestID, Value: x.RequestID})
+	fields = s.appendServedBy(fields, x, from)
 	fields = s.appendLimits(x, fields, older)
 	if cors {
 		fields = x.appendCORS(fields)
 	}
 	for _, added := range [2][]routetable.Field{edit.Set, edit.Add} {
 		for i := range added {
-			fields = append(fields, s.ruled(x, &added[i]))
+			fields = append(fields, s.ruleField(x, &added[i]))
 		}
 	}
 	x.scratch.reply = fields

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// appendRequestID appends a UUIDv7 (RFC 9562, section 5.7): it sorts by time.
+// appendRequestID appends a UUIDv7 (RFC 9562, section 5.7), which sorts by time.
 func appendRequestID(dst []byte, now time.Time) []byte {
 	ms, a, b := uint64(now.UnixMilli()), rand.Uint64(), rand.Uint64()
 	id := [16]byte{
@@ -24,7 +24,7 @@ func appendRequestID(dst []byte, now time.Time) []byte {
 	return dst
 }
 
-// validRequestID reports whether a client's id is kept: up to 128 of
+// validRequestID reports whether a client's id may be kept: 1 to 128 bytes of
 // [A-Za-z0-9._-].
 func validRequestID(id []byte) bool {
 	for _, c := range id {
@@ -40,15 +40,15 @@ func validRequestID(id []byte) bool {
 // trace is the W3C trace context of a request.
 type trace struct {
 	id        [32]byte // lower-case hex
-	parent    []byte   // id of the caller's span, in hex; nil = none
-	span      uint64   // of the try under way, as the next hop was told; 0 = it was told nothing
+	parent    []byte   // span id of the caller, in hex; nil = none
+	span      uint64   // span id of the present try, as sent to the next hop; 0 = none was sent
 	sampled   bool
-	continued bool // from the client; its tracestate holds
+	continued bool // begun by the client, so its tracestate is passed on
 }
 
-// readTrace continues the client's trace, or begins one where traceparent is
-// absent or bad (W3C Trace Context, section 3.2). One that begins here is sampled
-// if its id says so: see sampledBelow.
+// readTrace continues the client's trace, or begins one if traceparent is absent or
+// malformed (W3C Trace Context, section 3.2). One that begins here is sampled if its
+// id is below a bound: see sampledBelow.
 func readTrace(traceparent []byte, below uint64) trace {
 	var t trace
 	if p := traceparent; len(p) >= 55 && p[2] == '-' && p[35] == '-' && p[52] == '-' &&
@@ -68,12 +68,11 @@ func readTrace(traceparent []byte, below uint64) trace {
 	return t
 }
 
-// sampledBelow is the bound under which the id of a trace, its last 63 bits, is
-// sampled: as OpenTelemetry's samplers have it, so that all decide alike.
+// sampledBelow returns the bound below which the last 63 bits of a sampled trace's
+// id lie. OpenTelemetry's samplers use the same rule, so that all decide alike.
 func sampledBelow(ratio float64) uint64 { return uint64(ratio * (1 << 63)) }
 
-// appendTraceparent appends the field's value for the next hop, with a parent
-// id of its own.
+// appendTraceparent appends the field's value for the next hop, with a new span id.
 func (t *trace) appendTraceparent(dst []byte) []byte {
 	var parent [8]byte
 	t.span = rand.Uint64() | 1

@@ -9,31 +9,32 @@ import (
 	"github.com/meshgw/meshgw/routetable"
 )
 
-// Limiter holds requests to their limits. Its methods may be called from several
-// goroutines at once.
+// Limiter decides whether requests are within their limits. It must be safe for
+// concurrent use.
 type Limiter interface {
-	// Configure replaces the limits; Publish calls it before a request is held
-	// to the new ones. A limit that stays as it was is the same pointer.
+	// Configure replaces the limits. Publish calls it before a request is counted
+	// against the new ones. An unchanged limit is the same pointer as before.
 	Configure(limits []*quota.Limit)
-	// Key hashes subject, whom l counts.
+	// Key returns the key of a subject of l.
 	Key(l *quota.Limit, subject []byte) quota.Key
-	// Name says for people whom a key stands for. It is told of a few requests
-	// only, those of heavy users the soonest.
+	// Name tells the subject of a key in readable form. It is called for a sample
+	// of requests only, so most likely for those of heavy users.
 	Name(k quota.Key, subject string)
-	// Take asks for one request that is held to all of asks, which is not kept.
+	// Take asks for one request that is subject to all of asks. It does not keep
+	// the slice.
 	Take(asks []quota.Ask) quota.Decision
-	// Wait returns the answer to a request that Take lets wait, within half a
-	// second or so, and sooner once gone reports that its client is.
+	// Wait returns the decision on a request that Take lets wait, after about half
+	// a second at most, or when gone reports that its client has left.
 	Wait(t quota.Ticket, gone func() bool) quota.Decision
-	// Release gives back the slots of a request that was allowed.
+	// Release returns the concurrency slots of a request that was allowed.
 	Release(asks []quota.Ask)
 }
 
-// mostAsks is how many rates and slots the limits of a route may have together:
-// the tenant may add two.
-const mostAsks = quota.MaxAsks - 2
+// maxAsks is how many rates and concurrencies the limits of a route may have
+// together: its tenant may add two.
+const maxAsks = quota.MaxAsks - 2
 
-// asksOf counts the rates and slots of r's limits.
+// asksOf counts the rates and concurrencies of r's limits.
 func asksOf(r *routetable.Rule) (n int) {
 	for _, l := range r.Limits {
 		if l.N > 0 {
@@ -46,7 +47,7 @@ func asksOf(r *routetable.Rule) (n int) {
 	return n
 }
 
-// limit holds the request to the limits of its route and of its tenant.
+// limit refuses the request if a limit of its route or of its tenant is exceeded.
 func (s *Server) limit(x *Exchange) bool {
 	if x.preflight || len(x.rule.limits) == 0 && (x.tenant == nil || x.tenant.limit == nil) {
 		return true
@@ -74,19 +75,19 @@ func (s *Server) limit(x *Exchange) bool {
 	return x.fail(refusal{code: QuotaExceeded, detail: "The limit of requests is reached."})
 }
 
-// nameOne is of how many allowed requests one has its keys named, besides the first
-// of a key.
+// nameOne: besides the first request of a key, one of so many allowed ones has its
+// keys named.
 const nameOne = 256
 
-// unlimit gives back what the request held of limits of requests at once.
-func (s *Server) unlimit(x *Exchange) {
+// releaseLimits returns the concurrency slots that the request holds.
+func (s *Server) releaseLimits(x *Exchange) {
 	if x.held != nil {
 		s.cfg.Limiter.Release(x.held)
 		x.held = nil
 	}
 }
 
-// asks gathers what the request is held to.
+// asks collects the limits that the request is subject to, with its keys.
 func (s *Server) asks(x *Exchange) []quota.Ask {
 	asks := x.asks[:0]
 	for l := range x.limits {
@@ -124,8 +125,8 @@ func (x *Exchange) count() {
 	}
 }
 
-// subject appends whom a key of these parts counts. The parts of two subjects
-// never run together: an address has its 16 bytes, and nothing else holds a 0.
+// subject appends the value of key for the request. Two subjects never have the same
+// bytes: addresses have a fixed 16 bytes, and no other part contains a 0.
 func (x *Exchange) subject(dst []byte, key []routetable.KeyPart) []byte {
 	for i, part := range key {
 		if i > 0 {
@@ -137,7 +138,7 @@ func (x *Exchange) subject(dst []byte, key []routetable.KeyPart) []byte {
 				dst = append(dst, x.tenant.Name...)
 			}
 		case routetable.KeyClientIP:
-			ip := counted(x.Client).As16()
+			ip := countedAddr(x.Client).As16()
 			dst = append(dst, ip[:]...)
 		case routetable.KeyHeader:
 			value, _ := x.header(part.Header)
@@ -149,16 +150,16 @@ func (x *Exchange) subject(dst []byte, key []routetable.KeyPart) []byte {
 	return dst
 }
 
-// counted is the address that a client counts by: of IPv6 the network of 64
-// bits, which is the least that a client is given and can move about in.
-func counted(client netip.Addr) netip.Addr {
+// countedAddr returns the address that a client is counted by: for IPv6 its /64, the
+// smallest network that a client is usually given.
+func countedAddr(client netip.Addr) netip.Addr {
 	if client.Is6() && !client.Is4In6() {
 		return netip.PrefixFrom(client, 64).Masked().Addr()
 	}
 	return client
 }
 
-// nameAsks tells whom the keys of the request stand for.
+// nameAsks tells the limiter the subjects of the request's keys.
 func (s *Server) nameAsks(x *Exchange, asks []quota.Ask) {
 	i := 0
 	for l := range x.limits {
@@ -172,7 +173,7 @@ func (s *Server) nameAsks(x *Exchange, asks []quota.Ask) {
 	}
 }
 
-// subjectName is the subject in words.
+// subjectName returns the subject in readable form.
 func (x *Exchange) subjectName(key []routetable.KeyPart) string {
 	var b []byte
 	for i, part := range key {
@@ -187,7 +188,7 @@ func (x *Exchange) subjectName(key []routetable.KeyPart) string {
 			}
 			b = append(append(b, "tenant="...), name...)
 		case routetable.KeyClientIP:
-			b = counted(x.Client).AppendTo(append(b, "client_ip="...))
+			b = countedAddr(x.Client).AppendTo(append(b, "client_ip="...))
 		case routetable.KeyHeader:
 			value, _ := x.header(part.Header)
 			b = append(append(b, part.Header...), '=')
@@ -199,10 +200,10 @@ func (x *Exchange) subjectName(key []routetable.KeyPart) string {
 	return string(b)
 }
 
-// maxShown is how much of a header's value is shown to people.
+// maxShown is how many bytes of a header's value are in it.
 const maxShown = 64
 
-// appendLimits appends what a limited request's client is told
+// appendLimits appends RateLimit-Policy and RateLimit, if a limit applied
 // (draft-ietf-httpapi-ratelimit-headers).
 func (s *Server) appendLimits(x *Exchange, fields []Field, older bool) []Field {
 	if x.decision.Limit == nil {
@@ -218,49 +219,48 @@ func (s *Server) appendLimits(x *Exchange, fields []Field, older bool) []Field {
 	x.scratch.policy = policy
 	x.scratch.remaining = x.decision.AppendRateLimit(x.scratch.remaining[:0])
 	fields = append(fields,
-		Field{Name: s.names.policy, Value: policy},
-		Field{Name: s.names.remaining, Value: x.scratch.remaining},
+		Field{Name: s.ownFields.policy, Value: policy},
+		Field{Name: s.ownFields.remaining, Value: x.scratch.remaining},
 	)
 	if older {
-		fields = s.appendOlderLimits(x, fields)
+		fields = s.appendLegacyLimits(x, fields)
 	}
 	return fields
 }
 
-// tellsOlderLimits reports whether the limit that RateLimit tells of is to be told
-// in the older fields too.
-func (x *Exchange) tellsOlderLimits() bool {
+// sendsLegacyLimits reports whether the limit in RateLimit is to be sent in the
+// X-RateLimit fields too.
+func (x *Exchange) sendsLegacyLimits() bool {
 	if x.decision.Limit != nil {
 		for l := range x.limits {
 			if l.name == x.decision.Limit.Name {
-				return l.older
+				return l.legacy
 			}
 		}
 	}
 	return false
 }
 
-// appendOlderLimits tells of the same limit as RateLimit does, in the fields that
-// came before it and that no document defines: the reset is in seconds from now,
-// as most have it.
-func (s *Server) appendOlderLimits(x *Exchange, fields []Field) []Field {
+// appendLegacyLimits appends the same limit as X-RateLimit fields, which no document
+// defines: the reset is in seconds from now, as in most implementations.
+func (s *Server) appendLegacyLimits(x *Exchange, fields []Field) []Field {
 	most, _ := x.decision.Limit.Quota()
 	values := [3]int64{most, max(0, x.decision.Remaining), x.decision.ResetSeconds()}
 	told := len(values)
 	if x.decision.Limit.Slots > 0 {
-		told-- // nobody knows when requests end
+		told-- // it is not known when requests end
 	}
 	for i, value := range values[:told] {
-		x.scratch.older[i] = strconv.AppendInt(x.scratch.older[i][:0], value, 10)
-		fields = append(fields, Field{Name: s.names.older[i], Value: x.scratch.older[i]})
+		x.scratch.legacy[i] = strconv.AppendInt(x.scratch.legacy[i][:0], value, 10)
+		fields = append(fields, Field{Name: s.ownFields.legacy[i], Value: x.scratch.legacy[i]})
 	}
 	return fields
 }
 
-// retryAfter is the value of Retry-After for a request that was refused.
+// retryAfter returns the value of Retry-After, in seconds, for a refused request.
 func (x *Exchange) retryAfter() []byte {
 	if x.decision.Verdict != quota.Deny {
-		return strconv.AppendInt(nil, 1+rand.Int64N(3), 10) // so that not all come back at once
+		return strconv.AppendInt(nil, 1+rand.Int64N(3), 10) // spread out, so that not all retry at once
 	}
 	return strconv.AppendInt(nil, x.decision.RetryAfterSeconds(rand.Float64()), 10)
 }

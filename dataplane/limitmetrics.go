@@ -6,7 +6,7 @@ import (
 	"github.com/meshgw/meshgw/quota"
 )
 
-// limitCollector reads what was decided by limits when it is asked for.
+// limitCollector collects the decisions of limits.
 type limitCollector struct{ server *Server }
 
 func (c *limitCollector) description() *prometheus.Desc {

@@ -9,26 +9,26 @@ import (
 	"github.com/meshgw/meshgw/routetable"
 )
 
-// liveLimit is a limit as requests are held to it.
+// liveLimit is a limit of a plan.
 type liveLimit struct {
 	name   string
 	quotas []*quota.Limit // one for the rate, one for the slots, or either
 	key    []routetable.KeyPart
 	policy []byte // its members of RateLimit-Policy
-	older  bool   // clients are told in X-RateLimit fields too
+	legacy bool   // is sent in X-RateLimit fields too
 	counts *limitCounts
 }
 
-// limitCounts is what a limit keeps from table to table.
+// limitCounts is what a limit keeps from one table to the next.
 type limitCounts struct{ allowed, refused atomic.Uint64 }
 
-// liveTenant is a tenant and what it is held to.
+// liveTenant is a tenant with its limit.
 type liveTenant struct {
 	*routetable.TenantRule
 	limit *liveLimit // nil = nothing
 }
 
-// LimitStatus is what this node decided by a limit.
+// LimitStatus counts the decisions of this node by a limit.
 type LimitStatus struct {
 	Name             string // tenant/NAME for the limits of a tenant
 	Allowed, Refused uint64 // requests, since the limit came into the table
@@ -44,16 +44,16 @@ func (s *Server) Limits() []LimitStatus {
 	return all
 }
 
-// tenantIsolated is the when_isolated of tenants' limits: what a limit has that
-// does not say.
+// tenantIsolated is the when_isolated of tenants' limits, the same as the default of
+// others.
 const tenantIsolated = 0.5
 
-// TenantLimit is what the limit of a tenant is called, in LimitStatus and by
-// clients.
+// TenantLimit returns the name of the limit of a tenant, as in LimitStatus and in
+// answers to clients.
 func TenantLimit(tenant string) string { return "tenant/" + tenant }
 
-// limits makes the limits of p's table live, with what old has of them, and
-// tells the limiter.
+// limits makes the limits of p, taking over the counts of old, and configures the
+// limiter.
 func (s *Server) limits(p, old *plan) {
 	before := map[string]*liveLimit{}
 	if old != nil {
@@ -93,10 +93,10 @@ func hold(r *routetable.LimitRule) time.Duration {
 	return r.Wait
 }
 
-// newLimit makes a limit of r's amounts and base's other settings, or returns
-// what old has of it.
+// newLimit makes a limit with the amounts of r and the other settings of base. It
+// takes over the counts and the unchanged quotas of old, which may be nil.
 func newLimit(old *liveLimit, key []routetable.KeyPart, base quota.Limit, r *routetable.LimitRule) *liveLimit {
-	l := &liveLimit{name: base.Name, key: key, counts: &limitCounts{}, older: r.XHeaders}
+	l := &liveLimit{name: base.Name, key: key, counts: &limitCounts{}, legacy: r.XHeaders}
 	if old != nil {
 		l.counts = old.counts
 	}
@@ -118,7 +118,7 @@ func newLimit(old *liveLimit, key []routetable.KeyPart, base quota.Limit, r *rou
 	return l
 }
 
-// kept returns old's quota that is the same as q, else q.
+// kept returns the quota of old that equals q, else q.
 func kept(old *liveLimit, q quota.Limit) *quota.Limit {
 	if old != nil {
 		for _, was := range old.quotas {

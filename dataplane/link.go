@@ -12,24 +12,24 @@ import (
 	"github.com/meshgw/meshgw/failover"
 )
 
-// The mesh link carries a request to a gateway of another region as it shall
-// reach the endpoint, plus one field that says what was decided about it:
+// The mesh link carries a request to a gateway of another region as it is to reach
+// the endpoint, plus one field with what was decided about it:
 //
 //	x-meshgw-link: hop=1;node=eu-1;region=eu;upstream=orders;route=r;version=12;tenant=acme;priority=normal;attempt=2;deadline=2950;client=192.0.2.1
 //
-// deadline is in milliseconds from when it is read, since clocks differ. What a
-// newer node adds is passed over. The field counts on link listeners only; from
-// anybody else it is dropped like all that begins with x-meshgw-.
+// deadline is in milliseconds from receipt, since clocks differ. Unknown keys, as of
+// newer nodes, are ignored. The field is honoured on link listeners only; from
+// others it is dropped like every field that begins with x-meshgw-.
 const linkName = "x-meshgw-link"
 
-// link is what a gateway says of a request that it sends on. Its bytes die with
-// the exchange.
+// link is what the forwarding gateway says about a request. Its bytes are valid until
+// the exchange ends.
 type link struct {
-	hop          int // how many gateways sent it on
+	hop          int // how many gateways forwarded it
 	node, region []byte
 	upstream     []byte
 	route        []byte
-	tenant       []byte // empty = nobody that is known
+	tenant       []byte // empty = none is known
 	version      uint64 // of the sender's table
 	priority     failover.Priority
 	attempt      int
@@ -39,7 +39,7 @@ type link struct {
 
 var errLink = errors.New("malformed link field")
 
-// maxDeadline bounds what is believed, so that it cannot overflow.
+// maxDeadline is the longest deadline that is accepted, so that none overflows.
 const maxDeadline = 24 * time.Hour
 
 // append appends the field's value.
@@ -64,7 +64,7 @@ func (l *link) append(b []byte) []byte {
 	return b
 }
 
-// parseLink reads the field's value. Hop, node, region and upstream must be there.
+// parseLink parses the field's value. Hop, node, region and upstream are required.
 func parseLink(value []byte) (link, error) {
 	l := link{priority: failover.Normal}
 	for part := range bytes.SplitSeq(value, []byte{';'}) {
@@ -117,10 +117,10 @@ func (l *link) set(key string, text []byte) (err error) {
 	return nil
 }
 
-// appendLink appends the field that says to gateway e what was decided about x.
+// appendLink appends the field for the next gateway.
 func (s *Server) appendLink(b []byte, x *Exchange) []byte {
 	l := link{
-		hop: 1, node: s.names.node[0].Value, region: s.names.node[1].Value,
+		hop: 1, node: s.ownFields.node[0].Value, region: s.ownFields.node[1].Value,
 		upstream: []byte(x.target.upstream.Name), route: []byte(x.rule.Name), version: s.plan.Load().table.Version(),
 		priority: x.priority, attempt: x.attempts, client: x.Client,
 	}
@@ -134,16 +134,17 @@ func (s *Server) appendLink(b []byte, x *Exchange) []byte {
 	return append(l.append(b), "\r\n"...)
 }
 
-// enter takes a request in: from a client, or from another gateway.
+// enter identifies, matches and admits a request of a client, or accepts one of
+// another gateway.
 func (s *Server) enter(x *Exchange) bool {
 	if x.Link {
 		return s.identifyLinked(x) && s.matchLinked(x) && s.hasCapacity(x)
 	}
-	return s.identify(x) && s.mayAsk(x) && s.match(x) && s.admit(x)
+	return s.identify(x) && s.checkAddress(x) && s.match(x) && s.admit(x)
 }
 
-// identifyLinked reads what another gateway says of a request. On a link with
-// certificates it can only speak for the node that its own is for.
+// identifyLinked reads the link field of a request. On a link with certificates, it
+// has to name the node that the certificate is for.
 func (s *Server) identifyLinked(x *Exchange) bool {
 	s.trace(x)
 	x.Client = x.Peer
@@ -154,7 +155,7 @@ func (s *Server) identifyLinked(x *Exchange) bool {
 		return x.fail(refusal{code: BadRequest, detail: "The mesh link carries only what gateways send on.", close: true})
 	case !x.speaksFor(l.node):
 		return x.fail(refusal{code: Denied, detail: "The link's certificate is for another node.", close: true})
-	case l.hop > 1 || s.seen(x):
+	case l.hop > 1 || s.isLoop(x):
 		return x.fail(refusal{code: ForwardLoop, detail: "The request was sent on before."})
 	}
 	x.scratch.from = l
@@ -165,8 +166,8 @@ func (s *Server) identifyLinked(x *Exchange) bool {
 	return true
 }
 
-// speaksFor reports whether the link's other end is node: by its certificate, or,
-// on a plain link, because it says so.
+// speaksFor reports whether the other end of the link is node, by its certificate. A
+// plain link is trusted.
 func (x *Exchange) speaksFor(node []byte) bool {
 	return x.Certificate == nil || x.Certificate.VerifyHostname(string(node)) == nil
 }
@@ -184,7 +185,7 @@ func (x *Exchange) fieldsNamed(name string) (value []byte, count int) {
 }
 
 // matchLinked finds the upstream, and the timeouts of the route if that is known
-// here. All else was decided where the request came in.
+// here. Everything else was decided by the forwarding gateway.
 func (s *Server) matchLinked(x *Exchange) bool {
 	p := s.plan.Load()
 	u := p.upstream[string(x.from.upstream)]
@@ -203,9 +204,9 @@ func (s *Server) matchLinked(x *Exchange) bool {
 	return true
 }
 
-// ownRefusal returns what a gateway's answer means if it is the gateway's own
-// and nothing was done for the request; NoError otherwise.
-func (x *Exchange) ownRefusal() Code {
+// gatewayRefusal returns the code of an answer that is a refusal of the next gateway
+// itself, so that nothing was done for the request; else NoError.
+func (x *Exchange) gatewayRefusal() Code {
 	if x.endpoint.gateway == "" || x.answer.status != 503 && !x.grpc {
 		return NoError
 	}
@@ -221,20 +222,20 @@ func (x *Exchange) ownRefusal() Code {
 	return NoError
 }
 
-// shownBy returns the certificate that the other end of a link has shown, and
-// that was verified; nil on a plain link.
-func shownBy(c *tls.Conn) *x509.Certificate {
+// linkCertificate returns the verified certificate of the other end of a link, nil on
+// a plain one.
+func linkCertificate(c *tls.Conn) *x509.Certificate {
 	if chain := c.ConnectionState().PeerCertificates; len(chain) > 0 {
 		return chain[0]
 	}
 	return nil
 }
 
-// appendServed appends who answered: this node, or a gateway that it was sent on
-// to, as that one says, and then which node took it in.
-func (s *Server) appendServed(fields []Field, x *Exchange, from []Field) []Field {
+// appendServedBy appends the fields that name the node that answered: this one, or
+// the next gateway, in which case this one is named in x-meshgw-via.
+func (s *Server) appendServedBy(fields []Field, x *Exchange, from []Field) []Field {
 	if x.endpoint == nil || x.endpoint.gateway == "" || x.refused != nil {
-		return append(fields, s.names.node...)
+		return append(fields, s.ownFields.node...)
 	}
 	for i := range from {
 		for _, name := range []string{"x-meshgw-node", "x-meshgw-region", "x-meshgw-error"} {
@@ -243,5 +244,5 @@ func (s *Server) appendServed(fields []Field, x *Exchange, from []Field) []Field
 			}
 		}
 	}
-	return append(fields, s.names.via)
+	return append(fields, s.ownFields.via)
 }

@@ -15,10 +15,10 @@ import (
 
 // Listener is where clients connect.
 type Listener struct {
-	Name         string      // http, https or a name of the node's own, as routes say it
+	Name         string      // http, https or another name, by which routes refer to it
 	net.Listener             // accepts the connections; Serve closes it
 	TLS          *tls.Config // nil = plain
-	Link         bool        // for other gateways of the mesh, which TLS must verify, and not for clients
+	Link         bool        // for other gateways, which TLS must verify, instead of for clients
 }
 
 const (
@@ -26,11 +26,12 @@ const (
 	sweepEvery       = 5 * time.Second
 )
 
-// Serve serves clients of lns until ctx ends. Then it stops accepting, lets
-// what is in flight end within Config.DrainFinish, and closes the rest. It
-// returns when every goroutine it started has ended.
+// Serve serves clients of lns until ctx ends or a listener fails, whose error it
+// returns. Then it stops accepting, waits up to Config.DrainFinish for requests in
+// flight, and closes all connections. It returns when every goroutine it started has
+// ended.
 func (s *Server) Serve(ctx context.Context, lns ...Listener) error {
-	s.ticked.Store(new(time.Now()))
+	s.coarseTime.Store(new(time.Now()))
 	open, enough := context.WithCancel(ctx)
 	defer enough()
 	var accepting sync.WaitGroup
@@ -42,11 +43,11 @@ func (s *Server) Serve(ctx context.Context, lns ...Listener) error {
 	s.spawn(func() { _ = http2.Serve(s.feed) }) // until it is shut down
 	stopWatching := make(chan struct{})
 	s.spawn(func() { s.watch(stopWatching) })
-	s.spawn(func() { s.clients.follow(stopWatching) })
+	s.spawn(func() { s.clients.watchPresence(stopWatching) })
 	var err error
 	select {
 	case <-ctx.Done():
-	case err = <-failed: // a listener that breaks ends all: half a gateway helps nobody
+	case err = <-failed: // without one of its listeners the gateway does not go on
 	}
 	s.SetDraining(true)
 	enough()
@@ -65,20 +66,20 @@ func (s *Server) Serve(ctx context.Context, lns ...Listener) error {
 	done()
 	close(stopWatching)
 	s.endLookups()
-	s.upstreams.abort() // what is left are copies to mirrors, which nobody waits for
+	s.upstreams.abort() // what is left are copies to mirrors
 	for _, u := range s.plan.Load().upstreams {
 		for _, e := range u.endpoints {
 			e.retire()
 		}
-		u.retireGates()
+		u.retireGateways()
 	}
-	s.plan.Load().retireAskers(nil)
+	s.plan.Load().retireAuthServices(nil)
 	s.background.Wait()
 	return err
 }
 
-// accept takes connections in until ln is closed, which is no error. stop is
-// closed before.
+// accept accepts connections until ln is closed, which is no error. stop is closed
+// before that.
 func (s *Server) accept(ln Listener, stop <-chan struct{}) error {
 	var told time.Time
 	for pause := time.Duration(0); ; {
@@ -90,11 +91,11 @@ func (s *Server) accept(ln Listener, stop <-chan struct{}) error {
 			return nil
 		case temporary(err):
 			// Out of descriptors, most likely.
-			if now := time.Now(); now.Sub(told) >= roomTell {
+			if now := time.Now(); now.Sub(told) >= warnEvery {
 				told = now
 				s.log.Warn().Err(err).Str("listener", ln.Name).Msg("accept failed")
 			}
-			s.keepRoom(stop, spareOfClients)
+			s.freeDescriptors(stop, clientReserve)
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 			time.Sleep(pause)
 			continue
@@ -104,11 +105,11 @@ func (s *Server) accept(ln Listener, stop <-chan struct{}) error {
 		c = socket.Wrap(c)
 		client := &clientConn{Conn: c, server: s, listener: ln.Name, peer: peerOf(c), secure: ln.TLS != nil, link: ln.Link, presence: presence{left: make(chan struct{})}}
 		if client.secure {
-			client.Conn = tls.Server(&turn{Conn: c}, ln.TLS)
+			client.Conn = tls.Server(&yieldingConn{Conn: c}, ln.TLS)
 		}
 		now := time.Now().UnixNano()
 		client.state.Store(now)
-		client.awaited.Store(now)
+		client.waitingSince.Store(now)
 		if refused := s.clients.add(client, !ln.Link && !s.trusts(client.peer)); refused != "" {
 			s.metrics.closed.WithLabelValues(refused).Inc()
 			_ = c.Close()
@@ -118,18 +119,17 @@ func (s *Server) accept(ln Listener, stop <-chan struct{}) error {
 			defer s.clients.remove(client)
 			client.serve()
 		}()
-		s.readyForMore(c, stop)
+		s.evictForNext(c, stop)
 	}
 }
 
-// readyForMore makes room for those who come after c, where it took some of the
-// last.
-func (s *Server) readyForMore(c net.Conn, stop <-chan struct{}) {
-	if tookSpare(c) {
-		s.keepRoom(stop, spareOfClients)
+// evictForNext makes room for the next connection if c took one of the last places.
+func (s *Server) evictForNext(c net.Conn, stop <-chan struct{}) {
+	if tookReserve(c) {
+		s.freeDescriptors(stop, clientReserve)
 	}
 	if s.clients.full() {
-		s.makeRoom(s.cfg.MaxConns)
+		s.evictConns(s.cfg.MaxConns)
 	}
 }
 
@@ -145,7 +145,7 @@ func peerOf(c net.Conn) netip.Addr {
 	return netip.IPv6Unspecified() // a listener in memory
 }
 
-// clients are the connections of clients that are open.
+// clients are the open connections of clients.
 type clients struct {
 	mu       sync.Mutex // guards the rest
 	open     map[*clientConn]struct{}
@@ -153,7 +153,7 @@ type clients struct {
 	max, ip  int
 	draining bool
 	empty    chan struct{} // closed when draining and open is empty
-	closing  atomic.Bool   // connections end as soon as they are idle
+	closing  atomic.Bool   // connections close as soon as they are idle
 }
 
 func (c *clients) init(limit, perIP int) {
@@ -229,11 +229,11 @@ func (c *clients) drain(within time.Duration) bool {
 	}
 }
 
-// abort closes the connections that are left, whatever is under way.
+// abort closes the connections that are left, whatever is in progress.
 func (c *clients) abort() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for conn := range c.open {
-		conn.server.spawn(conn.abort) // which waits for what is under way
+		conn.server.spawn(conn.abort) // which waits for a read callback
 	}
 }

@@ -10,21 +10,21 @@ import (
 	"github.com/meshgw/meshgw/routetable"
 )
 
-// identify finds out who asks and gives the request its ids.
+// identify determines the client and the ids of the request.
 func (s *Server) identify(x *Exchange) bool {
 	x.trusted = s.trusts(x.Peer)
 	x.Client = x.Peer
 	if x.trusted {
-		x.Client = s.behind(x)
+		x.Client = s.clientBehindProxies(x)
 	}
 	s.trace(x)
-	if s.seen(x) {
+	if s.isLoop(x) {
 		return x.fail(refusal{code: ForwardLoop, detail: "The request has passed this node before."})
 	}
 	return true
 }
 
-// trace gives the request its ids: those it came with, or new ones.
+// trace sets the ids of the request: those it was sent with, or new ones.
 func (s *Server) trace(x *Exchange) {
 	x.RequestID, _ = find(x.Fields, fieldRequestID)
 	if !validRequestID(x.RequestID) {
@@ -37,8 +37,8 @@ func (s *Server) trace(x *Exchange) {
 	x.trace = readTrace(parent, s.sampledBelow)
 }
 
-// seen reports whether Via lists this node.
-func (s *Server) seen(x *Exchange) bool {
+// isLoop reports whether the request has passed this node, by Via.
+func (s *Server) isLoop(x *Exchange) bool {
 	for i := range x.Fields {
 		if x.Fields[i].id == fieldVia {
 			for hop := range listed(x.Fields[i].Value) {
@@ -62,9 +62,9 @@ func contains(networks []netip.Prefix, ip netip.Addr) bool {
 	return false
 }
 
-// behind walks X-Forwarded-For from right to left, over trusted proxies, to the
-// first address that is none of them.
-func (s *Server) behind(x *Exchange) netip.Addr {
+// clientBehindProxies returns the rightmost address of X-Forwarded-For that is not a
+// trusted proxy.
+func (s *Server) clientBehindProxies(x *Exchange) netip.Addr {
 	client := x.Peer
 	for _, f := range slices.Backward(x.Fields) {
 		if f.id != fieldXForwardedFor {
@@ -76,7 +76,7 @@ func (s *Server) behind(x *Exchange) netip.Addr {
 			rest = rest[:max(comma, 0)]
 			ip, ok := forwardedAddr(hop)
 			if !ok {
-				return client // nothing to its left can be believed
+				return client // nothing to its left can be trusted
 			}
 			if client = ip; !s.trusts(ip) {
 				return client
@@ -86,7 +86,7 @@ func (s *Server) behind(x *Exchange) netip.Addr {
 	return client
 }
 
-// forwardedAddr reads an address, with or without port and brackets.
+// forwardedAddr parses an address, with or without port and brackets.
 func forwardedAddr(hop []byte) (netip.Addr, bool) {
 	if ip, err := netip.ParseAddr(string(bytes.Trim(hop, "[]"))); err == nil {
 		return ip.Unmap().WithZone(""), true
@@ -97,7 +97,7 @@ func forwardedAddr(hop []byte) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
-// match finds the rule.
+// match finds the rule for the request.
 func (s *Server) match(x *Exchange) bool {
 	p := s.plan.Load()
 	m := &x.scratch.match
@@ -117,13 +117,13 @@ func (s *Server) match(x *Exchange) bool {
 	return true
 }
 
-// fail sets what the request is refused with.
+// fail sets the refusal of the request and returns false.
 func (x *Exchange) fail(r refusal) bool {
 	x.refused = &r
 	return false
 }
 
-// within returns the moment d after from, zero where there is no bound.
+// within returns the time d after from; zero, for no deadline, if d is not positive.
 func within(from time.Time, d time.Duration) time.Time {
 	if d <= 0 {
 		return time.Time{}
@@ -131,7 +131,7 @@ func within(from time.Time, d time.Duration) time.Time {
 	return from.Add(d)
 }
 
-// earlier returns the earlier of two moments, of which zero is none.
+// earlier returns the earlier of two deadlines, of which zero is none.
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b

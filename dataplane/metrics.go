@@ -12,8 +12,8 @@ import (
 	"github.com/meshgw/meshgw/failover"
 )
 
-// metrics are those of requests. What a request counts is resolved before it
-// comes: see series.
+// metrics are the metrics of requests. Labels are resolved before requests need
+// them: see series.
 type metrics struct {
 	requests         *prometheus.CounterVec
 	duration         *prometheus.HistogramVec
@@ -54,7 +54,7 @@ func newMetrics(s *Server, reg prometheus.Registerer) *metrics {
 	m.shed = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "meshgw_shed_total", Help: "Requests refused for want of room.",
 	}, []string{"priority", "reason"})
-	for p := range failover.Priority(failover.Priorities) { // at 0, so that the first one is seen as an increase
+	for p := range failover.Priority(failover.Priorities) { // at 0, so that rate() sees the first one as an increase
 		for _, reason := range []string{"cpu", "inflight", "no_room", "pending_full", "descriptors", "ports"} {
 			m.shed.WithLabelValues(p.String(), reason)
 		}
@@ -62,7 +62,7 @@ func newMetrics(s *Server, reg prometheus.Registerer) *metrics {
 	m.closed = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "meshgw_connections_closed_total", Help: "Connections of clients closed to make room for others, or at once since there were too many.",
 	}, []string{"reason"})
-	for _, reason := range []string{"idle", "slow", "full", "per_client"} { // to be seen from the start
+	for _, reason := range []string{"idle", "slow", "full", "per_client"} { // so that they exist from the start
 		m.closed.WithLabelValues(reason)
 	}
 	m.calls = prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -81,15 +81,15 @@ func newMetrics(s *Server, reg prometheus.Registerer) *metrics {
 	return m
 }
 
-// madeRoom counts connections that were closed.
-func (m *metrics) madeRoom(idle, slow int) {
+// countEvicted counts connections that were closed to make room.
+func (m *metrics) countEvicted(idle, slow int) {
 	m.closed.WithLabelValues("idle").Add(float64(idle))
 	m.closed.WithLabelValues("slow").Add(float64(slow))
 }
 
-// series is what requests of one route to one upstream count. What it counts
-// with is made at first use: a table of ten thousand routes is taken into service
-// in no time, and most of them see few statuses.
+// series are the metrics of requests of one route to one upstream. Each is created
+// at first use, so that a table of ten thousand routes is published fast: most
+// routes see few statuses.
 type series struct {
 	metrics  *metrics
 	labels   [3]string                   // route, upstream, region
@@ -97,8 +97,8 @@ type series struct {
 	observed atomic.Pointer[durations]
 }
 
-// regional is the series of one route to one upstream, by the region that serves,
-// this node's first.
+// regional holds the series of one route to one upstream for each region that may
+// serve, this node's first.
 type regional []*series
 
 func (r regional) of(region string) *series {
@@ -112,7 +112,7 @@ func (r regional) of(region string) *series {
 
 type durations struct {
 	request, upstream prometheus.Observer
-	shown             [15]atomic.Int64 // when each bucket of request got its last exemplar, in ns
+	shown             [15]atomic.Int64 // when each bucket of request got its last exemplar, in Unix ns
 }
 
 type counter struct{ prometheus.Counter }
@@ -133,9 +133,9 @@ func (s *series) durations() *durations {
 	return d
 }
 
-// observe counts how long a request took. Each bucket gets an exemplar a second,
-// so that a request of each kind can be looked at, for what one allocates. With
-// traces on, it is one whose trace can be found.
+// observe counts the duration of a request. Each bucket gets at most one exemplar a
+// second, since an exemplar allocates. With tracing on, only requests with a trace
+// become exemplars.
 func (d *durations) observe(x *Exchange, now time.Time, took time.Duration, findable bool) {
 	if findable {
 		last, at := &d.shown[bucketOf(took.Seconds())], now.UnixNano()
@@ -147,8 +147,8 @@ func (d *durations) observe(x *Exchange, now time.Time, took time.Duration, find
 	d.request.Observe(took.Seconds())
 }
 
-// exemplar is the labels by which a request is found, 128 characters at most as
-// OpenMetrics asks for.
+// exemplar returns labels that identify a request, of at most 128 characters as
+// OpenMetrics requires.
 func (x *Exchange) exemplar() prometheus.Labels {
 	labels := prometheus.Labels{"trace_id": string(x.trace.id[:])}
 	if len("trace_id")+len(x.trace.id)+len("request_id")+len(x.RequestID) <= prometheus.ExemplarMaxRunes {
@@ -157,7 +157,7 @@ func (x *Exchange) exemplar() prometheus.Labels {
 	return labels
 }
 
-// buckets are the upper ends of those of durations, in seconds.
+// buckets are the upper bounds of duration buckets, in seconds.
 func buckets() []float64 {
 	return []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
 }
@@ -167,8 +167,8 @@ func bucketOf(seconds float64) int {
 	return i
 }
 
-// count adds a request answered with status; one that the registry of statuses
-// does not know counts as its class.
+// count counts an answer with status. Statuses without a registered name are
+// counted by their class.
 func (s *series) count(status int) {
 	if status < 100 || status >= 100*len(s.classes) {
 		return // no answer was begun
@@ -190,7 +190,7 @@ func (s *series) count(status int) {
 	c.Inc()
 }
 
-// collector reads the state of upstreams when it is asked for.
+// collector collects the state of upstreams.
 type collector struct{ server *Server }
 
 func (c *collector) descriptions() (pending, limit, endpoints, open, away *prometheus.Desc) {

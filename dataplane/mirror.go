@@ -15,20 +15,20 @@ import (
 )
 
 const (
-	mirrorsAtOnce = 64       // copies to one upstream that wait or are under way; others are dropped
+	mirrorsAtOnce = 64       // copies to one upstream that wait or are being sent; others are dropped
 	mirrorBody    = 64 << 10 // of a request; larger ones are not copied
-	mirrorAnswer  = 1 << 20  // read and thrown away, so that the connection can be used again
+	mirrorAnswer  = 1 << 20  // bytes that are read and discarded, so that the connection can be reused
 	mirrorTime    = 30 * time.Second
 )
 
-// liveMirror is where a share of a rule's requests is copied to.
+// liveMirror is where a percentage of a rule's requests is copied to.
 type liveMirror struct {
 	upstream *upstream
 	percent  float64
 }
 
-// mirrored is the copy of a request on its way to a mirror. It owns its bytes.
-type mirrored struct {
+// mirrorCopy is a copy of a request for a mirror. It owns its bytes.
+type mirrorCopy struct {
 	upstream *upstream
 	endpoint *endpoint
 	isHead   bool
@@ -47,9 +47,8 @@ func newMirrorCounter(reg prometheus.Registerer) *prometheus.CounterVec {
 	return c
 }
 
-// mirror copies the request, if it is drawn, and sends the copy on its way: at
-// once, or once all of a streamed body has passed. The request never waits for
-// it.
+// mirror copies the request if it is among the percentage, and sends the copy: at
+// once, or when all of a streamed body has passed. The request never waits for it.
 func (s *Server) mirror(x *Exchange) {
 	m := x.rule.mirror
 	if m == nil || x.from != nil || x.Upgrade != nil || rand.Float64()*100 >= m.percent {
@@ -73,7 +72,7 @@ func (s *Server) mirror(x *Exchange) {
 	state.Begin(now)
 	e := u.byState[state]
 	s.buildHead(x, e)
-	x.copy = &mirrored{
+	x.copy = &mirrorCopy{
 		upstream: u, endpoint: e, isHead: x.isHead(), chunked: x.Length == chunked,
 		head: append([]byte(nil), x.scratch.head...),
 	}
@@ -82,8 +81,8 @@ func (s *Server) mirror(x *Exchange) {
 	}
 }
 
-// add takes a piece of the body, up to mirrorBody in all.
-func (m *mirrored) add(piece []byte) {
+// add adds a piece of the body, up to mirrorBody bytes in all.
+func (m *mirrorCopy) add(piece []byte) {
 	switch {
 	case m == nil || m.tooLarge:
 	case len(m.body)+len(piece) > mirrorBody:
@@ -103,12 +102,12 @@ func (s *Server) sendCopy(x *Exchange) {
 	s.spawn(func() {
 		begun := time.Now()
 		outcome, sent := s.deliver(m)
-		outcome.Kind = s.fair(outcome.Kind, begun)
+		outcome.Kind = s.blame(outcome.Kind, begun)
 		s.endCopy(m, outcome, sent)
 	})
 }
 
-// dropCopy gives up a copy whose body has not come whole, or was too large.
+// dropCopy drops a copy whose body is incomplete or too large.
 func (s *Server) dropCopy(x *Exchange) {
 	if x.copy != nil {
 		s.endCopy(x.copy, failover.Outcome{Kind: failover.Canceled}, "dropped")
@@ -116,18 +115,18 @@ func (s *Server) dropCopy(x *Exchange) {
 	}
 }
 
-func (s *Server) endCopy(m *mirrored, outcome failover.Outcome, how string) {
+func (s *Server) endCopy(m *mirrorCopy, outcome failover.Outcome, how string) {
 	m.endpoint.state.End(time.Now(), outcome)
 	m.upstream.shared.mirrored.Add(-1)
 	s.mirrors.WithLabelValues(m.upstream.Name, how).Inc()
 }
 
-// deliver makes one try to send m and throws the answer away.
-func (s *Server) deliver(m *mirrored) (outcome failover.Outcome, how string) {
+// deliver makes one try to send m, and discards the answer.
+func (s *Server) deliver(m *mirrorCopy) (outcome failover.Outcome, how string) {
 	begun := time.Now()
 	deadline := begun.Add(min(mirrorTime, cmp.Or(m.upstream.Timeouts.Request, mirrorTime)))
 	pool := m.endpoint.pool
-	if pool.acquire(m.upstream.MaxPending, place{priority: failover.Low}, deadline, nil) != nil {
+	if pool.acquire(m.upstream.MaxPending, queueRank{priority: failover.Low}, deadline, nil) != nil {
 		return failover.Outcome{Kind: failover.Canceled}, "dropped"
 	}
 	defer pool.release()
@@ -138,7 +137,7 @@ func (s *Server) deliver(m *mirrored) (outcome failover.Outcome, how string) {
 	if c == nil {
 		var err error
 		if c, err = s.connect(m.endpoint, deadline, nil); err != nil {
-			return failover.Outcome{Kind: notConnected(err)}, "failed"
+			return failover.Outcome{Kind: kindOfConnect(err)}, "failed"
 		}
 	}
 	c.begin(&s.answers)
@@ -167,7 +166,7 @@ func (s *Server) deliver(m *mirrored) (outcome failover.Outcome, how string) {
 }
 
 // ask writes m and reads the head of its answer.
-func (a *answer) ask(m *mirrored, deadline time.Time) error {
+func (a *answer) ask(m *mirrorCopy, deadline time.Time) error {
 	if err := a.conn.SetDeadline(deadline); err != nil {
 		return err
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/meshgw/meshgw/telemetry"
 )
 
-// observe tells of a request that has ended: it counts it and writes its line.
+// observe counts, logs and records a request that has ended.
 func (s *Server) observe(x *Exchange, now time.Time, err error) {
 	took := now.Sub(x.Start)
 	failed, slow := err != nil || x.refused != nil || x.faulty(), took >= s.cfg.AccessLog.Slow
@@ -27,7 +27,7 @@ func (s *Server) observe(x *Exchange, now time.Time, err error) {
 		x.scratch.recorded = s.cfg.Requests.Add(&x.scratch.record, failed || slow, x.scratch.recorded)
 	}
 	if x.Link {
-		return // counted where it came in
+		return // was counted by the node that received it
 	}
 	series, traffic := s.metrics.unrouted, s.unrouted
 	if x.rule != nil {
@@ -56,10 +56,10 @@ func (s *Server) observe(x *Exchange, now time.Time, err error) {
 	}
 }
 
-// faulty reports whether the answer was an error of who served.
+// faulty reports whether the answer was a server error.
 func (x *Exchange) faulty() bool { return x.status >= 500 || x.grpcStatus.IsServerError() }
 
-// errorOf is what went wrong as users see it; empty for nothing.
+// errorOf returns the error of a request as users see it, empty if there was none.
 func errorOf(x *Exchange, err error) string {
 	_, cut := isCut(err)
 	switch {
@@ -78,12 +78,11 @@ func errorOf(x *Exchange, err error) string {
 // clientGone is the error of a request whose client did not wait for the answer.
 const clientGone = "client_gone"
 
-// record puts together what was seen and decided of a request, for those who ask
-// later.
+// record fills in the record of a request for the ring and for tracing.
 func (s *Server) record(x *Exchange, err error, took time.Duration) {
 	r := &x.scratch.record
-	// Field by field: a literal is built on the stack first, twice, and every
-	// connection's goroutine would keep twice the stack for it.
+	// Field by field: a composite literal is built on the stack first, twice, and
+	// the stack of every connection's goroutine would stay twice as large.
 	*r = telemetry.Record{}
 	r.Start, r.RequestID, r.TraceID, r.ParentID = x.Start, x.RequestID, x.trace.id[:], x.trace.parent
 	r.Protocol, r.Listener, r.Secure = x.Protocol, x.Listener, x.Secure
@@ -112,7 +111,7 @@ func (s *Server) record(x *Exchange, err error, took time.Duration) {
 	}
 }
 
-// cutError says that an endpoint's answer broke off after its head was sent on.
+// cutError is the error of an answer that broke off after its head was forwarded.
 type cutError struct {
 	kind failover.Kind
 	err  error
@@ -121,10 +120,11 @@ type cutError struct {
 // Error implements error.
 func (e *cutError) Error() string { return "answer cut short: " + e.err.Error() }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *cutError) Unwrap() error { return e.err }
 
-// isCut returns what a cut answer says of its endpoint.
+// isCut reports whether err is that an answer broke off, and with which outcome for
+// the endpoint.
 func isCut(err error) (failover.Kind, bool) {
 	if c, ok := errors.AsType[*cutError](err); ok {
 		return c.kind, true

@@ -19,25 +19,25 @@ import (
 	"github.com/meshgw/meshgw/telemetry"
 )
 
-// plan is a table with the live state that its requests need. It is made once
-// per table and swapped whole.
+// plan is a table with the live state that its requests need. It is made once for
+// each table and swapped as a whole.
 type plan struct {
-	table     *routetable.Table
-	rules     []atomic.Pointer[liveRule] // by Rule.Index; see live
-	upstreams []*upstream                // sorted by name
-	upstream  map[string]*upstream       // by name
-	limits    []*liveLimit               // by LimitRule.Index, then those of tenants
-	tenants   []*liveTenant              // by TenantRule.Index
-	askers    map[string]*asker          // by URL
+	table        *routetable.Table
+	rules        []atomic.Pointer[liveRule] // by Rule.Index; see live
+	upstreams    []*upstream                // sorted by name
+	upstream     map[string]*upstream       // by name
+	limits       []*liveLimit               // by LimitRule.Index, then those of tenants
+	tenants      []*liveTenant              // by TenantRule.Index
+	authServices map[string]*authService    // by URL
 }
 
-// liveRule is a rule and where it leads.
+// liveRule is a rule with the live state of what it refers to.
 type liveRule struct {
 	*routetable.Rule
 	plan    *plan
 	limits  []*liveLimit
 	auth    *liveAuth
-	refused *refusal // what the rule needs and cannot have; else nil
+	refused *refusal // for a rule that cannot be served; else nil
 	targets []*liveTarget
 	mirror  *liveMirror // nil = none
 	own     *series     // for answers without an upstream
@@ -55,52 +55,52 @@ type liveTarget struct {
 // upstream is a service and the live state of its endpoints.
 type upstream struct {
 	*routetable.Service
-	addresses []routetable.Address // of the endpoints
+	addresses []routetable.Address // of its endpoints
 	endpoints []*endpoint
 	byState   map[*failover.Endpoint]*endpoint
 	near      *failover.Balancer            // over this region's endpoints
-	far       map[string]*failover.Balancer // over those of other regions, where they are used directly
+	far       map[string]*failover.Balancer // over those of other regions, if they are used directly
 	elsewhere []string                      // the other regions that have endpoints
 	division  atomic.Pointer[division]
 	tokens    atomic.Pointer[tokens]
-	linked    *liveRule // for requests that other gateways send on
+	linked    *liveRule // for requests that other gateways forward
 	shared    *upstreamState
 }
 
-// upstreamState is what an upstream keeps from table to table.
+// upstreamState is what an upstream keeps from one table to the next.
 type upstreamState struct {
 	pending  atomic.Int64 // requests that wait for a connection
-	mirrored atomic.Int64 // copies that wait or are under way
+	mirrored atomic.Int64 // copies that wait or are being sent
 	refused  [failover.Priorities]failover.Evenly
 	budget   *failover.RetryBudget
 	traffic  traffic
 
 	dividing sync.Mutex // guards the rest
 	holds    map[string]failover.Hold
-	gates    map[string]*gates // by region
-	away     string            // where requests go instead of here; empty for nowhere
+	gateways map[string]*regionGateways // by region
+	away     string                     // the region that requests are failed over to; empty = none
 }
 
-// endpoint is an address of an upstream and what belongs to it from table to
-// table: counters, breaker, connections.
+// endpoint is an address of an upstream with the live state that it keeps from one
+// table to the next: counters, breaker, connections.
 type endpoint struct {
 	state    *failover.Endpoint
 	pool     *pool
-	h2       *h2Conns // instead of the pool's connections, where HTTP/2 is spoken; else nil
+	h2       *h2Pool // connections, if the upstream speaks HTTP/2; else nil and pool has them
 	address  routetable.Address
 	tls      routetable.UpstreamTLS // as dialled
 	protocol routetable.Protocol
 	shown    *certificates
 	connect  *atomic.Int64 // time to connect, ns
-	watched  *watched
+	monitor  *monitor
 	near     bool   // in this node's region
-	gateway  string // the node, where it is a way to another region; else empty
-	broken   string // why it cannot be dialled; else empty
+	gateway  string // the node, if this is a gateway of another region; else empty
+	broken   string // why it cannot be dialled; empty if it can
 }
 
-// Publish makes t the table of all requests that begin from now on. Endpoints
-// that stay keep their connections, breakers and counts; the connections of
-// those that go are closed as they come free. It may be called at any time.
+// Publish makes t the table of all requests that begin from now on. Endpoints that
+// stay keep their connections, breakers and counters; the connections of those that
+// are gone are closed when they become idle. It may be called at any time.
 func (s *Server) Publish(t *routetable.Table) {
 	s.publishing.Lock()
 	defer s.publishing.Unlock()
@@ -120,7 +120,7 @@ func (s *Server) publish(t *routetable.Table) {
 	old := s.plan.Load()
 	p := &plan{
 		table: t, rules: make([]atomic.Pointer[liveRule], t.Places()),
-		upstream: make(map[string]*upstream, len(t.Services())), askers: map[string]*asker{},
+		upstream: make(map[string]*upstream, len(t.Services())), authServices: map[string]*authService{},
 	}
 	kept := map[*pool]bool{}
 	for _, service := range t.Services() {
@@ -133,7 +133,7 @@ func (s *Server) publish(t *routetable.Table) {
 	s.limits(p, old)
 	for _, r := range t.Rules() {
 		if len(r.Auth) > 0 {
-			s.live(r, p) // what it judges clients by is to be there before they are
+			s.live(r, p) // start to load its keys before the first request
 		}
 	}
 	s.plan.Store(p)
@@ -141,7 +141,7 @@ func (s *Server) publish(t *routetable.Table) {
 		return
 	}
 	s.cfg.Traffic.Keep(func(route string) bool { return route == "" || t.Rule(route) != nil })
-	old.retireAskers(p)
+	old.retireAuthServices(p)
 	for _, u := range old.upstreams {
 		for _, e := range u.endpoints {
 			if !kept[e.pool] {
@@ -149,13 +149,13 @@ func (s *Server) publish(t *routetable.Table) {
 			}
 		}
 		if t.Service(u.Name) == nil {
-			u.retireGates()
+			u.retireGateways()
 		}
 	}
 }
 
-// live returns what requests meet of a rule of p's table. It is made for the first
-// of them: of ten thousand rules few are asked for before the next table comes.
+// live returns the live rule of a rule of p's table. It is made for the first
+// request: of ten thousand rules, few match one before the next table.
 func (s *Server) live(r *routetable.Rule, p *plan) *liveRule {
 	at := &p.rules[r.Index]
 	if live := at.Load(); live != nil {
@@ -191,7 +191,7 @@ func (s *Server) liveRule(r *routetable.Rule, p *plan) *liveRule {
 	return live
 }
 
-// seriesOf makes the series of a route to u, for each region that may serve.
+// seriesOf returns the series of a route to u, for each region that may serve.
 func (s *Server) seriesOf(route string, u *upstream) regional {
 	all := regional{s.metrics.series(route, u.Name, s.cfg.Region)}
 	for _, e := range u.endpoints {
@@ -202,17 +202,18 @@ func (s *Server) seriesOf(route string, u *upstream) regional {
 	return all
 }
 
-// Unsupported names the settings of r that the data plane cannot honour, as the
-// route file has them. A route with any is answered with 503, since a route
-// without its checks would be worse than none.
+// Unsupported names the settings of r that the data plane cannot honour, in the
+// words of the route file. A route with any is answered with 503, rather than served
+// without them.
 func Unsupported(r *routetable.Rule) []string {
-	if asksOf(r) > mostAsks {
-		return []string{fmt.Sprintf("limits with more than %d rates and concurrencies together", mostAsks)}
+	if asksOf(r) > maxAsks {
+		return []string{fmt.Sprintf("limits with more than %d rates and concurrencies together", maxAsks)}
 	}
 	return nil
 }
 
-// upstream makes service live, with what old has of it: all, where it is the same.
+// upstream returns the live upstream of a service. It takes over what old, which may
+// be nil, has of it: everything, if the service is unchanged.
 func (s *Server) upstream(service *routetable.Service, old *plan) *upstream {
 	addresses := s.discovery.Expand(service.Endpoints)
 	if old != nil && old.upstream[service.Name] != nil && old.upstream[service.Name].Service == service &&
@@ -220,7 +221,7 @@ func (s *Server) upstream(service *routetable.Service, old *plan) *upstream {
 		return old.upstream[service.Name]
 	}
 	u := &upstream{Service: service, addresses: addresses, byState: map[*failover.Endpoint]*endpoint{}, elsewhere: otherRegions(service, s.cfg.Region)}
-	u.shared = &upstreamState{budget: failover.NewRetryBudget(time.Now()), gates: map[string]*gates{}}
+	u.shared = &upstreamState{budget: failover.NewRetryBudget(time.Now()), gateways: map[string]*regionGateways{}}
 	before := map[string]*endpoint{}
 	if old != nil {
 		if live := old.upstream[service.Name]; live != nil {
@@ -264,7 +265,8 @@ func (s *Server) upstream(service *routetable.Service, old *plan) *upstream {
 	return u
 }
 
-// at returns e under an address that differs in what leaves its state alone.
+// at returns e with an address that differs only in what does not concern its
+// state, such as the weight.
 func (e *endpoint) at(address routetable.Address) *endpoint {
 	moved := *e
 	moved.address = address
@@ -302,7 +304,7 @@ func (s *Server) newEndpoint(u *upstream, address routetable.Address) *endpoint 
 		protocol: u.Protocol,
 		shown:    &certificates{},
 		connect:  new(atomic.Int64),
-		watched:  &watched{},
+		monitor:  &monitor{},
 		near:     address.Region == "" || address.Region == s.cfg.Region,
 	}
 	if address.SRV {
@@ -320,14 +322,14 @@ func (s *Server) newEndpoint(u *upstream, address routetable.Address) *endpoint 
 		}
 	}
 	e.pool = &pool{pending: &u.shared.pending, queued: &e.state.Queued}
-	e.pool.dial = s.patient(func(ctx context.Context) (net.Conn, error) { return s.dial(ctx, names, secure) }, e.connect)
+	e.pool.dial = s.boundedDialer(func(ctx context.Context) (net.Conn, error) { return s.dial(ctx, names, secure) }, e.connect)
 	if u.Protocol != routetable.HTTP1 {
-		e.h2 = s.newH2Conns(e.pool.dial, e.connect)
+		e.h2 = s.newH2Pool(e.pool.dial, e.connect)
 	}
 	return e
 }
 
-// retire closes the connections that are idle and keeps none.
+// retire closes idle connections now, and the others when they become idle.
 func (e *endpoint) retire() {
 	e.pool.retire()
 	if e.h2 != nil {
@@ -335,7 +337,7 @@ func (e *endpoint) retire() {
 	}
 }
 
-// sweep closes those that were idle too long.
+// sweep closes connections that have been idle too long.
 func (e *endpoint) sweep(now time.Time) {
 	e.pool.sweep(now)
 	if e.h2 != nil {
@@ -343,23 +345,23 @@ func (e *endpoint) sweep(now time.Time) {
 	}
 }
 
-// sweep closes the connections of all endpoints that were idle too long.
+// sweep closes the connections of all endpoints that have been idle too long.
 func (p *plan) sweep(now time.Time) {
 	for _, u := range p.upstreams {
 		for _, e := range u.endpoints {
 			e.sweep(now)
 		}
-		gateways, _ := u.allGates()
+		gateways, _ := u.allGateways()
 		for _, e := range gateways {
 			e.sweep(now)
 		}
 	}
-	for _, a := range p.askers {
+	for _, a := range p.authServices {
 		a.pool.sweep(now)
 	}
 }
 
-// lifetime returns when a connection made at now is used no more.
+// lifetime returns until when a connection made at now may be reused.
 func lifetime(now time.Time) time.Time {
 	return now.Add(connLifetime + rand.N(connLifetime/10))
 }

@@ -12,8 +12,8 @@ var (
 	errWaited      = errors.New("no connection came free in time")
 )
 
-// pool holds the connections to one endpoint. A slot is the right to one
-// exchange with it; those who find none wait in line.
+// pool holds the connections to one endpoint. A slot is the right to one exchange;
+// requests that find none free wait in a queue.
 type pool struct {
 	dial    dialer
 	pending *atomic.Int64 // of the upstream, over all its endpoints
@@ -30,23 +30,23 @@ type pool struct {
 	retired  bool            // the endpoint has left the table
 }
 
-// acquire takes a slot, waiting for one until deadline (zero = at once or
-// never) or until left is closed. Where maxPending wait already, it has to have
-// more right to do so than one of them.
-func (p *pool) acquire(maxPending int, as placed, deadline time.Time, left <-chan struct{}) error {
+// acquire takes a slot, waiting for one until deadline (zero = without a bound) or
+// until left is closed. If maxPending requests wait already, it has to outrank one of
+// them, which then fails with errPendingFull.
+func (p *pool) acquire(maxPending int, as ranked, deadline time.Time, left <-chan struct{}) error {
 	p.mu.Lock()
 	if p.slots < p.limit {
 		p.slots++
 		p.mu.Unlock()
 		return nil
 	}
-	at := as.place()
+	at := as.queueRank()
 	if p.pending.Add(1) > int64(maxPending) && !p.displace(at) {
 		p.pending.Add(-1)
 		p.mu.Unlock()
 		return errPendingFull
 	}
-	w := &waiter{at: at, turn: make(chan error, 1)}
+	w := &waiter{rank: at, turn: make(chan error, 1)}
 	p.waiters.push(w)
 	p.mu.Unlock()
 	p.queued.Add(1)
@@ -55,8 +55,8 @@ func (p *pool) acquire(maxPending int, as placed, deadline time.Time, left <-cha
 	return p.wait(w, deadline, left)
 }
 
-// displace makes room in the line, p.mu held.
-func (p *pool) displace(newcomer place) bool {
+// displace makes room in the queue, p.mu held.
+func (p *pool) displace(newcomer queueRank) bool {
 	w := p.waiters.displace(newcomer)
 	if w == nil {
 		return false
@@ -85,10 +85,10 @@ func (p *pool) wait(w *waiter, deadline time.Time, left <-chan struct{}) error {
 	if p.waiters.remove(w) {
 		return err
 	}
-	return <-w.turn // it came at the same moment
+	return <-w.turn // its turn came at the same moment
 }
 
-// release gives a slot to the next in turn, or back.
+// release returns a slot, and hands it to the next in the queue.
 func (p *pool) release() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -96,7 +96,7 @@ func (p *pool) release() {
 	p.admit()
 }
 
-// admit gives free slots to those who wait, p.mu held.
+// admit hands free slots to waiting requests, p.mu held.
 func (p *pool) admit() {
 	for p.slots < p.limit && p.waiters.length > 0 {
 		p.slots++
@@ -104,7 +104,7 @@ func (p *pool) admit() {
 	}
 }
 
-// resize changes how many exchanges there may be at once.
+// resize sets how many exchanges there may be at once.
 func (p *pool) resize(limit int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -112,8 +112,8 @@ func (p *pool) resize(limit int) {
 	p.admit()
 }
 
-// get returns the idle connection used last that is still good, or nil, for a
-// request that may be repeatable.
+// get returns the most recently used idle connection that is still good, or nil.
+// repeatable says whether the request may be sent again if it is not.
 func (p *pool) get(now time.Time, repeatable bool) *upstreamConn {
 	for {
 		p.mu.Lock()
@@ -133,7 +133,7 @@ func (p *pool) get(now time.Time, repeatable bool) *upstreamConn {
 	}
 }
 
-// put keeps c for another exchange.
+// put keeps c for another exchange, or closes it if there is no room.
 func (p *pool) put(c *upstreamConn, now time.Time) {
 	c.idleSince = now
 	p.mu.Lock()
@@ -150,7 +150,7 @@ func (p *pool) put(c *upstreamConn, now time.Time) {
 	}
 }
 
-// sweep closes what has been idle too long.
+// sweep closes connections that have been idle too long.
 func (p *pool) sweep(now time.Time) {
 	p.mu.Lock()
 	n := 0
@@ -163,7 +163,7 @@ func (p *pool) sweep(now time.Time) {
 	closeAll(old)
 }
 
-// retire closes what is idle and keeps nothing more.
+// retire closes idle connections now, and the others when they become idle.
 func (p *pool) retire() {
 	p.mu.Lock()
 	p.retired = true

@@ -10,38 +10,38 @@ import (
 )
 
 const (
-	lookEvery = 500 * time.Millisecond // at clients whose endpoint is silent
-	halfOpen  = 3 * time.Second        // for an answer, once the client's side has ended
+	presenceEvery = 500 * time.Millisecond // between two looks at clients that wait
+	halfCloseWait = 3 * time.Second        // for an answer to begin, once the client's side has ended
 
-	statusClientLeft = 499 // what nginx logs; nobody is there to be sent it
+	statusClientLeft = 499 // as nginx logs it; it is never sent
 )
 
 var errClientLeft = errors.New("client left before its answer")
 
-// presence is whether a client still waits for its answer while an endpoint is
-// silent. A reset ends the exchange when it is seen. An end of the client's side
-// alone may be a half-close (RFC 9112, section 9.6, leaves it to the server):
-// the answer then has halfOpen to begin.
+// presence watches whether a client still waits for its answer while an
+// endpoint is silent. A reset ends the exchange as soon as it is noticed. The
+// end of the client's side alone may be a half-close (RFC 9112, section 9.6,
+// leaves it to the server): the answer then has halfCloseWait to begin.
 type presence struct {
 	left chan struct{} // closed when the client has left
 
 	mu     sync.Mutex // guards the rest
-	since  time.Time  // waiting from then; zero = not waiting
-	conn   io.Closer  // what leads to the endpoint
-	upload *upload    // not at its end: it will see for itself
+	since  time.Time  // since when the client waits; zero = it does not
+	conn   io.Closer  // the connection to the endpoint
+	upload *upload    // in progress: it will notice by itself
 	ended  time.Time  // when the client's side was found to have ended
 	gone   bool
 }
 
-// await begins a wait.
-func (p *presence) await(now time.Time) {
+// start is called when the client begins to wait.
+func (p *presence) start(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.since, p.conn, p.upload = now, nil, nil
 }
 
-// over says over what the answer comes: it is closed should the client leave.
-func (p *presence) over(c io.Closer) {
+// closeOnLeave sets the connection that is closed if the client leaves.
+func (p *presence) closeOnLeave(c io.Closer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.conn = c
@@ -50,21 +50,22 @@ func (p *presence) over(c io.Closer) {
 	}
 }
 
-// behind says that the wait begins in earnest when u has ended.
-func (p *presence) behind(u *upload) {
+// afterUpload lets the client be watched only when u has ended.
+func (p *presence) afterUpload(u *upload) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.upload = u
 }
 
-// rest ends the wait. Who leaves from now on cuts off the answer.
-func (p *presence) rest() {
+// stop is called when the wait has ended. A client that leaves later is noticed by
+// the writing of the answer.
+func (p *presence) stop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.since, p.upload = time.Time{}, nil
 }
 
-func (p *presence) waits() bool {
+func (p *presence) active() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return !p.since.IsZero()
@@ -76,11 +77,11 @@ func (p *presence) hasLeft() bool {
 	return p.gone
 }
 
-// look ends the exchange if its client has left.
-func (p *presence) look(now time.Time, state func() (ended, broken bool)) {
+// check ends the exchange if state shows that its client has left.
+func (p *presence) check(now time.Time, state func() (ended, broken bool)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.gone || p.since.IsZero() || now.Sub(p.since) < lookEvery {
+	if p.gone || p.since.IsZero() || now.Sub(p.since) < presenceEvery {
 		return
 	}
 	if p.upload != nil {
@@ -94,21 +95,21 @@ func (p *presence) look(now time.Time, state func() (ended, broken bool)) {
 	if ended && p.ended.IsZero() {
 		p.ended = now
 	}
-	if !broken && (!ended || now.Sub(p.ended) < halfOpen || now.Sub(p.since) < halfOpen) {
+	if !broken && (!ended || now.Sub(p.ended) < halfCloseWait || now.Sub(p.since) < halfCloseWait) {
 		return
 	}
-	p.depart()
+	p.leaveLocked()
 }
 
 // leave ends the exchange: its client has left.
 func (p *presence) leave() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.depart()
+	p.leaveLocked()
 }
 
-// depart does so, p.mu held.
-func (p *presence) depart() {
+// leaveLocked is leave, p.mu held.
+func (p *presence) leaveLocked() {
 	p.gone = true
 	if p.conn != nil {
 		_ = p.conn.Close()
@@ -116,9 +117,9 @@ func (p *presence) depart() {
 	close(p.left)
 }
 
-// follow looks at the clients that wait, until stop is closed.
-func (c *clients) follow(stop <-chan struct{}) {
-	ticker := time.NewTicker(lookEvery)
+// watchPresence checks the clients that wait, until stop is closed.
+func (c *clients) watchPresence(stop <-chan struct{}) {
+	ticker := time.NewTicker(presenceEvery)
 	defer ticker.Stop()
 	var waiting []*clientConn
 	for {
@@ -126,7 +127,7 @@ func (c *clients) follow(stop <-chan struct{}) {
 		case now := <-ticker.C:
 			waiting = c.waiting(waiting[:0])
 			for _, conn := range waiting {
-				conn.presence.look(now, conn.side)
+				conn.presence.check(now, conn.peerState)
 			}
 			clear(waiting)
 		case <-stop:
@@ -135,22 +136,22 @@ func (c *clients) follow(stop <-chan struct{}) {
 	}
 }
 
-// waiting appends the clients that wait for an endpoint. It does not look at
-// them yet: nobody else gets at the connections meanwhile.
+// waiting appends the clients that wait for an endpoint. They are checked later,
+// since c.mu is held here.
 func (c *clients) waiting(conns []*clientConn) []*clientConn {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for conn := range c.open {
-		if conn.presence.waits() {
+		if conn.presence.active() {
 			conns = append(conns, conn)
 		}
 	}
 	return conns
 }
 
-// side reports whether the client's side of the connection has ended, and
+// peerState reports whether the client's side of the connection has ended, and
 // whether the connection is broken.
-func (c *clientConn) side() (ended, broken bool) {
+func (c *clientConn) peerState() (ended, broken bool) {
 	raw := socket.Raw(socket.Unwrap(c.Conn))
 	if raw == nil {
 		return false, false
@@ -159,5 +160,5 @@ func (c *clientConn) side() (ended, broken bool) {
 	return ended, broken || err != nil
 }
 
-// clientLeft is the refusal that only the log will see.
+// clientLeft is the refusal of a request whose client has left: it is only logged.
 func clientLeft() refusal { return refusal{status: statusClientLeft, close: true} }

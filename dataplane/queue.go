@@ -6,50 +6,50 @@ import (
 	"github.com/meshgw/meshgw/failover"
 )
 
-// place is by what a waiting request is ranked.
-type place struct {
+// queueRank is what a waiting request is ordered by.
+type queueRank struct {
 	priority failover.Priority
-	tenant   string // empty: nobody's that is known
+	tenant   string // empty if none is known
 }
 
-// placed is what can stand in line; its place is asked for only where there is
-// one.
-type placed interface{ place() place }
+// ranked is what can wait in a queue. Its rank is only asked for if it has to wait.
+type ranked interface{ queueRank() queueRank }
 
-func (p place) place() place { return p }
+func (p queueRank) queueRank() queueRank { return p }
 
-// waiter is one request in line.
+// waiter is one request in the queue.
 type waiter struct {
-	at   place
-	turn chan error // gets one: nil with a slot, or why there is none
+	rank queueRank
+	turn chan error // receives once: nil with a slot, or why there is none
 }
 
-// flow is the requests of one tenant, the oldest first.
+// flow is the waiting requests of one tenant, oldest first.
 type flow struct {
 	tenant  string
 	waiters []*waiter
 }
 
-// queue is the line for the slots of an endpoint. Higher classes come first; the
-// tenants of a class take turns, so that whoever sends much waits for itself.
+// queue is a fair queue for the slots of an endpoint: strict priority between
+// classes, round robin between the tenants of a class, so that a tenant that sends
+// much only delays itself.
 type queue struct {
-	classes [failover.Low + 1][]*flow // whose turn it is first
+	classes [failover.Low + 1][]*flow // by priority; the flow whose turn it is first
 	length  int
 }
 
 func (q *queue) push(w *waiter) {
 	q.length++
-	class := &q.classes[w.at.priority]
+	class := &q.classes[w.rank.priority]
 	for _, f := range *class {
-		if f.tenant == w.at.tenant {
+		if f.tenant == w.rank.tenant {
 			f.waiters = append(f.waiters, w)
 			return
 		}
 	}
-	*class = append(*class, &flow{tenant: w.at.tenant, waiters: []*waiter{w}})
+	*class = append(*class, &flow{tenant: w.rank.tenant, waiters: []*waiter{w}})
 }
 
-// pop takes the next in turn out of the line, nil when nobody waits.
+// pop removes and returns the next in turn, nil if the queue is empty.
 func (q *queue) pop() *waiter {
 	for i := range q.classes {
 		class := q.classes[i]
@@ -69,9 +69,9 @@ func (q *queue) pop() *waiter {
 	return nil
 }
 
-// remove takes w out of the line and reports whether it was in it.
+// remove removes w and reports whether it was in the queue.
 func (q *queue) remove(w *waiter) bool {
-	class := &q.classes[w.at.priority]
+	class := &q.classes[w.rank.priority]
 	for i, f := range *class {
 		at := slices.Index(f.waiters, w)
 		if at < 0 {
@@ -87,11 +87,11 @@ func (q *queue) remove(w *waiter) bool {
 	return false
 }
 
-// displace takes out of a full line who has less right to wait than a newcomer at
-// p: the newest of the longest flow of the lowest class, if that class is lower
-// than p's, or it is the same and the flow is more than one longer than that of
-// p's tenant. It returns nil where nobody has.
-func (q *queue) displace(p place) *waiter {
+// displace removes and returns the waiter that has to yield to a newcomer of rank p
+// when the queue is full: the newest of the longest flow of the lowest class, if that
+// class is lower than p's, or it is the same and the flow is longer by more than one
+// than that of p's tenant. It returns nil if there is none.
+func (q *queue) displace(p queueRank) *waiter {
 	for i := len(q.classes) - 1; i >= int(p.priority); i-- {
 		var longest *flow
 		own := 0

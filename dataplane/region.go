@@ -10,32 +10,31 @@ import (
 )
 
 // division is how the requests for an upstream are divided among regions. It is
-// made anew ten times a second, once a second in calm, and never changes.
+// immutable, and replaced ten times a second, or once a second while all is well.
 type division struct {
 	made   time.Time
-	words  uint64 // of the mesh that it was made by
+	words  uint64 // Mesh.Words when it was made
 	calm   bool   // this region is whole and serves all
 	ways   []way  // in the order of failover, this node's region first
 	split  failover.Split
-	refuse failover.Mix // share of each priority that nobody has room for
-	slots  int          // of this region's endpoints in use
+	refuse failover.Mix // share of each priority that no region has room for
+	slots  int          // of this region's usable endpoints
 }
 
 // way is how a region is reached.
 type way struct {
 	region   string
-	open     bool               // it is well, and in good order
+	open     bool               // it is healthy, reachable and has room
 	balancer *failover.Balancer // over its endpoints or its gateways
 	byState  map[*failover.Endpoint]*endpoint
 }
 
-// overtaken is the age from when a division that leads nowhere is made anew for
-// a request, rather than at the next tick.
-const overtaken = 10 * time.Millisecond
+// staleAfter is the age from which a division without a usable endpoint is replaced
+// for a request at once, rather than at the next tick.
+const staleAfter = 10 * time.Millisecond
 
-// settle returns the division of u as it is to be at now. In calm another would be
-// the same, but for what is known of other regions.
-func (s *Server) settle(now time.Time, u *upstream) *division {
+// refreshDivision returns the division of u, replaced if it is due.
+func (s *Server) refreshDivision(now time.Time, u *upstream) *division {
 	d := u.division.Load()
 	if d == nil || !d.calm || now.Sub(d.made) >= calmFor || d.words != s.mesh.Load().Words {
 		return s.divide(now, u)
@@ -47,15 +46,15 @@ func (s *Server) settle(now time.Time, u *upstream) *division {
 	return d
 }
 
-// calmFor is how long a division holds in calm.
+// calmFor is how long a division holds while all is well.
 const calmFor = time.Second
 
-// divide makes the division of u anew.
+// divide replaces the division of u.
 func (s *Server) divide(now time.Time, u *upstream) *division {
 	u.shared.dividing.Lock()
 	defer u.shared.dividing.Unlock()
-	if d := u.division.Load(); d != nil && now.Sub(d.made) < overtaken {
-		return d // another did it meanwhile
+	if d := u.division.Load(); d != nil && now.Sub(d.made) < staleAfter {
+		return d // another goroutine did it meanwhile
 	}
 	mesh, rates := s.mesh.Load(), u.shared.traffic.measure(now, u.usedSlots(), u.shared.pending.Load())
 	d := &division{made: now, words: mesh.Words, slots: u.healthySlots(now)}
@@ -66,12 +65,12 @@ func (s *Server) divide(now time.Time, u *upstream) *division {
 		d.ways, regions = append(d.ways, w), append(regions, r)
 	}
 	d.split, u.shared.holds = failover.Divide(now, mesh.View.Demand(u.Name, rates.demand()), regions, u.shared.holds)
-	if !d.split.Dark { // else endpoints that are being probed may take one
+	if !d.split.Dark { // else requests may go to endpoints that are being probed
 		d.refuse = failover.Refuse(d.split.Refused, rates.own)
 	}
 	d.calm = regions[0].Health == 1 && d.share(0) == 1
 	u.division.Store(d)
-	s.tellDivision(u, d.away())
+	s.logFailover(u, d.failoverRegion())
 	return d
 }
 
@@ -83,7 +82,7 @@ func (u *upstream) order(home string, mesh *Mesh) []string {
 	return failover.Order(home, u.Regions, u.elsewhere, mesh.RoundTrip)
 }
 
-// way finds out how a region is and how it is reached.
+// way returns the way to a region, and the state of the region.
 func (s *Server) way(now time.Time, u *upstream, mesh *Mesh, name string) (way, failover.Region) {
 	r := mesh.View.Region(u.Name, name, u.Direct)
 	w := way{region: name, byState: u.byState}
@@ -99,15 +98,15 @@ func (s *Server) way(now time.Time, u *upstream, mesh *Mesh, name string) (way, 
 		var access failover.Access
 		w.balancer, w.byState, access, r.Room = s.gateways(now, u, mesh, name)
 		r.Access = access
-		r.Health, r.Unchecked = s.hearsay(now, u, mesh, name)
+		r.Health, r.Unchecked = s.reportedHealth(now, u, mesh, name)
 	}
 	return w, r
 }
 
-// hearsay is the health of an upstream in a region by what the nodes there say.
-// u.shared.dividing is held.
-func (s *Server) hearsay(now time.Time, u *upstream, mesh *Mesh, region string) (health, unchecked float64) {
-	g := u.shared.gates[region]
+// reportedHealth returns the health of an upstream in another region, in [0,1], as
+// the nodes there report it. u.shared.dividing is held.
+func (s *Server) reportedHealth(now time.Time, u *upstream, mesh *Mesh, region string) (health, unchecked float64) {
+	g := u.shared.gateways[region]
 	if !g.heard.news(now, mesh.Words, 0) && g.of == u {
 		return g.health, g.unchecked
 	}
@@ -125,9 +124,8 @@ func (s *Server) hearsay(now time.Time, u *upstream, mesh *Mesh, region string) 
 	return g.health, g.unchecked
 }
 
-// tellDivision logs where an upstream's requests begin and cease to leave the
-// region.
-func (s *Server) tellDivision(u *upstream, after string) {
+// logFailover logs when requests of an upstream begin or cease to leave the region.
+func (s *Server) logFailover(u *upstream, after string) {
 	before := u.shared.away
 	u.shared.away = after
 	switch {
@@ -139,8 +137,8 @@ func (s *Server) tellDivision(u *upstream, after string) {
 	}
 }
 
-// away is the first other region that gets requests; empty for none.
-func (d *division) away() string {
+// failoverRegion returns the first other region that gets requests, empty for none.
+func (d *division) failoverRegion() string {
 	for i, share := range d.split.Shares {
 		if i > 0 && share > 0 {
 			return d.ways[i].region
@@ -149,7 +147,7 @@ func (d *division) away() string {
 	return ""
 }
 
-// share is what the i-th way gets of this node's requests.
+// share returns the share of this node's requests that the i-th way gets, in [0,1].
 func (d *division) share(i int) float64 {
 	if i < len(d.split.Shares) {
 		return d.split.Shares[i]
@@ -157,10 +155,10 @@ func (d *division) share(i int) float64 {
 	return 0
 }
 
-// pick chooses an endpoint that was not tried, or a gateway on the way to one. A
-// request that another gateway sent on stays in this region.
+// pick chooses an endpoint that was not tried yet, or a gateway of another region. A
+// request that another gateway has forwarded stays in this region.
 func (s *Server) pick(x *Exchange) (*endpoint, error) {
-	if e := x.pickStuck(); e != nil {
+	if e := x.pickSticky(); e != nil {
 		return e, nil
 	}
 	u, key := x.target.upstream, x.key()
@@ -170,7 +168,7 @@ func (s *Server) pick(x *Exchange) (*endpoint, error) {
 	}
 	now, d := time.Now(), u.division.Load()
 	e := d.pick(now, key, x.scratch.tried)
-	if e == nil && now.Sub(d.made) >= overtaken {
+	if e == nil && now.Sub(d.made) >= staleAfter {
 		d = s.divide(now, u)
 		e = d.pick(now, key, x.scratch.tried)
 	}
@@ -183,8 +181,8 @@ func (s *Server) pick(x *Exchange) (*endpoint, error) {
 	return e, nil
 }
 
-// pick chooses in the region that the division draws, else in another that gets
-// requests; where none does, in this node's own, for what is being probed there.
+// pick chooses in a region drawn at random by the shares, else in another that has a
+// share; if none has, in this node's own, where endpoints may be probed.
 func (d *division) pick(now time.Time, key uint64, tried []*failover.Endpoint) *endpoint {
 	drawn := d.split.Choose(rand.Uint64())
 	if drawn >= 0 {
@@ -214,9 +212,9 @@ func (w *way) pick(now time.Time, key uint64, tried []*failover.Endpoint) *endpo
 	return w.byState[state]
 }
 
-// elsewhere chooses in another region that is well and gets nothing yet: for a
-// request that finds nobody, or whose last try would go to an endpoint which has
-// just failed others too.
+// elsewhere chooses in another region that is open, even without a share: for a
+// request that finds no endpoint, or whose last try would go to an endpoint that has
+// just failed other requests too.
 func (d *division) elsewhere(now time.Time, key uint64, tried []*failover.Endpoint) *endpoint {
 	for i := 1; i < len(d.ways); i++ {
 		if !d.ways[i].open {
@@ -229,14 +227,13 @@ func (d *division) elsewhere(now time.Time, key uint64, tried []*failover.Endpoi
 	return nil
 }
 
-// hasElsewhere reports whether another region is well.
+// hasElsewhere reports whether another region is open.
 func (d *division) hasElsewhere() bool {
 	return slices.ContainsFunc(d.ways[1:], func(w way) bool { return w.open })
 }
 
-// pickAgain chooses for another try. The last one leaves the region rather than
-// go to an endpoint that has just failed others too, where another region is
-// well.
+// pickAgain chooses for a retry. The last one goes to another region, if one is open,
+// rather than to an endpoint that has just failed other requests too.
 func (s *Server) pickAgain(x *Exchange) (*endpoint, error) {
 	e, err := s.pick(x)
 	u := x.target.upstream
@@ -256,8 +253,8 @@ func (e *endpoint) failing() bool {
 	return b.Failures > 0 && b.OpenedAt.IsZero()
 }
 
-// hasRoom reports whether u's next request of a priority may go on, where all
-// regions together cannot take what is asked for: the lowest stay behind first.
+// hasRoom reports whether a request of priority p may go on. If all regions together
+// lack capacity, a share of requests may not, of the lowest priorities first.
 func (u *upstream) hasRoom(p failover.Priority) bool {
 	refuse := u.division.Load().refuse[p]
 	return refuse == 0 || !u.shared.refused[p].Says(refuse)
@@ -274,21 +271,20 @@ func otherRegions(service *routetable.Service, home string) []string {
 	return regions
 }
 
-// Division is how a node divides its requests for an upstream.
+// Division is how a node divides its requests for an upstream among regions.
 type Division struct {
 	Upstream string
 	Regions  []RegionShare // in the order of failover, the node's own first
-	Refused  float64       // share that no region has room for
+	Refused  float64       // share that no region has room for, in [0,1]
 }
 
-// RegionShare is the part that a region gets, in [0,1].
+// RegionShare is the share that a region gets, in [0,1].
 type RegionShare struct {
 	Region string
 	Share  float64
 }
 
-// Divisions returns how the requests for each upstream of the table are divided
-// now.
+// Divisions returns the present division for each upstream of the table.
 func (s *Server) Divisions() []Division {
 	var all []Division
 	for _, u := range s.plan.Load().upstreams {

@@ -8,13 +8,13 @@ import (
 	"github.com/meshgw/meshgw/routetable"
 )
 
-// answer sends what forward got.
+// answer sends the answer that forward has obtained.
 func (s *Server) answer(x *Exchange) {
 	switch {
 	case x.preflight:
 		s.sendMade(x, 204, nil, nil)
 	case x.endsHere():
-		s.sendMade(x, 200, own(nil, "allow", []byte(allowedMethods)), nil)
+		s.sendMade(x, 200, appendOwn(nil, "allow", []byte(allowedMethods)), nil)
 	case x.rule.Respond != nil:
 		s.respond(x, x.rule.Respond)
 	case x.rule.Redirect != nil:
@@ -24,26 +24,26 @@ func (s *Server) answer(x *Exchange) {
 	}
 }
 
-// allowedMethods is what Allow tells, where the gateway answers by itself.
+// allowedMethods is the value of Allow in answers of the gateway itself.
 const allowedMethods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
-// endsHere reports whether the client wants the answer of this hop (RFC 9110,
+// endsHere reports whether the request is for this hop, by Max-Forwards: 0 (RFC 9110,
 // section 7.6.2).
 func (x *Exchange) endsHere() bool {
 	hops, count := find(x.Fields, fieldMaxForwards)
 	return count > 0 && string(x.Method) == "OPTIONS" && string(hops) == "0"
 }
 
-// respond sends a rule's own answer.
+// respond sends the fixed answer of a rule.
 func (s *Server) respond(x *Exchange, from *routetable.Response) {
 	fields := make([]Field, 0, len(from.Headers))
 	for _, f := range from.Headers {
-		fields = own(fields, f.Name, []byte(f.Value))
+		fields = appendOwn(fields, f.Name, []byte(f.Value))
 	}
 	s.sendMade(x, from.Status, fields, from.Body)
 }
 
-// redirect sends a rule's redirect.
+// redirect sends the redirect of a rule.
 func (s *Server) redirect(x *Exchange) {
 	origin := routetable.Origin{
 		Scheme: "http", Host: x.Host, Port: x.port(), Path: x.Path, Query: x.Query, Prefix: x.prefix,
@@ -53,10 +53,10 @@ func (s *Server) redirect(x *Exchange) {
 	}
 	location := x.rule.AppendLocation(x.scratch.location[:0], &origin)
 	x.scratch.location = location
-	s.sendMade(x, x.rule.Redirect.Status, own(nil, "location", location), nil)
+	s.sendMade(x, x.rule.Redirect.Status, appendOwn(nil, "location", location), nil)
 }
 
-// port returns the port that the client used, as its Host names it.
+// port returns the port that the client connected to, by its Host field.
 func (x *Exchange) port() int {
 	host, port, err := routetable.ParseHost(x.scratch.small[:0], x.Authority)
 	x.scratch.small = host
@@ -69,7 +69,7 @@ func (x *Exchange) port() int {
 	return 80
 }
 
-// relay sends the endpoint's answer.
+// relay forwards the endpoint's answer.
 func (s *Server) relay(x *Exchange) {
 	a := &x.answer
 	x.status = a.status
@@ -77,12 +77,12 @@ func (s *Server) relay(x *Exchange) {
 	*r = reply{status: a.status, fields: s.appendSticky(s.replyFields(x, a.fields), x), length: a.length}
 	if a.status == 101 {
 		r.tunnel = true
-		r.fields = own(own(r.fields, "connection", []byte("upgrade")), "upgrade", x.Upgrade)
+		r.fields = appendOwn(appendOwn(r.fields, "connection", []byte("upgrade")), "upgrade", x.Upgrade)
 		x.Front.Send(x, r)
 		return
 	}
 	if x.isHead() || a.status == 304 {
-		r.length = s.announced(a)
+		r.length = s.declaredLength(a)
 	}
 	if body, ok := x.wholeBody(); ok {
 		r.body = body
@@ -95,7 +95,7 @@ func (s *Server) relay(x *Exchange) {
 	x.Front.Send(x, r)
 }
 
-// wholeBody returns the body of the endpoint's answer if all of it has come.
+// wholeBody returns the body of the endpoint's answer if all of it has arrived.
 func (x *Exchange) wholeBody() ([]byte, bool) {
 	if x.call != nil {
 		return nil, x.call.done
@@ -103,7 +103,7 @@ func (x *Exchange) wholeBody() ([]byte, bool) {
 	return x.answer.whole()
 }
 
-// bodyStream returns the body of the endpoint's answer as it comes.
+// bodyStream returns the body of the endpoint's answer as a stream.
 func (x *Exchange) bodyStream() stream {
 	if x.call != nil {
 		return x.call
@@ -111,9 +111,9 @@ func (x *Exchange) bodyStream() stream {
 	return &x.answer
 }
 
-// announced returns the length that an answer without a body tells of the body
-// there would be, untilClose if none.
-func (s *Server) announced(a *answer) int64 {
+// declaredLength returns the Content-Length of an answer without a body, as to HEAD,
+// and untilClose if it has none.
+func (s *Server) declaredLength(a *answer) int64 {
 	length, declared, err := framing(a.fields, false)
 	if err != nil || !declared {
 		return untilClose
@@ -121,35 +121,35 @@ func (s *Server) announced(a *answer) int64 {
 	return length
 }
 
-// refuse sends an error of the gateway's own.
+// refuse sends the error answer for x.refused.
 func (s *Server) refuse(x *Exchange) {
-	s.pause(x)
+	s.tarpit(x)
 	r := x.refused
 	x.status = r.statusCode()
 	kind := "application/problem+json"
-	if p := x.page(r); p != nil {
+	if p := x.errorPage(r); p != nil {
 		kind, x.scratch.problem = p.ContentType, s.appendParts(x.scratch.problem[:0], x, p.Body)
 	} else {
 		x.scratch.problem = r.appendProblem(x.scratch.problem[:0], x.RequestID)
 	}
-	fields := own(nil, "content-type", []byte(kind))
+	fields := appendOwn(nil, "content-type", []byte(kind))
 	if x.grpc && x.status != statusClientLeft {
 		fields = x.refuseCall(r)
 		x.status, x.scratch.problem = 200, x.scratch.problem[:0]
 	}
-	fields = own(fields, "x-meshgw-error", []byte(r.code.String()))
+	fields = appendOwn(fields, "x-meshgw-error", []byte(r.code.String()))
 	if r.code.retryAfter() {
-		fields = own(fields, "retry-after", x.retryAfter())
+		fields = appendOwn(fields, "retry-after", x.retryAfter())
 	}
 	fields = append(fields, r.fields...)
 	if r.status == 405 {
-		fields = own(fields, "allow", []byte(allowedMethods))
+		fields = appendOwn(fields, "allow", []byte(allowedMethods))
 	}
 	out := s.replyFields(x, nil)
 	s.sendOwn(x, append(fields, out...), x.scratch.problem, r.close)
 }
 
-// sendMade sends an answer made here that is no error.
+// sendMade sends an answer of the gateway itself that is not an error.
 func (s *Server) sendMade(x *Exchange, status int, fields []Field, body []byte) {
 	x.status = status
 	s.sendOwn(x, s.replyFields(x, fields), body, false)
@@ -169,16 +169,16 @@ func (s *Server) sendOwn(x *Exchange, fields []Field, body []byte, last bool) {
 	x.Front.Send(x, &x.reply)
 }
 
-// finish ends the exchange after the last byte of the answer, or with the error
-// that stopped it. The front calls it once.
+// finish ends the exchange after the last byte of the answer, or with the error that
+// stopped it. The front calls it once.
 func (s *Server) finish(x *Exchange, err error) {
 	now := time.Now()
 	if x.conn != nil || x.call != nil {
-		s.giveBack(x, now, err)
+		s.releaseUpstream(x, now, err)
 	} else {
 		x.stopUpload()
 	}
-	s.unlimit(x)
+	s.releaseLimits(x)
 	if x.encoding != nil {
 		x.encoding.release()
 	}
@@ -187,9 +187,9 @@ func (s *Server) finish(x *Exchange, err error) {
 	s.inflight.Add(-1)
 }
 
-// giveBack returns the connection and the slot, and tells the endpoint's state
-// how it went.
-func (s *Server) giveBack(x *Exchange, now time.Time, err error) {
+// releaseUpstream returns the connection and the slot, and reports the outcome to the
+// endpoint's state.
+func (s *Server) releaseUpstream(x *Exchange, now time.Time, err error) {
 	clean := err == nil && x.conn != nil && x.answer.reusable() && x.uploaded()
 	if x.conn != nil {
 		x.scratch.trailers, x.scratch.trailText = x.answer.trailers[:0], x.answer.text[:0]
@@ -200,7 +200,7 @@ func (s *Server) giveBack(x *Exchange, now time.Time, err error) {
 		c.end()
 		x.endpoint.pool.put(c, now)
 	} else {
-		s.drop(x)
+		s.closeUpstream(x)
 	}
 	outcome := x.outcome
 	outcome.Kind = failover.OK                                                                         // the answer was counted when it came

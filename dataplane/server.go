@@ -22,111 +22,112 @@ import (
 	"github.com/meshgw/meshgw/telemetry"
 )
 
-// Config is what a Server is told of its node. Zero fields get the defaults
-// named beside them.
+// Config configures a Server. Zero fields get the defaults named beside them.
 type Config struct {
 	Node, Region   string
-	TrustedProxies []netip.Prefix // whose forwarded fields are believed
-	MaxInflight    int            // requests at once; beyond it 503. 0 = no bound
+	TrustedProxies []netip.Prefix // whose X-Forwarded fields are trusted
+	MaxInflight    int            // requests in flight, beyond which new ones get 503; 0 = no bound
 	MaxConns       int            // client connections; 0 = 50,000
 	MaxConnsPerIP  int            // of one client, in IPv6 of a /64; trusted proxies may have more. 0 = no bound
 	AccessLog      AccessLog
 
-	// Control reports whether an address is one of the node's own control
-	// addresses, which are never dialled. nil = none is.
+	// Control reports whether an address is one of the node's control ports, such
+	// as admin and gossip, which are never dialled. nil = none is.
 	Control func(netip.AddrPort) bool
 
-	// Banned reports whether a client may not ask for a while. Every request asks,
-	// so it must neither wait nor allocate. nil = nobody is.
+	// Banned reports whether a client is banned. It is called for every request, so
+	// it must neither block nor allocate. nil = none is.
 	Banned func(netip.Addr) bool
 
-	// Link returns how a link to another gateway is secured, by the gateway's
-	// name: settings that are the caller's to change, nil for a plain one. nil =
-	// there are no links.
+	// Link returns the TLS settings for a mesh link to a gateway, by its node name:
+	// a copy that the caller may change, nil for a plain link. nil = there are no
+	// links.
 	Link func(node string) *tls.Config
 
-	// Traffic counts the requests of clients. nil = one that nobody reads.
+	// Traffic counts the requests of clients by route. nil = is not exported.
 	Traffic *telemetry.Traffic
 
-	// Requests keeps what was seen and decided of each request. nil = nothing does.
+	// Requests keeps the records of the last requests. nil = none are kept.
 	Requests *telemetry.Ring
 
-	// Traced takes what was seen of requests whose trace is sampled, and of those
-	// that failed. It must not wait, nor keep the record. nil = nothing is traced.
+	// Traced is called with the record of each request that is sampled or has
+	// failed. It must neither block nor keep the record. nil = tracing is off.
 	Traced func(*telemetry.Record)
-	// TraceRatio is the share of traces that are sampled, of those that begin
-	// here, where Traced is given: 0 = none but failures.
+	// TraceRatio is the share of traces that are sampled, in [0,1], of those that
+	// begin here; 0 = failures only.
 	TraceRatio float64
 
-	// Limiter keeps the limits. Without one a table that has any is not served:
-	// its routes answer 503.
+	// Limiter enforces the limits. If it is nil, the routes of a table with limits
+	// answer 503.
 	Limiter Limiter
 
-	// Credentials holds what routes judge clients by. nil = there is nothing, and
-	// routes that need it admit nobody.
+	// Credentials provides keys and users. If it is nil, routes that need them
+	// admit nobody.
 	Credentials Credentials
 
-	// Now is the wall clock, which judges tokens and certificates. nil = time.Now
+	// Now is the wall clock that tokens and certificates are checked by; nil =
+	// time.Now.
 	Now func() time.Time
 
-	// DrainFinish is how long requests in flight may take to end when Serve's
-	// context has ended; 0 = 30 s.
+	// DrainFinish is how long Serve waits for requests in flight after its context
+	// has ended; 0 = 30 s.
 	DrainFinish time.Duration
 
 	// Dial connects to endpoints; nil = net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-	// Resolve looks up names of endpoints; nil = the system's resolver.
+	// Resolve looks up host names of endpoints; nil = the system's resolver.
 	Resolve discovery.Lookup
-	// Secret is that of the mesh, which names endpoints in the cookies of sticky
-	// sessions: the same pointer as long as it is the same. nil = one of this
-	// Server's own.
+	// Secret returns the secret of the mesh, which the cookies of sticky sessions are
+	// derived from; the same pointer until the secret changes. nil = a random one of
+	// this Server.
 	Secret func() *quota.Secret
-	// DNS are the servers that are asked for SRV records; nil = the system's.
+	// DNS configures the servers that are asked for SRV records; nil = those of the
+	// system.
 	DNS *dns.ClientConfig
 }
 
-// Server is the data plane of one node. All its methods may be called from
-// several goroutines at once; Serve once.
+// Server is the data plane of one node. It is safe for concurrent use; Serve may be
+// called once.
 type Server struct {
-	cfg     Config
-	log     zerolog.Logger
-	lines   zerolog.Logger // of requests
-	metrics *metrics
-	plan    atomic.Pointer[plan]
-	mesh    atomic.Pointer[Mesh]
-	shed    atomic.Pointer[failover.Mix] // share of each priority to refuse; nil = none
-	via     []byte                       // this node's name in Via
-	names   names
+	cfg       Config
+	log       zerolog.Logger
+	lines     zerolog.Logger // of requests
+	metrics   *metrics
+	plan      atomic.Pointer[plan]
+	mesh      atomic.Pointer[Mesh]
+	shed      atomic.Pointer[failover.Mix] // share of each priority to refuse; nil = none
+	via       []byte                       // this node's name in Via
+	ownFields ownFields
 
-	sampledBelow uint64 // traces that begin here, by their id
+	sampledBelow uint64 // traces that begin here are sampled if their id is below this
 
-	buffers    sync.Pool // *[]byte of readBuffer
-	answers    sync.Pool // *[]byte of answerBuffer
-	fronts     sync.Pool // *h1
-	h2fronts   sync.Pool // *h2
-	feed       *feed     // connections that speak HTTP/2
-	cooldown   cooldown  // of clients that abused it
-	encoders   compressors
-	mirrors    *prometheus.CounterVec // by upstream and outcome
-	inflight   atomic.Int64
-	paused     atomic.Int64 // of these, what waits for its refusal
-	requests   [failover.Priorities]atomic.Uint64
-	draining   atomic.Bool
-	publishing sync.Mutex
-	discovery  *discovery.SRV
-	checking   chan struct{} // holds one for each login that is checked
-	background sync.WaitGroup
-	endLookups func()
-	clients    clients
-	room       room
-	unrouted   *telemetry.Series // requests without a route
-	upstreams  connRegistry
-	ticked     atomic.Pointer[time.Time]
-	stood      atomic.Int64 // when this node had last stood still, ns since 1970
+	buffers        sync.Pool // *[]byte of readBuffer
+	answers        sync.Pool // *[]byte of answerBuffer
+	fronts         sync.Pool // *h1
+	h2fronts       sync.Pool // *h2
+	feed           *feed     // connections that speak HTTP/2
+	cooldown       cooldown  // of clients that abused it
+	encoders       compressors
+	mirrors        *prometheus.CounterVec // by upstream and outcome
+	inflight       atomic.Int64
+	tarpitted      atomic.Int64 // of these, those in the tarpit
+	requests       [failover.Priorities]atomic.Uint64
+	draining       atomic.Bool
+	publishing     sync.Mutex
+	discovery      *discovery.SRV
+	passwordChecks chan struct{} // a semaphore for checks of passwords
+	background     sync.WaitGroup
+	endLookups     func() // cancels lookups of names
+	clients        clients
+	eviction       eviction
+	unrouted       *telemetry.Series // requests without a route
+	upstreams      connRegistry
+	coarseTime     atomic.Pointer[time.Time]
+	frozenAt       atomic.Int64 // when this process was last found to have been frozen, in Unix ns
 }
 
-// New returns a Server with an empty table. It starts nothing. reg gets the
-// metrics of requests and endpoints.
+// New returns a Server with an empty table. It starts nothing. The metrics are
+// registered with reg.
 func New(cfg Config, log zerolog.Logger, reg prometheus.Registerer) *Server {
 	if cfg.DrainFinish == 0 {
 		cfg.DrainFinish = 30 * time.Second
@@ -151,7 +152,7 @@ func New(cfg Config, log zerolog.Logger, reg prometheus.Registerer) *Server {
 	if cfg.Resolve == nil {
 		cfg.Resolve = discovery.SystemLookup
 	}
-	s := &Server{cfg: cfg, log: log, checking: make(chan struct{}, checks()), via: []byte("meshgw-" + token(cfg.Node))}
+	s := &Server{cfg: cfg, log: log, passwordChecks: make(chan struct{}, maxPasswordChecks()), via: []byte("meshgw-" + token(cfg.Node))}
 	if s.cfg.AccessLog.Slow == 0 {
 		s.cfg.AccessLog.Slow = time.Second
 	}
@@ -163,8 +164,8 @@ func New(cfg Config, log zerolog.Logger, reg prometheus.Registerer) *Server {
 	}
 	s.cfg.Resolve, s.endLookups = discovery.UntilEnded(cfg.Resolve)
 	s.unrouted = cfg.Traffic.Series("")
-	s.ticked.Store(new(time.Now()))
-	s.names.init(cfg.Node, cfg.Region)
+	s.coarseTime.Store(new(time.Now()))
+	s.ownFields.init(cfg.Node, cfg.Region)
 	s.metrics = newMetrics(s, reg)
 	s.mirrors = newMirrorCounter(reg)
 	s.buffers.New = func() any { return new(make([]byte, readBuffer)) }
@@ -172,18 +173,18 @@ func New(cfg Config, log zerolog.Logger, reg prometheus.Registerer) *Server {
 	s.fronts.New = func() any { return newH1(s) }
 	s.h2fronts.New = func() any { return newH2(s) }
 	s.feed = newFeed()
-	s.room.dialling = make(chan struct{}, 1)
+	s.eviction.dialing = make(chan struct{}, 1)
 	s.cooldown.next = map[netip.Addr]time.Time{}
 	s.upstreams.open = map[io.Closer]struct{}{}
 	s.clients.init(cfg.MaxConns, cfg.MaxConnsPerIP)
 	s.mesh.Store(alone(cfg))
 	s.discovery = discovery.NewSRV(cfg.DNS, log, s.spawn, s.republish)
-	empty, _ := routetable.Compile(&routetable.Spec{}) // nothing in it to be wrong
+	empty, _ := routetable.Compile(&routetable.Spec{}) // an empty table is valid
 	s.Publish(empty)
 	return s
 }
 
-// token makes name fit for a field value where tokens are asked for.
+// token returns name with what a token (RFC 9110) may not contain replaced by "-".
 func token(name string) string {
 	b := []byte(name)
 	for i, c := range b {
@@ -194,15 +195,16 @@ func token(name string) string {
 	return string(b)
 }
 
-// SetDraining makes every answer the last of its connection, so that clients
-// go elsewhere. Used before Serve's context ends, it loses no request.
+// SetDraining makes the server close each connection after its next answer, so that
+// clients go elsewhere. If this is done a while before Serve's context ends, no
+// request is lost.
 func (s *Server) SetDraining(on bool) { s.draining.Store(on) }
 
-// Load is what a Server has to do.
+// Load is the load of a Server.
 type Load struct {
 	Inflight int                         // requests
 	Clients  int                         // connections that are open
-	Requests uint64                      // begun since the start
+	Requests uint64                      // received since the start
 	Arrived  [failover.Priorities]uint64 // the same by priority; those that match nothing are normal
 }
 
@@ -254,8 +256,8 @@ func (s *Server) Upstreams() []UpstreamStatus {
 	return all
 }
 
-// handle is the pipeline. Every step that returns false has set what the answer
-// is; the front's Send ends in finish.
+// handle runs the steps of a request. A step that returns false has set x.refused.
+// Either way the answer goes through the front's Send, which calls finish.
 func (s *Server) handle(x *Exchange) {
 	s.begin()
 	entered := s.enter(x)
@@ -267,14 +269,15 @@ func (s *Server) handle(x *Exchange) {
 	s.refuse(x)
 }
 
-// begin counts a request that finish will end.
+// begin counts a request in flight, until finish.
 func (s *Server) begin() {
 	s.inflight.Add(1)
 }
 
-// lately is the time as of the last tick of the watch. It is for what may be a
-// little off: each look at the clock of the system costs what a short step does.
-func (s *Server) lately() time.Time { return *s.ticked.Load() }
+// coarseNow returns the time of the last tick of the watch, at most 100 ms ago, for
+// what need not be exact: reading the system clock costs as much as a short step of
+// the request path.
+func (s *Server) coarseNow() time.Time { return *s.coarseTime.Load() }
 
 // spawn runs f in the background; Serve waits for it.
 func (s *Server) spawn(f func()) { s.background.Go(f) }

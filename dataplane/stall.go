@@ -10,16 +10,16 @@ import (
 	"github.com/meshgw/meshgw/routetable"
 )
 
-// stallLook is how often a waiting request looks whether its endpoint was found
-// to stall. No silence that is shorter is suspected.
+// stallLook is how often a waiting request checks whether its endpoint was found to
+// stall. No shorter silence is suspected.
 const stallLook = 250 * time.Millisecond
 
 var errStalled = errors.New("silent while others answer")
 
-// awaitHead reads the head of the answer, by deadline. A request that may be
-// sent again does not wait at an endpoint that was found to stall.
+// awaitHead reads the head of the answer, until deadline. A request that may be
+// retried does not wait at an endpoint that was found to stall.
 func (x *Exchange) awaitHead(deadline, begun time.Time) error {
-	if !x.mayLeave() {
+	if !x.mayRetryStall() {
 		return x.answer.readHead(x.isHead())
 	}
 	for now := begun; ; now = time.Now() {
@@ -37,14 +37,15 @@ func (x *Exchange) awaitHead(deadline, begun time.Time) error {
 	}
 }
 
-// mayLeave reports whether the request may be given up here and sent elsewhere.
-func (x *Exchange) mayLeave() bool {
+// mayRetryStall reports whether the request may be retried elsewhere if the endpoint
+// stalls.
+func (x *Exchange) mayRetryStall() bool {
 	u := x.target.upstream
 	return x.Body == nil && x.Upgrade == nil && x.idempotent() && x.attempts < u.Attempts && u.RetryOn.Has(routetable.RetryStalled)
 }
 
-// kind is what the answer says of the endpoint. A gateway is well as long as it
-// answers, unless it finds no way to an endpoint itself.
+// kind returns the outcome of the answer for the endpoint. For a gateway any answer
+// is a success, unless it finds no usable endpoint itself.
 func (x *Exchange) kind() failover.Kind {
 	if x.grpc {
 		x.grpcStatus = statusOf(x.answer.fields)
@@ -56,7 +57,7 @@ func (x *Exchange) kind() failover.Kind {
 	default:
 		return kindOf(x.answer.status)
 	}
-	switch x.ownRefusal() {
+	switch x.gatewayRefusal() {
 	case NoHealthyUpstream, CircuitOpen:
 		return failover.Unavailable
 	}

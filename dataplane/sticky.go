@@ -11,19 +11,19 @@ import (
 	"github.com/meshgw/meshgw/quota"
 )
 
-// tokens are what the cookies of an upstream with sticky sessions hold: for each
-// endpoint its name under the mesh's secret. So all nodes give and take the same,
-// whatever happens to the gossip keys, and nobody else can make one or read an
-// address from it.
+// tokens are the cookie values of an upstream with sticky sessions: for each endpoint
+// an HMAC of its URL with the mesh's secret. So all nodes use the same ones, whatever
+// happens to the gossip keys, and nobody else can forge one or read an address from
+// it.
 type tokens struct {
 	secret    *quota.Secret
 	endpoints map[string]*endpoint
 	names     map[*endpoint]string
 }
 
-const tokenBytes = 16 // of the HMAC, as many as the secret has
+const tokenBytes = 16 // of the HMAC; as many as the secret has
 
-// tokens returns those of u, made anew where the mesh's secret has become known.
+// tokens returns those of u, which are replaced when the mesh's secret changes.
 func (s *Server) tokens(u *upstream) *tokens {
 	secret := s.cfg.Secret()
 	if t := u.tokens.Load(); t != nil && t.secret == secret {
@@ -40,24 +40,24 @@ func (s *Server) tokens(u *upstream) *tokens {
 	return t
 }
 
-// stick finds the endpoint that the client's cookie names. It also decides among
-// the upstreams of a split.
-func (s *Server) stick(x *Exchange) {
+// chooseSticky finds the endpoint that the client's cookie names, which also decides
+// between the upstreams of a split.
+func (s *Server) chooseSticky(x *Exchange) {
 	for _, t := range x.rule.targets {
 		if t.upstream.Sticky == nil {
 			continue
 		}
 		if e := s.tokens(t.upstream).endpoints[string(x.cookie(t.upstream.Sticky.Cookie))]; e != nil {
-			x.target, x.stuck = t, e
+			x.target, x.sticky = t, e
 			return
 		}
 	}
 }
 
-// pickStuck returns the endpoint that the client's cookie names, or the way to its
-// region, unless it cannot take the request.
-func (x *Exchange) pickStuck() *endpoint {
-	e := x.stuck
+// pickSticky returns the endpoint that the client's cookie names, or a gateway of its
+// region; nil if that cannot take the request.
+func (x *Exchange) pickSticky() *endpoint {
+	e := x.sticky
 	switch {
 	case e == nil, slices.Contains(x.scratch.tried, e.state), e.address.Weight == 0:
 	case e.near, x.target.upstream.Direct:
@@ -75,12 +75,12 @@ func (x *Exchange) pickStuck() *endpoint {
 	return nil
 }
 
-// appendSticky appends the cookie for the endpoint that has answered, where the
-// client has not got it.
+// appendSticky appends the cookie for the endpoint that has answered, unless the
+// client has it.
 func (s *Server) appendSticky(fields []Field, x *Exchange) []Field {
 	sticky := x.target.upstream.Sticky
-	if sticky == nil || x.endpoint == x.stuck || x.endpoint.gateway != "" {
-		return fields // the node that it went through has said it
+	if sticky == nil || x.endpoint == x.sticky || x.endpoint.gateway != "" {
+		return fields // the gateway that the request went through has added it
 	}
 	value := append([]byte(sticky.Cookie), '=')
 	value = append(append(value, s.tokens(x.target.upstream).names[x.endpoint]...), "; Path=/; HttpOnly; SameSite="...)
@@ -91,11 +91,11 @@ func (s *Server) appendSticky(fields []Field, x *Exchange) []Field {
 	if age := time.Duration(sticky.MaxAge); age > 0 {
 		value = strconv.AppendInt(append(value, "; Max-Age="...), int64(age/time.Second), 10)
 	}
-	return own(fields, "set-cookie", value)
+	return appendOwn(fields, "set-cookie", value)
 }
 
-// secure reports whether the client speaks TLS, by the word of those before this
-// node that are believed.
+// secure reports whether the client speaks TLS, if need be according to trusted
+// proxies before this node.
 func (x *Exchange) secure() bool {
 	proto, _ := find(x.Fields, fieldXForwardedProto)
 	return x.Secure && x.from == nil || (x.trusted || x.from != nil) && string(proto) == "https"

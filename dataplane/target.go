@@ -2,8 +2,7 @@ package dataplane
 
 import "github.com/meshgw/meshgw/routetable"
 
-// setTarget takes the request's target, whatever the protocol, and makes its path
-// canonical.
+// setTarget parses the request's target, and sets the canonical path and the query.
 func (x *Exchange) setTarget(raw []byte) (routetable.RequestTarget, *refusal) {
 	if len(raw) > targetLimit {
 		return routetable.RequestTarget{}, &refusal{code: TooLarge, status: 414, detail: "The request target is longer than 8 KiB.", close: true}
@@ -17,8 +16,8 @@ func (x *Exchange) setTarget(raw []byte) (routetable.RequestTarget, *refusal) {
 	return target, nil
 }
 
-// setHost takes the authority that the request is for and makes its host
-// canonical. It reports whether it is well-formed.
+// setHost parses the authority of the request, and sets the canonical host. It
+// reports whether it is well-formed.
 func (x *Exchange) setHost(authority []byte) bool {
 	host, _, err := routetable.ParseHost(x.scratch.host[:0], authority)
 	if err != nil {

@@ -15,8 +15,8 @@ func (s *Server) appendValue(b []byte, x *Exchange, f *routetable.Field) []byte 
 	return s.appendParts(b, x, f.Parts)
 }
 
-// ruled is a field that a rule sets in an answer.
-func (s *Server) ruled(x *Exchange, f *routetable.Field) Field {
+// ruleField returns a field that a rule sets in an answer.
+func (s *Server) ruleField(x *Exchange, f *routetable.Field) Field {
 	name, value := view(f.Name), view(f.Value)
 	if f.Parts != nil {
 		begin := len(x.scratch.values)
@@ -26,8 +26,8 @@ func (s *Server) ruled(x *Exchange, f *routetable.Field) Field {
 	return Field{Name: name, Value: value, id: identify(name)}
 }
 
-// appendParts appends a text, with what its placeholders stand for. Whatever that
-// is has been read as part of a head: it holds no control bytes.
+// appendParts appends a text with its placeholders replaced. The values are parts of
+// a parsed head, so they contain no control bytes.
 func (s *Server) appendParts(b []byte, x *Exchange, parts []routetable.Part) []byte {
 	for i := range parts {
 		b = s.appendPart(b, x, &parts[i])
@@ -41,7 +41,7 @@ func (x *Exchange) appendMilliseconds(b []byte) []byte {
 		return b
 	}
 	now := time.Now()
-	by := x.headBy(now)
+	by := x.headDeadline(now)
 	if by.IsZero() {
 		return b
 	}

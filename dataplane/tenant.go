@@ -5,8 +5,8 @@ import (
 	"github.com/meshgw/meshgw/routetable"
 )
 
-// findTenant finds whose request x is by a header, which is believed from trusted
-// proxies only. What the client shows of itself is for authenticate, and wins.
+// findTenant sets the tenant of x by a header, which only trusted proxies may set.
+// Credentials, if there are any, take precedence: see authenticate.
 func (s *Server) findTenant(x *Exchange) {
 	if !x.trusted {
 		return
@@ -24,9 +24,9 @@ func (x *Exchange) belongTo(t *routetable.TenantRule) {
 	}
 }
 
-// place is where the request stands among those that wait for a connection.
-func (x *Exchange) place() place {
-	p := place{priority: x.priority}
+// queueRank returns the rank of the request among those that wait for a connection.
+func (x *Exchange) queueRank() queueRank {
+	p := queueRank{priority: x.priority}
 	switch {
 	case x.from != nil:
 		p.tenant = string(x.from.tenant)

@@ -11,7 +11,7 @@ import (
 	"github.com/meshgw/meshgw/routetable"
 )
 
-// upstreamTLS makes the settings for https endpoints of a service.
+// upstreamTLS returns the TLS settings for https endpoints of a service.
 func upstreamTLS(spec routetable.UpstreamTLS, host string, protocol routetable.Protocol) (*tls.Config, error) {
 	cfg := &tls.Config{
 		MinVersion:         tls.VersionTLS12,
@@ -42,7 +42,7 @@ func upstreamTLS(spec routetable.UpstreamTLS, host string, protocol routetable.P
 	return cfg, nil
 }
 
-// alpn is what is asked for of an endpoint.
+// alpn returns the protocols that are offered to an endpoint.
 func alpn(protocol routetable.Protocol) []string {
 	if protocol == routetable.HTTP1 {
 		return []string{"http/1.1"}
@@ -62,16 +62,16 @@ type Certificates struct {
 	clients  atomic.Pointer[x509.CertPool]
 }
 
-// LoadCertificates reads files. The first is shown to clients that ask for a
-// name which none of them is for. clientCA is a PEM file of the CAs by which
-// certificates of clients are verified; empty = clients are asked for none.
+// LoadCertificates reads files. The first is presented to clients that ask for a name
+// which none of them covers. clientCA is a PEM file of the CAs that client
+// certificates are verified by; empty = clients are not asked for one.
 func LoadCertificates(files []CertificateFile, clientCA string) (*Certificates, error) {
 	c := &Certificates{files: files, clientCA: clientCA}
 	return c, c.Reload()
 }
 
-// Reload reads the files again. On an error all stay as they are. Connections
-// keep what they began with.
+// Reload reads the files again. On an error all stay as they are. Open connections
+// are not affected.
 func (c *Certificates) Reload() error {
 	if len(c.files) == 0 {
 		return errors.New("no certificate given")
@@ -92,10 +92,10 @@ func (c *Certificates) Reload() error {
 	return nil
 }
 
-// readPool reads the CAs of clients, nil where there is no file.
+// readPool reads the CAs of client certificates, nil if path is empty.
 func readPool(path string) (*x509.CertPool, error) {
 	if path == "" {
-		return nil, nil //nolint:nilnil // no pool: no client is asked
+		return nil, nil //nolint:nilnil // no pool means no client certificates
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -108,7 +108,7 @@ func readPool(path string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// Leaves returns the certificates as clients see them, without their chains.
+// Leaves returns the certificates without their chains.
 func (c *Certificates) Leaves() (all []*x509.Certificate) {
 	for _, pair := range *c.pairs.Load() {
 		all = append(all, pair.Leaf)
@@ -116,8 +116,8 @@ func (c *Certificates) Leaves() (all []*x509.Certificate) {
 	return all
 }
 
-// Config returns settings for a Listener: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1. A client
-// need not show a certificate; one that does not verify ends the handshake.
+// Config returns TLS settings for a Listener: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1.
+// Client certificates are optional; one that does not verify fails the handshake.
 func (c *Certificates) Config() *tls.Config {
 	base := &tls.Config{
 		MinVersion:     tls.VersionTLS12,
@@ -136,8 +136,8 @@ func (c *Certificates) Config() *tls.Config {
 	return base
 }
 
-// verifyResumed verifies again what an earlier connection has shown: a session
-// that is resumed shall not outlive the CA or the certificate.
+// verifyResumed verifies the client certificate of a resumed session again, so that
+// sessions do not outlive the CA or the certificate.
 func (c *Certificates) verifyResumed(state tls.ConnectionState) error {
 	if !state.DidResume || len(state.PeerCertificates) == 0 {
 		return nil

@@ -9,11 +9,11 @@ import (
 	"github.com/meshgw/meshgw/failover"
 )
 
-// traffic is what comes for an upstream: counts, and their rates over about the
-// last second.
+// traffic counts the requests for an upstream, and averages their rates over about
+// the last second.
 type traffic struct {
 	own     [failover.Priorities]atomic.Uint64 // requests of this node's clients
-	sent    atomic.Uint64                      // requests that nodes of other regions sent on
+	sent    atomic.Uint64                      // requests forwarded by nodes of other regions
 	foreign atomic.Uint64                      // those of them that found a slot
 
 	mu    sync.Mutex // guards the rest
@@ -27,7 +27,7 @@ type counts struct {
 	sent, foreign uint64
 }
 
-// rates are per second, but for slots.
+// rates are in requests/s, except slots and pending.
 type rates struct {
 	own     failover.Mix
 	sent    float64
@@ -36,7 +36,7 @@ type rates struct {
 	pending float64 // requests that wait for one
 }
 
-// demand is what this node's clients want, in requests/s.
+// demand is the rate of requests of this node's clients, in requests/s.
 func (r rates) demand() (sum float64) {
 	for _, n := range r.own {
 		sum += n
@@ -46,18 +46,18 @@ func (r rates) demand() (sum float64) {
 
 const (
 	averagedOver = time.Second
-	drained      = 2 * time.Second // the time in which a queue should be gone: that much less is offered to others
-	lost         = 1.04            // what may be sent for what finds a slot, since some come when all are in use
+	drained      = 2 * time.Second // the time in which a queue should drain: that much less is offered to others
+	lost         = 1.04            // the ratio of forwarded requests to those that find a slot that is still normal, since arrivals are random
 )
 
-// taken is what this node takes for other regions, in requests/s. What was sent
-// and found no slot counts as well, up to a bound: if it did not, the room told
-// would shrink with every unlucky arrival, and slots would stay empty.
+// taken is the rate of requests that this node takes for other regions, in
+// requests/s. Up to a bound, requests that found no slot count as well: otherwise the
+// reported room would shrink with every unlucky arrival, and slots would stay empty.
 func (r rates) taken() float64 {
 	return max(0, min(r.sent, lost*r.foreign)-r.pending/drained.Seconds())
 }
 
-// measure takes in the counts of now and the slots in use, and returns the rates.
+// measure updates the rates with the present counts, and returns them.
 func (t *traffic) measure(now time.Time, slots int, pending int64) rates {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -87,9 +87,9 @@ func (t *traffic) now() rates {
 	return t.rates
 }
 
-// Loads returns what this node has to tell of its room for each upstream: what it
-// can take more, for others too. rate is what it serves of all, in requests/s,
-// and cpu (0..1) what that costs.
+// Loads returns what this node reports about its capacity for each upstream, part of
+// which other regions may use. rate is what it serves in all, in requests/s, and cpu
+// the share of the CPU that this takes, in [0,1].
 func (s *Server) Loads(rate, cpu float64) []failover.Load {
 	var loads []failover.Load
 	for _, u := range s.plan.Load().upstreams {
@@ -108,8 +108,8 @@ func (s *Server) Loads(rate, cpu float64) []failover.Load {
 	return loads
 }
 
-// healthySlots is how many requests may be under way at once to those of this
-// region's endpoints that are in use.
+// healthySlots returns how many requests the usable endpoints of this region may
+// have in progress.
 func (u *upstream) healthySlots(now time.Time) int {
 	slots := 0
 	for _, e := range u.endpoints {
@@ -120,7 +120,7 @@ func (u *upstream) healthySlots(now time.Time) int {
 	return slots
 }
 
-// usedSlots is how many requests are under way to this region's endpoints.
+// usedSlots returns how many requests are in progress at this region's endpoints.
 func (u *upstream) usedSlots() int {
 	used := 0
 	for _, e := range u.endpoints {

@@ -12,11 +12,11 @@ import (
 // tunnelIdle is how long both directions of a tunnel may be silent.
 const tunnelIdle = time.Hour
 
-var errUnasked = errors.New("switch of protocols that nobody asked for")
+var errUnaskedUpgrade = errors.New("switch of protocols that nobody asked for")
 
-// upgradable returns the protocol that the client asks to switch to, where it
-// is on the allow-list: WebSocket only. h2c stays out, since what follows would
-// pass by every check of this gateway.
+// upgradable returns the protocol that the client asks to switch to, nil if it is not
+// allowed: only WebSocket is. h2c is not, since the requests in it would bypass all
+// checks of this gateway.
 func upgradable(fields []Field) []byte {
 	asked, count := find(fields, fieldUpgrade)
 	if count != 1 || !equalFold(asked, "websocket") {
@@ -34,26 +34,26 @@ func upgradable(fields []Field) []byte {
 	return nil
 }
 
-// checkUpgrade accepts a 101 only as the answer to what the client asked for.
+// checkUpgrade accepts a 101 only if the client asked for that protocol.
 func (x *Exchange) checkUpgrade() error {
 	to, count := find(x.answer.fields, fieldUpgrade)
 	if x.Upgrade == nil || count != 1 || !equalFold(to, "websocket") {
-		return errUnasked
+		return errUnaskedUpgrade
 	}
 	return nil
 }
 
-// tunnel carries bytes both ways between the client and the endpoint until
-// both have ended, one has failed or takes nothing, or nothing came for an hour. An
-// end on one side is passed on alone, so that the other may finish. client holds
-// bytes that were read already; it is closed in the end.
+// tunnel copies bytes both ways between the client and the endpoint until both have
+// closed their side, one fails or takes nothing, or both are silent for an hour. The
+// end of one side is passed on as a half-close, so that the other may finish. It
+// closes both connections.
 func (s *Server) tunnel(x *Exchange, client net.Conn) error {
 	shut := func() { _, _ = client.Close(), x.conn.Close() } // may be closed already
 	defer shut()
 	if err := x.conn.Conn.SetDeadline(time.Time{}); err != nil { // the request's
 		return err
 	}
-	quiet := &silence{most: tunnelIdle}
+	quiet := &idleTimer{most: tunnelIdle}
 	var down int64
 	var downErr error
 	ended := make(chan struct{})
@@ -72,24 +72,24 @@ func (s *Server) tunnel(x *Exchange, client net.Conn) error {
 	return errors.Join(err, downErr)
 }
 
-// silence is how long nothing has come over a tunnel, either way.
-type silence struct {
+// idleTimer ends a tunnel that is silent in both directions.
+type idleTimer struct {
 	most  time.Duration
-	since atomic.Int64 // in ns since 1970
+	since atomic.Int64 // in Unix ns
 }
 
-// pump copies from src to dst, what is in first before all, and ends dst's
-// writing side when src ends.
-func (s *silence) pump(dst, src net.Conn, first []byte) (int64, error) {
+// pump copies first and then what it reads from src to dst. When src ends, it closes
+// dst's writing side.
+func (s *idleTimer) pump(dst, src net.Conn, first []byte) (int64, error) {
 	s.since.Store(time.Now().UnixNano())
-	total, err := put(dst, first)
+	total, err := writeInTime(dst, first)
 	buf := make([]byte, readBuffer)
 	for err == nil {
 		var n int
 		n, err = s.read(src, buf)
 		if n > 0 {
 			s.since.Store(time.Now().UnixNano())
-			written, writeErr := put(dst, buf[:n])
+			written, writeErr := writeInTime(dst, buf[:n])
 			total += written
 			err = errors.Join(err, writeErr)
 		}
@@ -103,8 +103,8 @@ func (s *silence) pump(dst, src net.Conn, first []byte) (int64, error) {
 	return total, dst.Close()
 }
 
-// read reads what comes before the silence is too long.
-func (s *silence) read(src net.Conn, p []byte) (int, error) {
+// read reads from src, until the tunnel has been silent for too long.
+func (s *idleTimer) read(src net.Conn, p []byte) (int, error) {
 	for {
 		until := time.Unix(0, s.since.Load()).Add(s.most)
 		if err := src.SetReadDeadline(until); err != nil {
@@ -117,8 +117,8 @@ func (s *silence) read(src net.Conn, p []byte) (int, error) {
 	}
 }
 
-// put writes p to who has writeIdle to take it.
-func put(dst net.Conn, p []byte) (int64, error) {
+// writeInTime writes p, which dst has to take within writeIdle.
+func writeInTime(dst net.Conn, p []byte) (int64, error) {
 	if err := dst.SetWriteDeadline(time.Now().Add(writeIdle)); err != nil {
 		return 0, err
 	}

@@ -12,7 +12,7 @@ import (
 // A tunnel ends when both sides are silent for too long, not when one is.
 func TestATunnelLastsAsLongAsOneSideSpeaks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		quiet := &silence{most: time.Hour}
+		quiet := &idleTimer{most: time.Hour}
 		begun := time.Now()
 		quiet.since.Store(begun.UnixNano())
 		near, far := net.Pipe()

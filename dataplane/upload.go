@@ -10,26 +10,24 @@ import (
 	"time"
 )
 
-// upload carries a streamed request body to the endpoint while its answer is
-// waited for and sent.
+// upload sends a streamed request body to the endpoint, concurrently with its answer.
 type upload struct {
 	done    chan struct{} // closed when it has ended
 	refused *refusal      // what was wrong with the body; valid when done
 	whole   bool          // the body was sent to its end; valid when done
-	read    atomic.Bool   // the body was read to its end; set before the end is sent, which the answer may follow at once
+	read    atomic.Bool   // the body was read to its end; set before the end is sent, since the answer may follow at once
 
 	mu       sync.Mutex // guards the rest
-	answered bool       // the answer's head has come
+	answered bool       // the answer's head has arrived
 }
 
 var errBodyTooLarge = errors.New("body larger than the route allows")
 
-// startUpload begins to carry x.Body over x.conn. From now on, the request
-// cannot be sent again.
+// startUpload begins to send x.Body over x.conn, after which there can be no retry.
 func (s *Server) startUpload(x *Exchange) {
 	u, to := &upload{done: make(chan struct{})}, x.conn
 	x.upload = u
-	x.presence.behind(u)
+	x.presence.afterUpload(u)
 	s.spawn(func() {
 		err := s.copyBody(x, to)
 		u.whole = err == nil
@@ -37,17 +35,18 @@ func (s *Server) startUpload(x *Exchange) {
 		if u.whole {
 			s.sendCopy(x)
 		}
-		if u.refused == nil { // else nobody waits for an answer
+		if u.refused == nil { // else no answer is waited for
 			u.awaitAnswer(to, x.target.timeouts.Response)
 		}
 		close(u.done)
 		if u.refused != nil {
-			_ = to.Close() // what was sent must not be taken for a whole request
+			_ = to.Close() // the endpoint must not take what was sent for the whole request
 		}
 	})
 }
 
-// awaitAnswer bounds the wait for an answer that has not come with the upload.
+// awaitAnswer bounds the wait for an answer that has not begun before the end of the
+// upload.
 func (u *upload) awaitAnswer(to *upstreamConn, timeout time.Duration) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -56,15 +55,15 @@ func (u *upload) awaitAnswer(to *upstreamConn, timeout time.Duration) {
 	}
 }
 
-// headCame says that the answer's head has come.
-func (u *upload) headCame() {
+// answerBegan is called when the answer's head has arrived.
+func (u *upload) answerBegan() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.answered = true
 }
 
-// bodyRefusal says what a failed upload means for the client; nil where the
-// endpoint reads no more, for it may have answered.
+// bodyRefusal returns the refusal for a failed upload; nil if it was the endpoint
+// that stopped reading, since it may have answered.
 func bodyRefusal(err error) *refusal {
 	switch {
 	case errors.Is(err, errBodyTooLarge):
@@ -80,12 +79,12 @@ func bodyRefusal(err error) *refusal {
 var errClientBody = errors.New("read body")
 
 const (
-	chunkHead = 8                  // room for a chunk's size and CRLF
-	copySize  = readBuffer - 2 - 8 // room for its CRLF behind
+	chunkHead = 8                  // bytes before a chunk, for its size and CRLF
+	copySize  = readBuffer - 2 - 8 // leaves room for the CRLF behind it
 )
 
-// copyBody writes the body as it was framed. Chunks are made anew from what is
-// there at a time, so that bytes do not wait.
+// copyBody writes the body with the framing that it had. Each read becomes a chunk,
+// so that no byte is held back.
 func (s *Server) copyBody(x *Exchange, to *upstreamConn) error {
 	buf := s.buffers.Get().(*[]byte)
 	defer s.buffers.Put(buf)
@@ -114,7 +113,7 @@ func (s *Server) copyBody(x *Exchange, to *upstreamConn) error {
 	}
 }
 
-// writePiece writes the n bytes at b[chunkHead:], as a chunk if asked to.
+// writePiece writes the n bytes at b[chunkHead:], as a chunk if chunk is set.
 func (c *upstreamConn) writePiece(b []byte, n int, chunk bool, idle time.Duration) error {
 	piece := b[chunkHead : chunkHead+n]
 	if chunk {
@@ -131,7 +130,7 @@ func (c *upstreamConn) writePiece(b []byte, n int, chunk bool, idle time.Duratio
 	return err
 }
 
-// endBody writes what ends the body.
+// endBody writes the end of the body.
 func (s *Server) endBody(x *Exchange, to *upstreamConn) error {
 	if x.Length != chunked {
 		if x.in != x.Length {
@@ -152,8 +151,8 @@ func (s *Server) endBody(x *Exchange, to *upstreamConn) error {
 	return err
 }
 
-// stopUpload ends an upload and waits for it. The client's connection cannot be
-// used further if the body was not read to its end.
+// stopUpload ends an upload and waits for it. If the body was not read to its end, the
+// client's connection cannot be reused.
 func (x *Exchange) stopUpload() {
 	if x.upload == nil {
 		return
@@ -168,14 +167,13 @@ func (x *Exchange) stopUpload() {
 	}
 }
 
-// leavesBody reports whether the client may still be sending what nobody will
-// read: the rest of a body, or what follows a request that was not understood.
-func (x *Exchange) leavesBody(last bool) bool {
+// hasUnreadBody reports whether the client may still be sending something that will
+// not be read: the rest of a body, or what follows a malformed request.
+func (x *Exchange) hasUnreadBody(last bool) bool {
 	return x.Body != nil && (x.upload == nil || x.uploading()) || x.refused != nil && last
 }
 
-// uploadRefusal returns what was wrong with the body, if the upload has ended
-// for that.
+// uploadRefusal returns the refusal for the body, if the upload has ended with one.
 func (x *Exchange) uploadRefusal() *refusal {
 	if x.upload == nil {
 		return nil

@@ -6,29 +6,30 @@ import (
 	"sync/atomic"
 )
 
-// certificates are those of an endpoint's TLS: what it has shown last, and what
-// it is shown. Both are nil where there is none.
+// certificates are the certificate that an endpoint has last presented, and the one
+// that is presented to it. Either may be nil.
 type certificates struct {
 	theirs atomic.Pointer[x509.Certificate]
 	ours   *x509.Certificate
 }
 
-// follow remembers what is shown in handshakes by cfg.
+// follow records the certificates of handshakes with cfg.
 func (c *certificates) follow(cfg *tls.Config) {
 	if len(cfg.Certificates) > 0 {
 		c.ours = cfg.Certificates[0].Leaf
 	}
 	cfg.VerifyConnection = func(state tls.ConnectionState) error {
-		c.theirs.Store(state.PeerCertificates[0]) // of a server there is always one
+		c.theirs.Store(state.PeerCertificates[0]) // a server always has one
 		return nil
 	}
 }
 
-// UpstreamCertificates are those of the endpoints of one upstream, each once.
+// UpstreamCertificates are the certificates of the endpoints of one upstream, without
+// duplicates.
 type UpstreamCertificates struct {
 	Upstream string
-	Theirs   []*x509.Certificate // what they showed last, here
-	Ours     *x509.Certificate   // what they are shown; nil = nothing
+	Theirs   []*x509.Certificate // last presented by the endpoints
+	Ours     *x509.Certificate   // presented to the endpoints; nil = none
 }
 
 // UpstreamCertificates returns the certificates of all upstreams that have any.

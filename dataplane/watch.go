@@ -20,28 +20,28 @@ import (
 )
 
 const (
-	watchEvery = 100 * time.Millisecond // as failover.Balancer.Suspect asks for
-	judgeEvery = 10 * time.Second       // for statistics, as peers do it
-	tryTimeout = time.Second            // for a try in the background
-	maxInterim = 16                     // answers before the final one
+	watchEvery = 100 * time.Millisecond // as failover.Balancer.Suspect requires
+	judgeEvery = 10 * time.Second       // for outlier statistics; also Envoy's default
+	tryTimeout = time.Second            // for a probe in the background
+	maxInterim = 16                     // interim answers before the final one
 )
 
-// watched is what the watch knows of an endpoint.
-type watched struct {
-	misfit atomic.Pointer[misfit] // what it was last heard to speak; nil = its upstream's protocol
+// monitor is the state of watching an endpoint.
+type monitor struct {
+	mismatch atomic.Pointer[protocolMismatch] // the protocol it was last found to speak instead of its upstream's; nil = none
 
 	mu       sync.Mutex // guards the rest
 	heard    listening
-	assigned bool // its checks are this node's
+	assigned bool // this node has to check it
 	check    failover.Check
 	checking bool
 	trying   bool
 	last     failover.Status // as last logged
 }
 
-// watch looks after endpoints until stop is closed: it runs the active checks,
-// tries what gets too few requests, finds stalls and outliers, and closes
-// connections that were idle too long.
+// watch monitors endpoints until stop is closed: it runs active health checks, probes
+// endpoints that get too few requests, detects stalls and outliers, and closes
+// connections that have been idle too long.
 func (s *Server) watch(stop <-chan struct{}) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
@@ -51,12 +51,12 @@ func (s *Server) watch(stop <-chan struct{}) {
 		case <-stop:
 			return
 		case now := <-tick.C:
-			if now.Sub(s.lately()) >= standstill {
-				s.stood.Store(now.UnixNano())
-				s.ticked.Store(&now)
-				continue // what has come meanwhile is read first
+			if now.Sub(s.coarseNow()) >= frozenAfter {
+				s.frozenAt.Store(now.UnixNano())
+				s.coarseTime.Store(&now)
+				continue // requests read what arrived meanwhile first
 			}
-			s.ticked.Store(&now)
+			s.coarseTime.Store(&now)
 			s.discovery.Refresh(now)
 			p := s.plan.Load()
 			if now.Sub(swept) >= sweepEvery {
@@ -79,7 +79,7 @@ func (s *Server) watchUpstream(now time.Time, u *upstream, judge bool) {
 	if judge {
 		u.near.EjectOutliers(now, u.MaxEjectedPercent)
 	}
-	d := s.settle(now, u)
+	d := s.refreshDivision(now, u)
 	silent := u.near.Silent(now) && d.hasElsewhere()
 	for _, e := range u.endpoints {
 		if e.broken != "" || e.address.Weight == 0 {
@@ -91,16 +91,16 @@ func (s *Server) watchUpstream(now time.Time, u *upstream, judge bool) {
 			need = failover.NeedSilent
 		}
 		if (e.near || u.Direct) && e.state.TryDue(now, need) {
-			s.tryOut(u, e)
+			s.tryInBackground(u, e)
 		}
-		s.tell(now, u, e)
+		s.logState(now, u, e)
 	}
-	s.watchGates(now, u, d)
+	s.watchGateways(now, u, d)
 }
 
-// watchGates looks after the gateways to an upstream elsewhere.
-func (s *Server) watchGates(now time.Time, u *upstream, d *division) {
-	gateways, balancers := u.allGates()
+// watchGateways monitors the gateways of other regions as ways to u.
+func (s *Server) watchGateways(now time.Time, u *upstream, d *division) {
+	gateways, balancers := u.allGateways()
 	for _, b := range balancers {
 		b.Suspect(now)
 	}
@@ -110,13 +110,13 @@ func (s *Server) watchGates(now time.Time, u *upstream, d *division) {
 			need = failover.NeedUrgent
 		}
 		if e.state.TryDue(now, need) {
-			s.tryOut(u, e)
+			s.tryInBackground(u, e)
 		}
-		s.tell(now, u, e)
+		s.logState(now, u, e)
 	}
 }
 
-// need is how badly an endpoint in a region has to be tried.
+// need says how urgently an endpoint in a region has to be probed.
 func (d *division) need(region string) failover.Need {
 	if d.split.Dark {
 		return failover.NeedUrgent
@@ -129,15 +129,15 @@ func (d *division) need(region string) failover.Need {
 	return failover.NeedNone
 }
 
-// heed runs the endpoint's check, if it is due and this node's, and acts on
-// what the region says.
+// heed runs the endpoint's health check if it is due and this node's to do, and
+// applies the verdict of the region's nodes.
 func (s *Server) heed(now time.Time, u *upstream, e *endpoint) {
-	w := e.watched
+	w := e.monitor
 	w.mu.Lock()
 	if w.heard.news(now, s.mesh.Load().Words, w.check.Verdict) {
 		hearing := s.hear(now, u, e, w.check, u.checkInterval())
 		if w.assigned = u.Check != nil && hearing.Assigned(); !w.assigned {
-			w.check = failover.Check{} // what it found is for others to say now
+			w.check = failover.Check{} // another node checks it now
 		}
 		e.state.Heed(now, hearing.Decide(e.state.Novice()))
 	}
@@ -149,7 +149,7 @@ func (s *Server) heed(now time.Time, u *upstream, e *endpoint) {
 	}
 }
 
-// checkInterval is the time between two checks of an endpoint; 0 without checks.
+// checkInterval returns the time between two health checks; 0 if there are none.
 func (u *upstream) checkInterval() time.Duration {
 	if u.Check == nil {
 		return 0
@@ -157,10 +157,10 @@ func (u *upstream) checkInterval() time.Duration {
 	return time.Duration(u.Check.Interval)
 }
 
-// check does one active check.
+// check does one health check and records the result.
 func (s *Server) check(spec *routetable.HealthCheck, e *endpoint) {
 	failure, begun := "", time.Now()
-	status, err := s.examine(e, spec, time.Duration(spec.Timeout))
+	status, err := s.healthCheck(e, spec, time.Duration(spec.Timeout))
 	s.hint(e, err)
 	switch {
 	case err != nil:
@@ -170,56 +170,55 @@ func (s *Server) check(spec *routetable.HealthCheck, e *endpoint) {
 	case status < 200 || status > 399:
 		failure = fmt.Sprintf("status %d", status)
 	}
-	e.watched.mu.Lock()
-	defer e.watched.mu.Unlock()
-	e.watched.checking = false
-	if isOwn(err) || err != nil && s.stoodStill(begun) {
-		return // to be asked again: it was this node that could not
+	e.monitor.mu.Lock()
+	defer e.monitor.mu.Unlock()
+	e.monitor.checking = false
+	if isLocalFailure(err) || err != nil && s.wasFrozen(begun) {
+		return // it was this node that could not: the next check will tell
 	}
-	e.watched.check = e.watched.check.Observe(time.Now(), failure, failover.CheckConfig{
+	e.monitor.check = e.monitor.check.Observe(time.Now(), failure, failover.CheckConfig{
 		Interval: time.Duration(spec.Interval), Rise: spec.HealthyAfter, Fall: spec.UnhealthyAfter,
 	}, rand.Float64())
 }
 
-// tryOut asks the endpoint in the background: by its check, or else by the ping
-// of HTTP (RFC 9110, section 9.3.7), to which any answer will do.
-func (s *Server) tryOut(u *upstream, e *endpoint) {
-	e.watched.mu.Lock()
-	defer e.watched.mu.Unlock()
-	if e.watched.trying {
+// tryInBackground probes the endpoint in the background: by its health check, or
+// else with "OPTIONS *" (RFC 9110, section 9.3.7), to which any answer will do.
+func (s *Server) tryInBackground(u *upstream, e *endpoint) {
+	e.monitor.mu.Lock()
+	defer e.monitor.mu.Unlock()
+	if e.monitor.trying {
 		return
 	}
-	e.watched.trying = true
+	e.monitor.trying = true
 	s.spawn(func() {
 		begun := time.Now()
-		status, err := s.examine(e, u.Check, tryTimeout)
+		status, err := s.healthCheck(e, u.Check, tryTimeout)
 		s.hint(e, err)
-		e.state.Tried(time.Now(), s.fair(kindOfTry(status, err), begun))
-		e.watched.mu.Lock()
-		defer e.watched.mu.Unlock()
-		e.watched.trying = false
+		e.state.Tried(time.Now(), s.blame(kindOfTry(status, err), begun))
+		e.monitor.mu.Lock()
+		defer e.monitor.mu.Unlock()
+		e.monitor.trying = false
 	})
 }
 
-// kindOfTry is how a try in the background went, by the words that requests have
-// for it.
+// kindOfTry returns the outcome of a probe as that of a request.
 func kindOfTry(status int, err error) failover.Kind {
 	op, network := errors.AsType[*net.OpError](err)
 	switch {
 	case err == nil:
 		return kindOf(status)
 	case network && op.Op == "dial":
-		return notConnected(err)
+		return kindOfConnect(err)
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return failover.TimedOut
 	case network, isEOF(err), errors.Is(err, errAnswerSyntax):
 		return failover.Reset
 	}
-	return notConnected(err) // a name not found, a certificate not believed
+	return kindOfConnect(err) // an unknown name, an untrusted certificate
 }
 
-// examine asks the endpoint as its check says, or by the ping where it has none.
-func (s *Server) examine(e *endpoint, spec *routetable.HealthCheck, timeout time.Duration) (status int, err error) {
+// healthCheck probes the endpoint as spec says, with "OPTIONS *" if it is nil.
+func (s *Server) healthCheck(e *endpoint, spec *routetable.HealthCheck, timeout time.Duration) (status int, err error) {
 	switch {
 	case spec == nil:
 		return s.probe(e, "OPTIONS", "*", timeout)
@@ -233,7 +232,7 @@ func (s *Server) examine(e *endpoint, spec *routetable.HealthCheck, timeout time
 	return e.checkGRPC(ctx, spec.GRPC.Service)
 }
 
-// probe does one exchange with e, over a connection of its own.
+// probe does one exchange with e over a new connection.
 func (s *Server) probe(e *endpoint, method, target string, timeout time.Duration) (status int, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
@@ -248,7 +247,7 @@ func (s *Server) probe(e *endpoint, method, target string, timeout time.Duration
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = c.Close() }() // was used for this alone
+	defer func() { _ = c.Close() }() // it served this exchange alone
 	c.begin(&s.answers)
 	defer c.end()
 	deadline, _ := ctx.Deadline()
@@ -271,17 +270,17 @@ func (s *Server) probe(e *endpoint, method, target string, timeout time.Duration
 	return 0, errAnswerSyntax
 }
 
-// tell logs when an endpoint goes out of use and comes back. That a breaker lets
-// a probe through is neither.
-func (s *Server) tell(now time.Time, u *upstream, e *endpoint) {
+// logState logs when an endpoint goes out of use and comes back. A half-open breaker
+// is neither.
+func (s *Server) logState(now time.Time, u *upstream, e *endpoint) {
 	state := e.state.State(now)
 	if state.Status == failover.HalfOpen {
 		return
 	}
-	e.watched.mu.Lock()
-	last := e.watched.last
-	e.watched.last = state.Status
-	e.watched.mu.Unlock()
+	e.monitor.mu.Lock()
+	last := e.monitor.last
+	e.monitor.last = state.Status
+	e.monitor.mu.Unlock()
 	if state.Status == last {
 		return
 	}
@@ -289,7 +288,7 @@ func (s *Server) tell(now time.Time, u *upstream, e *endpoint) {
 	if state.Status != failover.Closed {
 		level = zerolog.WarnLevel
 	} else {
-		e.watched.misfit.Store(nil)
+		e.monitor.mismatch.Store(nil)
 	}
 	switch failover.Open {
 	case state.Status:
@@ -301,20 +300,20 @@ func (s *Server) tell(now time.Time, u *upstream, e *endpoint) {
 		Str("was", last.String()).Str("reason", e.reason(state)).Msg(event)
 }
 
-// Checks reports whether the table has endpoints that are checked.
+// Checks reports whether the table has health checks.
 func (s *Server) Checks() bool {
 	return slices.ContainsFunc(s.plan.Load().upstreams, func(u *upstream) bool { return u.Check != nil })
 }
 
-// Verdicts returns what this node has to say of the endpoints: what its checks
-// found, and which breakers are open.
+// Verdicts returns what this node reports about endpoints: the results of its health
+// checks, and open breakers.
 func (s *Server) Verdicts() []failover.Verdict {
 	var verdicts []failover.Verdict
 	for _, u := range s.plan.Load().upstreams {
 		for _, e := range u.endpoints {
-			e.watched.mu.Lock()
-			check := e.watched.check
-			e.watched.mu.Unlock()
+			e.monitor.mu.Lock()
+			check := e.monitor.check
+			e.monitor.mu.Unlock()
 			if v, ok := e.state.Verdict(u.Name, check); ok {
 				verdicts = append(verdicts, v)
 			}

@@ -5,53 +5,53 @@ import (
 	"time"
 )
 
-// watchdog bites when something takes too long. The zero value with bite set is
-// ready, and is used again and again.
+// watchdog calls expire when something takes too long. The zero value with expire set
+// is ready, and may be used any number of times.
 type watchdog struct {
-	bite func(now time.Time) (again time.Time) // again: watch on until then; zero = done
+	expire func(now time.Time) (again time.Time) // again is a new deadline; zero = none
 
-	mu    sync.Mutex // guards the rest
-	by    time.Time  // zero = nothing is watched
-	timer *time.Timer
+	mu       sync.Mutex // guards the rest
+	deadline time.Time  // zero = stopped
+	timer    *time.Timer
 }
 
-// watch begins to watch: what is done now has until by. Zero is no bound.
-func (w *watchdog) watch(by time.Time) {
+// start sets the deadline of what is being done; zero is none.
+func (w *watchdog) start(by time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.by = by
+	w.deadline = by
 	switch {
 	case by.IsZero():
 	case w.timer == nil:
-		w.timer = time.AfterFunc(time.Until(by), w.wake)
+		w.timer = time.AfterFunc(time.Until(by), w.fire)
 	default:
 		w.timer.Reset(time.Until(by))
 	}
 }
 
-// rest ends watching. When it returns, bite is not running and will not.
-func (w *watchdog) rest() {
+// stop stops the watchdog. When it returns, expire is not running and will not.
+func (w *watchdog) stop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.by = time.Time{}
+	w.deadline = time.Time{}
 	if w.timer != nil {
 		w.timer.Stop()
 	}
 }
 
-func (w *watchdog) wake() {
+func (w *watchdog) fire() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := time.Now()
 	switch {
-	case w.by.IsZero() || now.Before(w.by):
-		return // it was about something that has ended
-	case now.Sub(w.by) >= standstill: // this node stood still: what it waits for may be there
-		w.by = now.Add(stallLook)
+	case w.deadline.IsZero() || now.Before(w.deadline):
+		return // stopped or restarted meanwhile
+	case now.Sub(w.deadline) >= frozenAfter: // this node stood still: what it waits for may be there
+		w.deadline = now.Add(stallLook)
 	default:
-		w.by = w.bite(now)
+		w.deadline = w.expire(now)
 	}
-	if !w.by.IsZero() {
-		w.timer.Reset(w.by.Sub(now))
+	if !w.deadline.IsZero() {
+		w.timer.Reset(w.deadline.Sub(now))
 	}
 }

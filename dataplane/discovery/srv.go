@@ -16,10 +16,10 @@ import (
 )
 
 const (
-	firstWait = 500 * time.Millisecond // that a new table waits for names which no table had before
-	retryWait = 2 * time.Second        // until a failed lookup is repeated
-	minTTL    = time.Second            // shorter ones are taken for this
-	lookupMax = 5 * time.Second        // for a lookup
+	firstWait     = 500 * time.Millisecond // that a new table waits for names which no table had before
+	retryWait     = 2 * time.Second        // until a failed lookup is repeated
+	minTTL        = time.Second            // shorter ones are taken for this
+	lookupTimeout = 5 * time.Second        // for a lookup
 )
 
 // SRV keeps the SRV records of the service names that endpoints are given by. A
@@ -95,7 +95,7 @@ func (d *SRV) startLookup(name string) <-chan struct{} {
 	done := make(chan struct{})
 	n.pending = done
 	d.spawn(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), lookupMax)
+		ctx, cancel := context.WithTimeout(context.Background(), lookupTimeout)
 		defer cancel()
 		records, ttl, err := lookupSRV(ctx, d.servers, name)
 		if d.store(name, n, records, ttl, err) {

@@ -33,7 +33,7 @@ func (p *silentPeer) serve(c net.Conn) {
 }
 
 // conns returns the connections to p, and what ends all.
-func (p *silentPeer) conns(t *testing.T) (*Server, *h2Conns) {
+func (p *silentPeer) conns(t *testing.T) (*Server, *h2Pool) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -52,7 +52,7 @@ func (p *silentPeer) conns(t *testing.T) (*Server, *h2Conns) {
 	s := New(Config{}, zerolog.Nop(), prometheus.NewRegistry())
 	timeout := &atomic.Int64{}
 	timeout.Store(int64(time.Second))
-	conns := s.newH2Conns(func(ctx context.Context) (net.Conn, error) {
+	conns := s.newH2Pool(func(ctx context.Context) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "tcp", ln.Addr().String())
 	}, timeout)
 	t.Cleanup(func() {
@@ -118,7 +118,7 @@ func TestAConnectionWithUnansweredResetsIsClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	soon(t, "net/http counts the reset", func() bool { return l.conn.InFlight() > 0 })
-	l.letGo()
+	l.release()
 	if len(*conns.open.Load()) != 1 {
 		t.Error("it is not kept for others")
 	}
@@ -139,8 +139,8 @@ func TestAConnectionOutlivesItsRetirementForWhoHoldsIt(t *testing.T) {
 	if l.conn.Err() != nil || !l.reserve() {
 		t.Error("it was closed under who holds it")
 	}
-	l.letGo()
-	l.letGo()
+	l.release()
+	l.release()
 	if l.conn.Err() == nil || l.hold() {
 		t.Error("it was not closed in the end")
 	}
