@@ -134,15 +134,21 @@ func TestUnavailableAnswersAreTriedElsewhere(t *testing.T) {
 
 // A connection that the upstream closed while it was idle harms nobody.
 func TestStaleConnectionsAreNotUsed(t *testing.T) {
-	up := startRecorder(t, once("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))
+	closed, answer := make(chan struct{}, 20), once("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+	up := startRecorder(t, func(head string, c net.Conn, r *bufio.Reader) bool {
+		answer(head, c, r)
+		c.Close()
+		closed <- struct{}{}
+		return false
+	})
 	g := startGateway(t, dataplane.Config{}, toUpstream(up.addr))
 	c := g.dial(t)
 	for i := range 20 {
-		time.Sleep(5 * time.Millisecond)
 		resp, _, _ := c.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi").answer("POST")
 		if resp.StatusCode != 200 {
-			t.Errorf("request %d: status %d", i, resp.StatusCode)
+			t.Fatalf("request %d: status %d", i, resp.StatusCode)
 		}
+		<-closed
 	}
 	if n := len(up.seen()); n != 20 {
 		t.Errorf("the upstream saw %d requests, want 20", n)
