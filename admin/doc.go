@@ -1,8 +1,7 @@
-// Package admin is a node's admin listener: status, routes, probes, metrics and
-// a status page, on net/http.
+// Package admin is a node's admin API: status, routes, probes, metrics and a status
+// page, on net/http.
 //
-// It says what the node knows and passes on what is asked of it; the node
-// satisfies its two small interfaces. Before anything is answered, guard
-// decides who asks: on loopback without a token only what is plainly a local
-// program or the node's own page, elsewhere only the holder of a token.
+// It knows the node by small interfaces: Node, Routes, Bans and Keys. Every request
+// first passes guard: a listener on loopback admits local programs and the status
+// page without a token, any other listener requires one.
 package admin

@@ -1,7 +1,6 @@
-// Package api is the admin API of a node as Go types, with a client of it.
+// Package api has the types of a node's admin API, and a client for it.
 //
-// The names in the json tags are the contract that dashboards and scripts
-// depend on: a field may be added, none is renamed or removed within /v1. The
-// package imports nothing else of meshgw, so that a program which only talks
-// to a mesh need not contain one.
+// The names in json tags are a contract with dashboards and scripts: within /v1,
+// fields may be added, none is renamed or removed. The package imports no other
+// package of meshgw, so that a program that only talks to a mesh stays small.
 package api

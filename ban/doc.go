@@ -1,7 +1,7 @@
-// Package ban keeps who may not ask for a while: addresses and networks of
-// clients. A List is replicated; every node counts the time that a ban has left
-// by itself, so that clocks which differ neither lengthen nor shorten it. A Set is
-// what is banned now, made ready for the request path.
+// Package ban keeps the addresses and networks of clients that are banned for a
+// time. A List is replicated. Each node counts down the remaining time of a ban by
+// itself, so that differing clocks neither extend nor shorten it. A Set is the
+// present bans, prepared for lookups on the request path.
 //
 // The package keeps no clock and sends nothing.
 package ban

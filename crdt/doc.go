@@ -1,5 +1,5 @@
-// Package crdt holds what replicated states have in common: Lamport stamps that
-// order writes without clocks, and a map of opaque values, each owned by a
-// stamp, that merges the same way whatever the order, grouping or repetition of
-// what arrives. It keeps no clock and takes no lock that a caller could hold.
+// Package crdt has what the replicated states have in common: Lamport timestamps,
+// which order writes without clocks, and a map of opaque values, each with the
+// timestamp of its last write, whose merge is commutative, associative and
+// idempotent. It keeps no clock, and holds no lock while calling out.
 package crdt

@@ -1,6 +1,7 @@
-// Package doctor judges a mesh by what its nodes tell of themselves: one verdict
-// for each line of a checklist, with the command to run next.
+// Package doctor diagnoses a mesh by what its nodes report: one verdict for each
+// check of a list, with the command to run next.
 //
-// It is pure: the node that asks gathers the Facts of all and hands them in with
-// the time; see node. Facts travel as JSON, so fields are added and not changed.
+// It is pure: the node that is asked collects the Facts of all nodes and passes
+// them in with the time; see package node. Facts travel as JSON, so fields may be
+// added but not changed.
 package doctor

@@ -1,6 +1,7 @@
-// Package kong reads Kong's declarative files, as Kong's DB-less mode and deck
-// write them, into what meshgw's route files say.
+// Package kong converts Kong's declarative files, as written for its DB-less mode
+// and by deck, to route files of meshgw.
 //
-// It is pure and says what it could not translate. Where that decides who is let
-// in, the routes concerned answer 503: none is open that was guarded before.
+// It is pure, and reports what it could not convert. If that concerns
+// authentication or access, the affected routes answer 503: none becomes open that
+// was protected before.
 package kong

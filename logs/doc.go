@@ -1,9 +1,9 @@
-// Package logs is what a node writes its log with: lines of JSON, or for people
-// at a terminal, in one schema, by zerolog.
+// Package logs writes the log of a node with zerolog: JSON lines, or a readable
+// form on a terminal.
 //
-// Nobody waits for the disk or for whoever reads: lines are copied into memory,
-// and a goroutine of the log's own writes them, many at once. What finds that
-// memory full is dropped and counted. Lines about requests and those about events
-// have memory of their own, so that a flood of the one displaces none of the
-// other; so among those of the same few milliseconds the order is not kept.
+// Writers never block: lines are copied to a buffer in memory, which a goroutine
+// writes out in batches. Lines that find the buffer full are dropped and counted.
+// Access lines and events have separate buffers, so that a flood of one does not
+// displace the other; lines of different kinds from the same few milliseconds may
+// therefore be out of order.
 package logs

@@ -1,4 +1,4 @@
-// Package node puts one gateway together: it is the only package that sees all
-// parts, the only one that starts goroutines which outlive a call, and the one
-// that knows in which order things start and stop.
+// Package node assembles a gateway. It is the only package that imports all others,
+// starts goroutines that outlive a call, and knows in which order the parts start
+// and stop.
 package node

@@ -1,3 +1,3 @@
-// Meshgw is a gateway mesh without a centre: this program runs a node of it,
-// and asks and commands nodes over their admin API.
+// Meshgw is a decentralized API gateway: this program runs a node, and queries and
+// changes nodes over their admin API.
 package main
