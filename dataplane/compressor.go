@@ -1,0 +1,116 @@
+package dataplane
+
+import (
+	"errors"
+	"io"
+	"sync"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+)
+
+// encoder is what the gzip and zstd writers have in common.
+type encoder interface {
+	io.WriteCloser
+	Flush() error
+	Reset(w io.Writer)
+}
+
+// compressors are pools of compressors: making one costs more than compressing
+// most answers. The zero value is ready to use.
+type compressors struct{ gzip, zstd sync.Pool }
+
+const (
+	gzipLevel  = 5
+	zstdWindow = 256 << 10 // bytes of memory that an encoder keeps; RFC 9659 allows 8 MiB
+)
+
+// get returns an idle compressor for encoding, gzip or zstd.
+func (p *compressors) get(encoding string) (*compressor, error) {
+	pool := &p.gzip
+	if encoding == "zstd" {
+		pool = &p.zstd
+	}
+	c, ok := pool.Get().(*compressor)
+	if !ok {
+		enc, err := newEncoder(encoding)
+		if err != nil {
+			return nil, err
+		}
+		c = &compressor{enc: enc, home: pool}
+	}
+	c.ended = false
+	c.out = c.out[:0]
+	c.enc.Reset(c)
+	return c, nil
+}
+
+func newEncoder(encoding string) (encoder, error) {
+	if encoding == "zstd" {
+		return zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(zstdWindow), zstd.WithLowerEncoderMem(true))
+	}
+	return gzip.NewWriterLevel(nil, gzipLevel)
+}
+
+// compressor compresses the body of one answer at a time.
+type compressor struct {
+	enc     encoder
+	home    *sync.Pool
+	from    stream
+	flushes bool   // flush when no more input is ready
+	out     []byte // compressed output
+	ended   bool
+}
+
+// Write takes the output of the encoder.
+func (c *compressor) Write(p []byte) (int, error) {
+	c.out = append(c.out, p...)
+	return len(p), nil
+}
+
+// whole returns body compressed, valid until release.
+func (c *compressor) whole(body []byte) ([]byte, error) {
+	_, err := c.enc.Write(body)
+	err = errors.Join(err, c.enc.Close())
+	return c.out, err
+}
+
+// next implements stream. Before waiting for more input, it flushes what it has,
+// unless the length is known: then more is sure to come.
+func (c *compressor) next() ([]byte, error) {
+	c.out = c.out[:0]
+	for len(c.out) == 0 {
+		if c.ended {
+			return nil, io.EOF
+		}
+		piece, err := c.from.next()
+		switch {
+		case errors.Is(err, io.EOF):
+			c.ended = true
+			err = c.enc.Close()
+		case err == nil:
+			_, err = c.enc.Write(piece)
+			if err == nil && c.flushes && !c.from.ready() {
+				err = c.enc.Flush()
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return c.out, nil
+}
+
+// ready implements stream.
+func (c *compressor) ready() bool { return c.from.ready() }
+
+// trailing implements stream.
+func (c *compressor) trailing() []Field { return c.from.trailing() }
+
+func (c *compressor) release() {
+	if cap(c.out) > maxKept {
+		c.out = nil
+	}
+	c.from = nil
+	c.home.Put(c)
+}
