@@ -6,8 +6,8 @@ import (
 	"github.com/meshgw/meshgw/api"
 )
 
-// Bans is who may not ask the mesh for a while. Its methods may be called from
-// several goroutines at once; what they refuse is an *api.Problem.
+// Bans is the bans of the mesh. It must be safe for concurrent use; its errors
+// are *api.Problem.
 type Bans interface {
 	Bans() []api.Ban
 	Ban(r api.BanRequest, by string) (api.Ban, error)

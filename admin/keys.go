@@ -7,9 +7,8 @@ import (
 	"github.com/meshgw/meshgw/api"
 )
 
-// Keys is the gossip keys of the mesh. Its methods may be called from several
-// goroutines at once, and take some seconds at most; what they refuse is an
-// *api.Problem.
+// Keys is the gossip keys of the mesh. It must be safe for concurrent use. Its
+// methods may take some seconds; their errors are *api.Problem.
 type Keys interface {
 	GossipKeys(ctx context.Context) (api.GossipKeys, error)
 	InstallKey(ctx context.Context, fingerprint, by string) (api.KeyChange, error)

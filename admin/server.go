@@ -20,8 +20,8 @@ import (
 	"github.com/meshgw/meshgw/api"
 )
 
-// Node is the node that the server tells of. Its methods may be called from
-// several goroutines at once and must not block.
+// Node is the node that the server reports on. Its methods must be safe for
+// concurrent use and must not block, except where they say so.
 type Node interface {
 	Status() api.Status
 	Mesh() api.Mesh
@@ -57,10 +57,10 @@ type Node interface {
 	Keys
 }
 
-// Routes is the table that the server reads and changes. Its methods may be
-// called from several goroutines at once. What they refuse is an *api.Problem,
-// whose status is answered: 404 for a version that is not known, 412 for a
-// precondition that does not hold, 422 with every mistake of a document.
+// Routes is the route table, which the server reads and changes. It must be
+// safe for concurrent use. Its errors are *api.Problem, with the status to
+// answer: 404 for an unknown version, 412 for a failed precondition, 422 for a
+// document with mistakes, all of which are listed.
 type Routes interface {
 	// Document returns the table as a route file, YAML or JSON. version is that
 	// of a changeset, VERSION or VERSION@NODE, or empty for the table of now.
@@ -91,7 +91,7 @@ const (
 	shutdownWithin = 2 * time.Second // a scrape ends; a waiting apply is told and ends
 )
 
-// Server answers the admin API. Make one with New.
+// Server serves the admin API. Make one with New.
 type Server struct {
 	node    Node
 	routes  Routes
@@ -100,8 +100,8 @@ type Server struct {
 	log     zerolog.Logger
 }
 
-// New returns the server of a node and its routes. Without tokens whatever is
-// not loopback is refused, unless open says that anybody may ask.
+// New returns the server of a node and its routes. Without tokens, requests
+// from other hosts are refused, unless open admits everybody.
 func New(node Node, routes Routes, tokens Tokens, open bool, metrics prometheus.Gatherer, log zerolog.Logger) *Server {
 	s := &Server{node: node, routes: routes, live: newLive(node), log: log}
 	for _, t := range tokens {
@@ -113,11 +113,11 @@ func New(node Node, routes Routes, tokens Tokens, open bool, metrics prometheus.
 	return s
 }
 
-// ServeHTTP answers one request, guarded.
+// ServeHTTP answers one request, after guard has admitted it.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
-// Serve answers what comes in on ln until ctx is done, and closes ln. It
-// returns when every request has been answered or given up.
+// Serve serves connections to ln until ctx is done, and closes ln. It returns
+// when every request has been answered or aborted.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()

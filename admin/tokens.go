@@ -23,8 +23,8 @@ const (
 // minToken is how long a token should be, not to be guessed.
 const minToken = 16
 
-// Token is who may ask, by a token or by a client certificate. The token itself is
-// not kept, only its SHA-256.
+// Token admits a caller by a token or by a client certificate. Of the token,
+// only the SHA-256 is kept.
 type Token struct {
 	Name string
 	Role string
@@ -33,7 +33,7 @@ type Token struct {
 	weak bool   // shorter than minToken
 }
 
-// Tokens is all who may ask.
+// Tokens are all callers that are admitted.
 type Tokens []Token
 
 // ReadTokens reads the tokens file at path. See ParseTokens.
@@ -49,10 +49,10 @@ func ReadTokens(path string, getenv func(string) string) (Tokens, error) {
 	return tokens, err
 }
 
-// ParseTokens reads lines NAME ROLE TOKEN; empty ones and those that begin with
-// # are skipped. For ${VARIABLE} stands what the environment has; san:NAME is whoever
-// shows a client certificate for that name. All mistakes are reported, with path
-// and line, none with a token in it.
+// ParseTokens parses lines NAME ROLE TOKEN; empty lines and those that begin
+// with # are skipped. A token ${VARIABLE} is taken from the environment;
+// san:NAME admits client certificates for that name. The error lists all
+// mistakes, with path and line, and contains no token.
 func ParseTokens(path string, data []byte, getenv func(string) string) (Tokens, error) {
 	var (
 		tokens Tokens
@@ -109,7 +109,7 @@ func newToken(name, role, text string, getenv func(string) string) (Token, error
 	return t, nil
 }
 
-// AskForCertificates reports whether any line wants one.
+// AskForCertificates reports whether any line admits client certificates.
 func (ts Tokens) AskForCertificates() bool {
 	return slices.ContainsFunc(ts, func(t Token) bool { return t.san != "" })
 }

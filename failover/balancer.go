@@ -53,9 +53,9 @@ type Candidate struct {
 }
 
 // Balancer chooses among the endpoints of one upstream in one region. Its
-// candidates never change: another table makes another Balancer, over the same
-// Endpoints where they stay. It is safe for concurrent use and takes no lock,
-// except an endpoint's own while that one is being probed.
+// candidates never change: a new table makes a new Balancer over the same
+// Endpoints, as far as they stay. It is safe for concurrent use, and takes no
+// lock except that of an endpoint being probed.
 type Balancer struct {
 	policy     Policy
 	candidates []candidate // by URL, so that all nodes have them in the same order
@@ -81,8 +81,8 @@ type candidate struct {
 // before all are looked at.
 const draws = 6
 
-// NewBalancer returns a Balancer over candidates. Where all of them are new,
-// their slow start ends at once.
+// NewBalancer returns a Balancer over candidates. If all of them are new, there
+// is no slow start.
 func NewBalancer(policy Policy, candidates []Candidate) *Balancer {
 	b := &Balancer{policy: policy}
 	candidates, reserve := byPriority(candidates)
@@ -107,8 +107,8 @@ func NewBalancer(policy Policy, candidates []Candidate) *Balancer {
 	return b
 }
 
-// byPriority divides candidates into those of the lowest priority that is not drained,
-// and those behind.
+// byPriority splits candidates into those of the lowest priority value with a
+// weight above 0, and the rest.
 func byPriority(candidates []Candidate) (first, behind []Candidate) {
 	lowest := math.MaxInt
 	for _, c := range candidates {
@@ -128,18 +128,18 @@ func byPriority(candidates []Candidate) (first, behind []Candidate) {
 
 // Pick chooses an endpoint for a request, none of tried; the caller then calls
 // its Begin and End. key is the hash of what ConsistentHash keeps together, and
-// a random word for the other policies. The error is ErrExhausted. Pick does
+// a random number for the other policies. The error is ErrExhausted. Pick does
 // not allocate.
 //
 // An endpoint whose breaker is half-open is chosen for one request at a time.
-// Where checks alone keep all endpoints out, Pick ignores the checks: they
-// never close the last way.
+// If health checks alone exclude all endpoints, Pick ignores the checks (Envoy's
+// panic mode).
 func (b *Balancer) Pick(now time.Time, key uint64, tried []*Endpoint) (*Endpoint, error) {
 	if e := b.pick(now, key, tried); e != nil {
 		return e, nil
 	}
-	// Other random words than those by which pick found nobody. A probe may be
-	// taken by another request between look and claim: then look again.
+	// With other random numbers than those by which pick found none. Another
+	// request may claim a probe between scan and claim: then scan again.
 	for range 3 {
 		i := b.scan(now, ^key, tried)
 		if i < 0 {
@@ -160,7 +160,7 @@ func (b *Balancer) Pick(now time.Time, key uint64, tried []*Endpoint) (*Endpoint
 	return nil, ErrExhausted
 }
 
-// pick chooses as the policy says; nil when it found nobody soon.
+// pick chooses by the policy; nil if a few draws found no usable candidate.
 func (b *Balancer) pick(now time.Time, key uint64, tried []*Endpoint) *Endpoint {
 	switch {
 	case len(b.candidates) < 2:
@@ -211,8 +211,8 @@ func (b *Balancer) byChance(now time.Time, key uint64, tried []*Endpoint) *Endpo
 	return first.endpoint
 }
 
-// cost is what LeastRequest and EWMA compare. Who stands in line counts like who
-// is being served.
+// cost is what LeastRequest and EWMA compare. Requests that wait for a
+// connection count like those in progress.
 func (b *Balancer) cost(now time.Time, c *candidate) float64 {
 	inflight := float64(c.endpoint.inflight.Load() + c.endpoint.Queued.Load())
 	if b.policy == LeastRequest {
@@ -225,7 +225,7 @@ func (b *Balancer) cost(now time.Time, c *candidate) float64 {
 	return latency * (inflight + 1) / c.weight
 }
 
-// inTurn takes the next usable candidate of the turns.
+// inTurn returns the next usable candidate in turn.
 func (b *Balancer) inTurn(now time.Time, key uint64, tried []*Endpoint) *Endpoint {
 	for range 2 * draws {
 		c := &b.candidates[b.turns[b.turn.Add(1)%uint64(len(b.turns))]]
@@ -242,7 +242,7 @@ func (b *Balancer) inTurn(now time.Time, key uint64, tried []*Endpoint) *Endpoin
 	return nil
 }
 
-// draw returns a candidate with a probability by weight.
+// draw returns a candidate with a probability proportional to its weight.
 func (b *Balancer) draw(word uint64) *candidate {
 	c := &b.candidates[(word>>32)*uint64(len(b.candidates))>>32]
 	if uint32(word) >= c.keep {
@@ -251,8 +251,8 @@ func (b *Balancer) draw(word uint64) *candidate {
 	return c
 }
 
-// scan looks at all candidates and returns the index of a usable one, chosen
-// with a probability by weight; -1 without any.
+// scan looks at all candidates and returns the index of a usable one, with a
+// probability proportional to its weight; -1 if there is none.
 func (b *Balancer) scan(now time.Time, key uint64, tried []*Endpoint) int {
 	found, sum := -1, 0.0
 	for i := range b.candidates {
@@ -270,8 +270,8 @@ func (b *Balancer) scan(now time.Time, key uint64, tried []*Endpoint) int {
 	return found
 }
 
-// despiteChecks returns an endpoint that only checks keep out, provided that
-// this holds for all that are not out for another reason.
+// despiteChecks returns an endpoint that only health checks exclude, if there is no
+// endpoint that nothing excludes (panic mode).
 func (b *Balancer) despiteChecks(key uint64, tried []*Endpoint) *Endpoint {
 	var found *Endpoint
 	sum := 0.0
@@ -291,8 +291,8 @@ func (b *Balancer) despiteChecks(key uint64, tried []*Endpoint) *Endpoint {
 	return found
 }
 
-// alias prepares candidates for draw by Walker's method, as Vose (1991) builds
-// its table: each of n equal slots holds at most two candidates.
+// alias builds the tables for draw by Walker's alias method, as in Vose (1991):
+// each of n equal slots holds at most two candidates.
 func alias(candidates []candidate, sum float64) {
 	var small, large []int
 	rest := make([]float64, len(candidates))

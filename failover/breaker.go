@@ -21,7 +21,7 @@ const (
 	BreakerHalfOpen                     // one request at a time, as a probe
 )
 
-// String gives s in the words of metrics and status.
+// String returns s as in metrics and status.
 func (s BreakerState) String() string {
 	switch s {
 	case BreakerOpen:
@@ -51,9 +51,8 @@ func (c BreakerConfig) withDefaults() BreakerConfig {
 	return c
 }
 
-// A Breaker is the record of one circuit breaker: what it does next is a
-// function of the record and of now. Its methods return the next record. The
-// zero Breaker is closed.
+// A Breaker is the state of one circuit breaker, as a value: its methods return
+// the next state. The zero Breaker is closed.
 type Breaker struct {
 	Failures int           // consecutive, while closed
 	Openings int           // in a row; the rest doubles with each
@@ -63,7 +62,7 @@ type Breaker struct {
 	ClosedAt time.Time     // when it last closed; zero if it never opened
 }
 
-// State returns what b is at now.
+// State returns the state of b at now.
 func (b Breaker) State(now time.Time) BreakerState {
 	switch {
 	case b.OpenedAt.IsZero():
@@ -75,7 +74,8 @@ func (b Breaker) State(now time.Time) BreakerState {
 	}
 }
 
-// NextProbe returns from when on b, which is not closed, lets a probe through.
+// NextProbe returns from when on b, which must not be closed, lets a probe
+// through.
 func (b Breaker) NextProbe() time.Time {
 	if b.ProbedAt.IsZero() {
 		return b.OpenedAt.Add(b.Rest)
@@ -96,10 +96,9 @@ func (b Breaker) Claim(now time.Time) (Breaker, bool) {
 	return b, true
 }
 
-// Report counts the outcome of a request that began at began. What began before
-// the breaker opened, or before the probe under way, says nothing about what
-// the breaker wants to know and is ignored. jitter, uniform in [0,1), spreads
-// the rest of an opening.
+// Report reports the outcome of a request that began at began. It is ignored if
+// the request began before the breaker opened, or before the present probe.
+// jitter, uniform in [0,1), spreads the time that the breaker stays open.
 func (b Breaker) Report(now, began time.Time, kind Kind, c BreakerConfig, jitter float64) Breaker {
 	if b.OpenedAt.IsZero() {
 		return b.reportClosed(now, began, kind, c.withDefaults(), jitter)
@@ -132,8 +131,8 @@ func (b Breaker) reportClosed(now, began time.Time, kind Kind, c BreakerConfig, 
 	return b.Open(now, c, jitter)
 }
 
-// Open opens b at now, for longer each time in a row. An opening that comes
-// later after the last closing than its rest was long begins a new row.
+// Open opens b at now, for twice as long each time in a row. The row ends when
+// b has been closed for longer than it was last open.
 func (b Breaker) Open(now time.Time, c BreakerConfig, jitter float64) Breaker {
 	c = c.withDefaults()
 	if b.OpenedAt.IsZero() && now.Sub(b.ClosedAt) > b.Rest {

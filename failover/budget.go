@@ -28,14 +28,14 @@ type RetryBudget struct {
 // NewRetryBudget returns an empty budget at now.
 func NewRetryBudget(now time.Time) *RetryBudget { return &RetryBudget{epoch: now} }
 
-// Request counts a request, once whatever its tries.
+// Request counts a request, once for all of its tries.
 func (b *RetryBudget) Request(now time.Time) {
 	b.add(b.second(now), requestCount)
 }
 
 // Retry asks for one retry at now and counts it if allowed: while retries are
-// less than percent of the requests of the last 10 s, or less than 10. Of
-// several callers at the same moment each may be allowed the last one.
+// less than percent of the requests of the last 10 s, or less than 10.
+// Concurrent callers may each be allowed the last one.
 func (b *RetryBudget) Retry(now time.Time, percent int) bool {
 	second := b.second(now)
 	var requests, retries uint64
@@ -53,14 +53,14 @@ func (b *RetryBudget) Retry(now time.Time, percent int) bool {
 	return true
 }
 
-// second is the time since the epoch. It starts at budgetSlots, so that empty
-// slots are old.
+// second returns the seconds since the epoch, starting at budgetSlots so that
+// empty slots count as old.
 func (b *RetryBudget) second(now time.Time) uint64 {
 	return uint64(max(0, now.Sub(b.epoch)/time.Second)+budgetSlots) & slotMask
 }
 
-// add counts n in the slot of second, which is emptied first if it is an older
-// one's.
+// add adds n to the slot of second, which is reset first if it is of an older
+// second.
 func (b *RetryBudget) add(second, n uint64) {
 	slot := &b.slots[second%budgetSlots]
 	for {

@@ -8,7 +8,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// CheckVerdict is what active checks of one node say of an endpoint.
+// CheckVerdict is the result of one node's health checks of an endpoint.
 type CheckVerdict uint8
 
 // The verdicts of checks.
@@ -18,7 +18,7 @@ const (
 	CheckDown
 )
 
-// String gives v as status shows it.
+// String returns v as in status.
 func (v CheckVerdict) String() string {
 	switch v {
 	case CheckUp:
@@ -30,15 +30,16 @@ func (v CheckVerdict) String() string {
 	}
 }
 
-// CheckConfig is the pace of an endpoint's checks. All fields must be set.
+// CheckConfig is the timing of an endpoint's health checks. All fields must be
+// set.
 type CheckConfig struct {
 	Interval time.Duration
 	Rise     int // successes in a row that make it up
 	Fall     int // failures in a row that make it down
 }
 
-// Check is the record of one node's checks of an endpoint. Its methods return
-// the next record. The zero Check is due at once.
+// Check is the state of one node's health checks of an endpoint, as a value:
+// its methods return the next state. The zero Check is due at once.
 type Check struct {
 	Verdict CheckVerdict
 	Since   time.Time // when the verdict was reached
@@ -53,10 +54,10 @@ const checkJitter = 0.1
 // Due reports whether the endpoint should be checked at now.
 func (c Check) Due(now time.Time) bool { return !now.Before(c.Next) }
 
-// Observe takes in the result of a check: what failed, empty for success. As long as results contradict the
-// verdict, or there is none, the next follows after a quarter of the interval.
-// jitter, uniform in [0,1), shortens the wait by up to a tenth, so that checkers
-// do not march in step.
+// Observe adds the result of a check: failure is empty for success. While
+// results contradict the verdict, or there is none, the next check follows
+// after a quarter of the interval. jitter, uniform in [0,1), shortens the wait
+// by up to a tenth, so that checkers do not stay in step.
 func (c Check) Observe(now time.Time, failure string, cfg CheckConfig, jitter float64) Check {
 	finding := CheckUp
 	if failure != "" {
@@ -86,9 +87,9 @@ const MaxCheckers = 3
 
 // Checkers returns which of the live nodes of a region, given by id, check an
 // endpoint: the first three by rendezvous hashing (Thaler, Ravishankar 1998),
-// fewer where there are fewer. So every node finds the same, and a node that
-// comes or goes moves only its own checks. The first two check always, the
-// third when ThirdNeeded says so.
+// or all if there are fewer. So every node gets the same result, and a node
+// that joins or leaves only moves its own checks. The first two always check,
+// the third if ThirdNeeded says so.
 func Checkers(nodes []string, upstream, url string) []string {
 	key := xxhash.Sum64String(upstream)*31 + xxhash.Sum64String(url)
 	top := make([]scored, 0, MaxCheckers+1)

@@ -18,8 +18,8 @@ import (
 //
 // Absent fields are zero. Fields that a newer node adds are skipped.
 
-// ErrMalformed is what decoding foreign bytes that are not what they should be
-// returns; nothing of them is used then.
+// ErrMalformed is returned when the bytes of another node cannot be decoded; nothing
+// of them is used then.
 var ErrMalformed = errors.New("malformed")
 
 // The bounds of what is accepted from others.

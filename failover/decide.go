@@ -2,7 +2,7 @@ package failover
 
 import "slices"
 
-// Witness is what one live node of a region tells of an endpoint.
+// Witness is what one live node of a region reports about an endpoint.
 type Witness struct {
 	ID     string
 	Check  CheckVerdict
@@ -11,7 +11,7 @@ type Witness struct {
 	Reason string // why its breaker opened, else why its checks fail
 }
 
-// Decision is what the nodes of a region together say of an endpoint.
+// Decision is the joint verdict of the nodes of a region on an endpoint.
 type Decision struct {
 	Peers  bool   // out: breakers of the region's nodes are open
 	Checks bool   // out: its checks fail
@@ -21,17 +21,18 @@ type Decision struct {
 // Out reports whether the endpoint gets no requests by d.
 func (d Decision) Out() bool { return d.Peers || d.Checks }
 
-// Decide weighs what the nodes of an endpoint's region tell of it, for a node
-// called self; a self outside the region decides for itself what those in it
-// hold. checkers are those of Checkers.
+// Decide derives the verdict on an endpoint from the reports of the nodes of its
+// region, for the node self, which need not be one of them. checkers are the result
+// of Checkers.
 //
-// A breaker open at two nodes of the region, or at its only one, counts for all
-// of them, so that one with a broken path ejects for nobody but itself. It does
-// not count for those with an open breaker themselves: they have to probe, or
-// nobody would. novice says that self has seen nothing of the endpoint since it
-// started: it takes over what the others hold.
+// A breaker that is open at two nodes of the region, or at its only one, counts for
+// all of them: a node whose own path is broken excludes the endpoint for itself
+// only. It does not count for nodes whose own breaker is open, since somebody has to
+// probe. novice says that self has seen no answer of the endpoint since it started,
+// so that it adopts the view of the others.
 //
-// Two of the checkers that talk, or the only one, decide on checks.
+// Health checks exclude an endpoint if two of the checkers that report say so, or
+// the only one.
 func Decide(self string, novice bool, witnesses []Witness, checkers []string) Decision {
 	var d Decision
 	if reason, out := openAtPeers(self, novice, witnesses); out {

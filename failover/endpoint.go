@@ -9,16 +9,17 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// Settings are what an upstream says of its endpoints. The zero value gives the
-// defaults.
+// Settings are the settings of an upstream for its endpoints. The zero value
+// means the defaults.
 type Settings struct {
 	Breaker   BreakerConfig
 	SlowStart time.Duration // how long a new or recovered endpoint takes to its full share: default 30 s, negative = none
 }
 
-// Endpoint is the live state of one address of an upstream, kept while tables
-// change. It is safe for concurrent use. A try of a request is told by Begin,
-// then Answer when its response header came (optional), then End, exactly once.
+// Endpoint is the live state of one address of an upstream, kept from one table
+// to the next. It is safe for concurrent use. Each try of a request calls
+// Begin, then Answer when the head of the answer has arrived (optional), then
+// End exactly once.
 type Endpoint struct {
 	url, region string
 	hash        uint64
@@ -76,38 +77,38 @@ func NewEndpoint(now time.Time, url, region string) *Endpoint {
 	return e
 }
 
-// URL returns the endpoint's URL as the table writes it.
+// URL returns the endpoint's URL as in the table.
 func (e *Endpoint) URL() string { return e.url }
 
 // Region returns the region that the endpoint is in.
 func (e *Endpoint) Region() string { return e.region }
 
-// Configure replaces the endpoint's settings; what it counted stays.
+// Configure replaces the settings of the endpoint; its counters stay.
 func (e *Endpoint) Configure(s Settings) { e.settings.Store(&s) }
 
 // Inflight returns how many tries have begun and not ended.
 func (e *Endpoint) Inflight() int { return int(e.inflight.Load()) }
 
-// Latency returns the moving average of the endpoint's latency, which follows
-// peaks at once and forgets them in 10 s; 0 before the first answer.
+// Latency returns the moving average of the endpoint's latency, which rises to
+// peaks at once and decays over 10 s; 0 before the first answer.
 func (e *Endpoint) Latency(now time.Time) time.Duration {
 	return time.Duration(e.peak.at(e.offset(now)))
 }
 
-// Novice reports whether e has given no sign of life to this node yet: then the
-// node takes over what others hold of it, see Decide.
+// Novice reports whether this node has had no answer of e yet, so that it
+// adopts the view of other nodes: see Decide.
 func (e *Endpoint) Novice() bool { return e.answeredAt.Load() == 0 }
 
 // Stalled reports whether e is suspected to be stalled: tries that wait for its
-// answer should be given up with the outcome Stalled, where they can be repeated
-// elsewhere. It costs one load.
+// answer should be given up with the outcome Stalled, if they can be retried
+// elsewhere. It costs one atomic load.
 func (e *Endpoint) Stalled() bool { return e.gate.Load()&gateStalled != 0 }
 
-// Usable reports whether e may get requests freely, for who does not choose by a
-// Balancer. It costs one load.
+// Usable reports whether e may get any number of requests, for callers that do
+// not use a Balancer. It costs one atomic load.
 func (e *Endpoint) Usable() bool { return e.gate.Load()&gateOut == 0 }
 
-// Begin tells that a try is sent to e.
+// Begin is called when a try is sent to e.
 func (e *Endpoint) Begin(now time.Time) {
 	e.inflight.Add(1)
 	if e.waiting.Load() == 0 {
@@ -116,14 +117,14 @@ func (e *Endpoint) Begin(now time.Time) {
 	e.waiting.Add(1)
 }
 
-// Answer tells that the response header of a try has come, before End. o.Kind
-// is OK or Unavailable.
+// Answer is called when the head of the answer to a try has arrived, before
+// End. o.Kind is OK or Unavailable.
 func (e *Endpoint) Answer(now time.Time, o Outcome) {
 	e.count(now, o)
 	e.waiting.Add(-1)
 }
 
-// End tells that a try is over, with its outcome.
+// End is called when a try is over, with its outcome.
 func (e *Endpoint) End(now time.Time, o Outcome) {
 	e.inflight.Add(-1)
 	if o.Answered {

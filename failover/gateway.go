@@ -12,7 +12,7 @@ type Gateway struct {
 // maxWeight is the weight of the best gateway: fine enough to tell them apart.
 const maxWeight = 1000
 
-// AccessOf returns what gateways offer together.
+// AccessOf returns the access that gateways offer together.
 func AccessOf(gateways []Gateway) Access {
 	access := NoAccess
 	for _, g := range gateways {
@@ -24,9 +24,9 @@ func AccessOf(gateways []Gateway) Access {
 	return access
 }
 
-// GatewayWeights returns the weights with which to choose among gateways, for
-// Candidates: by weight times room, or by weight alone where none has room.
-// Those not ready weigh 0 as long as another is.
+// GatewayWeights returns the weights for choosing among gateways, as of
+// Candidates: weight times room, or the weight alone if none has room. Gateways
+// that are not ready have weight 0 as long as another is ready.
 func GatewayWeights(gateways []Gateway) []int {
 	access := AccessOf(gateways)
 	room := 0.0

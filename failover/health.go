@@ -1,8 +1,9 @@
 package failover
 
-// Health returns the weight of the candidates that this node holds for healthy
-// over that of all, and the same with failed checks ignored, each in [0,1]. What
-// has still to be probed is not healthy. Those of a higher priority step in whole.
+// Health returns the share, by weight, of the candidates that are healthy, and
+// the same with failed health checks ignored, each in [0,1]. A candidate that
+// still has to be probed is not healthy. Candidates of a higher priority value
+// count if theirs is the larger share.
 func (b *Balancer) Health() (health, unchecked float64) {
 	if b.reserve != nil {
 		health, unchecked = b.reserve.Health()
@@ -26,8 +27,8 @@ func (b *Balancer) foremost() (health, unchecked float64) {
 	return min(1, health), min(1, unchecked)
 }
 
-// HealthOf is Balancer.Health for a region that is known by hearsay: by what its
-// nodes decided of each of its endpoints, whose weights are given.
+// HealthOf is Balancer.Health for another region, by the decisions of its nodes
+// on its endpoints, whose weights are given.
 func HealthOf(weights []int, decisions []Decision) (health, unchecked float64) {
 	total := 0.0
 	for i, w := range weights {

@@ -2,7 +2,7 @@ package failover
 
 import "time"
 
-// Kind is how a try of a request at an endpoint went.
+// Kind is the kind of outcome of a try at an endpoint.
 type Kind uint8
 
 // The kinds of outcome. All between OK and Canceled count as failures.
@@ -19,7 +19,7 @@ const (
 // Failed reports whether k counts against the endpoint.
 func (k Kind) Failed() bool { return k != OK && k != Canceled }
 
-// String gives k in the words of the access log.
+// String returns k as in the access log.
 func (k Kind) String() string {
 	switch k {
 	case OK:
@@ -40,7 +40,7 @@ func (k Kind) String() string {
 	return "unknown"
 }
 
-// Outcome is what a try of a request tells of its endpoint.
+// Outcome is the outcome of a try for its endpoint.
 type Outcome struct {
 	Kind Kind
 	// Latency is the time from Begin to the response header, or to the

@@ -34,11 +34,11 @@ func (e ejection) rest() time.Duration {
 	return min(maxOpenFor, time.Duration(e.times)*baseEjection)
 }
 
-// EjectOutliers looks at what the endpoints answered since the last call. It
-// ends ejections that are over and ejects those whose success rate is more than
-// 1.9 standard deviations below the mean, or whose latency is as far above it,
-// the worst first, as long as no more than maxPercent of all endpoints are out
-// for whatever reason. It returns those it ejected.
+// EjectOutliers evaluates the answers since the last call. It ends ejections
+// that have expired, and ejects endpoints whose success rate is more than 1.9
+// standard deviations below the mean, or whose latency is as far above it, the
+// worst first, as long as no more than maxPercent of all endpoints are out of
+// use for whatever reason. It returns those it has ejected.
 func (b *Balancer) EjectOutliers(now time.Time, maxPercent int) []*Endpoint {
 	samples := b.samples(now)
 	worst := append(failing(samples), lagging(samples)...)

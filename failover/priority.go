@@ -5,7 +5,8 @@ import (
 	"slices"
 )
 
-// Priority says who is refused last.
+// Priority is the priority of a request under overload; the lowest are refused
+// first.
 type Priority uint8
 
 // The priorities, the first to be refused last.
@@ -33,7 +34,7 @@ func ParsePriority(name string) (Priority, error) {
 	return 0, fmt.Errorf("%q is no priority", name)
 }
 
-// String gives p as route files and metrics write it.
+// String returns p as in route files and metrics.
 func (p Priority) String() string {
 	switch p {
 	case Critical:
@@ -48,13 +49,14 @@ func (p Priority) String() string {
 	return "unknown"
 }
 
-// A Mix is a value for each Priority: requests/s that arrive, or the share of
+// A Mix has a value for each Priority: arriving requests/s, or the share of
 // them, in [0,1], that is to be refused.
 type Mix [Priorities]float64
 
-// Refuse returns which share of each priority to refuse so that share of all
-// requests is, the lowest priority first. mix is what arrives, in any unit;
-// where it is not known yet, all priorities count as equally frequent.
+// Refuse returns the share of each priority to refuse so that share of all
+// requests is refused, the lowest priority first. mix is the arrival rate by
+// priority in any unit; if it is all zero, priorities count as equally
+// frequent.
 func Refuse(share float64, mix Mix) Mix { return refuse(share, mix, Critical) }
 
 // refuse is Refuse of the requests from the priority last down, and spares

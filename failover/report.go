@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Verdict is what a node says of an endpoint: what its checks found and whether
-// its breaker is open.
+// Verdict is a node's report on an endpoint: the result of its health checks,
+// and whether its breaker is open.
 type Verdict struct {
 	Upstream, URL string
 	Check         CheckVerdict
@@ -16,16 +16,17 @@ type Verdict struct {
 	Reason        string // why its breaker opened or its checks fail
 }
 
-// Verdicts are all that a node says of endpoints. They change seldom. They count
-// as long as the incarnation lives that said them: see NewView.
+// Verdicts are all reports of a node on endpoints. They change rarely. They
+// count as long as the incarnation of the node that sent them is alive: see
+// NewView.
 type Verdicts struct {
 	Incarnation uint32
 	Region      string
 	Verdicts    []Verdict
 }
 
-// Verdict returns what this node has to say of e at now, with what its own
-// checks found; false when that is nothing.
+// Verdict returns this node's report on e, where check is the state of its own
+// checks; false if there is nothing to report.
 func (e *Endpoint) Verdict(upstream string, check Check) (Verdict, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -43,7 +44,7 @@ func (e *Endpoint) Verdict(upstream string, check Check) (Verdict, bool) {
 	return v, v.Open || v.Check != CheckUnknown
 }
 
-// Load is what a node tells of its room for an upstream, in requests/s.
+// Load is a node's report on its capacity for an upstream, in requests/s.
 type Load struct {
 	Upstream string
 	Headroom float64 // what it could take more than now: see Headroom
@@ -52,18 +53,18 @@ type Load struct {
 	Wanted   float64 // what it wants other regions to take: see Split
 }
 
-// Loads are all that a node tells of its room. They change all the time, and are
-// told anew when they have Moved.
+// Loads are all reports of a node on its capacity. They change all the time,
+// and are sent again when they have Moved.
 type Loads struct {
 	Incarnation uint32
 	Region      string
 	Loads       []Load
 }
 
-// Moved reports whether loads are to be told to those who were last told others.
-// A mesh in calm is to be quiet: what a node wants and has room for is told when it
-// is off by 20 requests/s and a fifth. What regions send each other is told as it
-// is, since whoever sends goes by it.
+// Moved reports whether loads differ enough from those that were last sent to
+// be sent again. To keep an idle mesh quiet, demand and headroom have to be off
+// by 20 requests/s and a fifth. What regions send each other is always sent,
+// since the sender regulates by it.
 func Moved(told, now []Load) bool {
 	return !slices.EqualFunc(told, now, func(a, b Load) bool {
 		return a.Upstream == b.Upstream && near(a.Demand, b.Demand) && near(a.Headroom, b.Headroom) &&
@@ -85,12 +86,12 @@ const (
 	assumedSpent = 100 * time.Millisecond // by a request, before one was measured
 )
 
-// Headroom returns what a node could take more of an upstream, in requests/s:
-// as much as brings its CPU from cpu (0..1) to 80 %, rate being all it serves
-// now, and as the upstream's slots (max_connections times healthy endpoints) can
-// take beside those used, an average over a second, when each request holds one
-// for mean. The CPU is common to a
-// node's upstreams; should several want all of it at once, shedding decides.
+// Headroom returns how much more of an upstream a node could take, in
+// requests/s: as much as brings its CPU from cpu, in [0,1], to 80 %, where rate
+// is all it serves now, and as much as fits the upstream's slots
+// (max_connections times healthy endpoints) beside those in use, an average
+// over a second, if each request holds one for mean. The CPU is shared by a
+// node's upstreams; if several want all of it at once, shedding decides.
 func Headroom(rate, cpu float64, slots int, used float64, mean time.Duration) float64 {
 	if mean <= 0 {
 		mean = assumedSpent

@@ -13,20 +13,20 @@ const (
 	shedOver = time.Second
 )
 
-// Shedding is the record of how overloaded a node is. Its methods return the
-// next record; the zero Shedding refuses nothing.
+// Shedding is the state of overload of a node, as a value: its methods return
+// the next state. The zero value refuses nothing.
 type Shedding struct {
 	CPU      float64 // smoothed over a second, share of the allowance
 	Severity float64 // share of the requests below critical to refuse, in [0,1]
 	At       time.Time
 }
 
-// Observe takes in the CPU used since the last call, as a share of the node's
-// allowance. threshold is where shedding begins; 0 turns it off.
+// Observe adds the CPU used since the last call, as a share of the node's allowance,
+// in [0,1]. threshold is where shedding begins; 0 turns it off.
 //
 // Severity rises along the line from 0 at the threshold to 1 at full, and falls
 // along the one from the end to full; between the two it stays (the «play» of
-// hysteresis), so it neither jumps nor flutters.
+// hysteresis), so it neither jumps nor oscillates.
 func (s Shedding) Observe(now time.Time, cpu, threshold float64) Shedding {
 	next := Shedding{CPU: cpu, At: now}
 	if !s.At.IsZero() {
@@ -44,8 +44,8 @@ func (s Shedding) Observe(now time.Time, cpu, threshold float64) Shedding {
 // Active reports whether requests are being refused.
 func (s Shedding) Active() bool { return s.Severity > 0 }
 
-// Refuse returns which share of each priority to refuse, never of critical
-// ones, given what arrives of each.
+// Refuse returns the share of each priority to refuse, given the arrival rate
+// of each. Critical requests are never refused.
 func (s Shedding) Refuse(mix Mix) Mix { return refuse(s.Severity, mix, High) }
 
 // ramp is where x is between from, 0, and to, 1.

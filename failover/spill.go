@@ -39,13 +39,14 @@ type Region struct {
 	Wanted float64
 }
 
-// Demand is what clients want of an upstream in a node's region, in requests/s.
+// Demand is the demand of clients for an upstream in a node's region, in
+// requests/s.
 type Demand struct {
 	Own      float64 // of this node
 	Siblings float64 // of the region's other nodes: the sum of Demand of their Loads
 }
 
-// Hold is what is remembered of a region so that traffic returns gently. The
+// Hold is the state of a region that lets traffic return to it gradually. The
 // zero Hold is that of a region not seen before.
 type Hold struct {
 	Seen  bool
@@ -54,7 +55,7 @@ type Hold struct {
 	Since time.Time // when its recovery began; zero without one
 }
 
-// Split is how the requests of an upstream are divided.
+// Split is the division of the requests for an upstream.
 type Split struct {
 	Shares  []float64 // for each region, in the order given; their sum is 1 - Refused
 	Refused float64   // the share that nobody can take
@@ -63,18 +64,18 @@ type Split struct {
 	Held    []bool    // regions that are well but held down: try their endpoints, NeedHeld
 }
 
-// Divide divides the node's demand among regions: the node's own first,
-// then the others in the order of failover. It returns the division and what to
-// remember for the next call, a second later or sooner; holds is nil at first.
+// Divide divides the node's demand among regions: the node's own first, then the
+// others in failover order. It returns the division, and the holds to pass to the
+// next call, at most a second later; nil at first.
 //
-// It is Envoy's priority load: a region takes min(1, 1.4 x health) of the
-// requests, what is left goes to the next, and if all together cannot take
-// everything each takes its part in proportion. Unlike Envoy a node sends no
-// more to a region than its part of the room there, by what all want to send;
-// what then remains is refused. It takes for granted that its siblings decide as
-// it does, before they tell. Regions fall at once and return slowly: held
-// down for 30 s, then let in over 30 s, provided that another serves meanwhile,
-// and never at the price of refusing what the region could take.
+// The algorithm is Envoy's priority load: a region takes min(1, 1.4 x health) of the
+// requests, the rest goes to the next, and if all together cannot take everything,
+// each takes a proportional part. Unlike in Envoy, a node sends no more to a region
+// than its share of the room there, in proportion to what all nodes want to send; the
+// rest is refused. It assumes that the other nodes decide as it does, before they
+// report. A region loses traffic at once and regains it slowly: it is held down for
+// 30 s, then ramped up over 30 s, provided that another region serves meanwhile, and
+// never at the price of refusing requests that the region could take.
 func Divide(now time.Time, demand Demand, regions []Region, holds map[string]Hold) (Split, map[string]Hold) {
 	raw := levels(regions)
 	next := make(map[string]Hold, len(regions))
@@ -191,7 +192,7 @@ func (s *Split) part(r Region, demand Demand) float64 {
 }
 
 // Choose returns the index of the region for an admitted request, by a random
-// word; -1 if no region can take any.
+// number; -1 if no region can take any.
 func (s Split) Choose(word uint64) int {
 	sum, chosen := 0.0, -1
 	for i, share := range s.Shares {
@@ -206,8 +207,8 @@ func (s Split) Choose(word uint64) int {
 	return chosen
 }
 
-// Order returns the regions in the order of failover, home first: as list says,
-// or, without a list, all of regions by round trip, those not measured last.
+// Order returns the regions in failover order, home first: as in list or,
+// without a list, all of regions by round-trip time, unmeasured ones last.
 func Order(home string, list, regions []string, roundTrip map[string]time.Duration) []string {
 	rest := list
 	if len(list) == 0 {

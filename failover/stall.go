@@ -10,14 +10,14 @@ const (
 	stallFactor = 3                      // nor one shorter than this many times what answers take
 )
 
-// Suspect looks for stalls: endpoints that wait with requests in flight and
-// without any answer for much longer than answers take here, while a sibling
-// answers. They get nothing new as long as a request waits at them, then one
-// request at a time, until they answer. Suspect returns those it found anew; it
-// is to be called every 100 ms or so.
+// Suspect detects stalls: endpoints that have requests in flight and have not
+// answered for much longer than answers take here, while another endpoint answers.
+// They get no new requests while one is in flight, then one at a time, until they
+// answer. Suspect returns the newly detected ones; it is to be called every 100 ms or
+// so.
 //
-// Where all are silent nobody is suspected: then it need not be the endpoint. See
-// Silent.
+// If all endpoints are silent, none is suspected, since the cause may be elsewhere:
+// see Silent.
 func (b *Balancer) Suspect(now time.Time) []*Endpoint {
 	patience := b.patience(now)
 	var found []*Endpoint
@@ -41,9 +41,9 @@ func (b *Balancer) Suspect(now time.Time) []*Endpoint {
 	return found
 }
 
-// Silent reports whether requests wait and no endpoint answers any, for as long as
-// Suspect asks for where others answer. Whether that is the endpoints or what they
-// were asked is for a try in the background to find out: NeedSilent.
+// Silent reports whether requests are in flight and no endpoint has answered any, for
+// the time after which Suspect would act if others answered. Whether that is due to
+// the endpoints or to the requests is for a background probe to find out: NeedSilent.
 func (b *Balancer) Silent(now time.Time) bool {
 	patience, waited := b.patience(now), false
 	for i := range b.candidates {
@@ -67,7 +67,8 @@ func (b *Balancer) patience(now time.Time) time.Duration {
 	return slowest
 }
 
-// Patience is how long an answer of e may take, as it has been, before it is late.
+// Patience returns how long an answer of e may take, judging by earlier ones, before
+// it is late.
 func (e *Endpoint) Patience(now time.Time) time.Duration {
 	return max(stallFloor, stallFactor*e.Latency(now))
 }

@@ -2,7 +2,7 @@ package failover
 
 import "time"
 
-// Status is whether and why not an endpoint gets requests.
+// Status is whether an endpoint gets requests, and if not why.
 type Status uint8
 
 // The statuses of an endpoint, the gravest last.
@@ -15,7 +15,7 @@ const (
 	Open                    // by this node's breaker
 )
 
-// String gives s in the words of metrics and status.
+// String returns s as in metrics and status.
 func (s Status) String() string {
 	switch s {
 	case Closed:
@@ -34,7 +34,8 @@ func (s Status) String() string {
 	return "unknown"
 }
 
-// State is an endpoint's status, since when and why. Since is zero for Closed.
+// State is the status of an endpoint, since when and why. Since is zero for
+// Closed.
 type State struct {
 	Status Status
 	Since  time.Time
@@ -74,7 +75,7 @@ func (e *Endpoint) clear(kind int) {
 	e.setGate(gateOf(kind), false)
 }
 
-// State returns what e is at now, the gravest cause first.
+// State returns the state of e at now; of several causes, the gravest.
 func (e *Endpoint) State(now time.Time) State {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -99,15 +100,14 @@ func (e *Endpoint) State(now time.Time) State {
 	return State{}
 }
 
-// Breaker returns the record of this node's breaker.
+// Breaker returns this node's breaker for e.
 func (e *Endpoint) Breaker() Breaker {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.breaker
 }
 
-// Heed makes e follow what the region says of it: out by breakers of its nodes,
-// out by checks, each with its reason, or neither. See Decide.
+// Heed applies the decision of the region's nodes to e. See Decide.
 func (e *Endpoint) Heed(now time.Time, d Decision) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

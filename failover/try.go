@@ -2,8 +2,8 @@ package failover
 
 import "time"
 
-// Need says why an endpoint should be tried in the background, where it gets
-// too few requests to tell how it is.
+// Need says why an endpoint should be probed in the background, when it gets
+// too few requests to judge it by.
 type Need uint8
 
 // The needs, the most urgent last.
@@ -19,8 +19,8 @@ const (
 	urgentTry = 250 * time.Millisecond
 )
 
-// TryDue reports whether e should be tried in the background at now, and if so
-// counts it as tried: the answer to be told by Tried.
+// TryDue reports whether e should be probed in the background at now, and if so
+// counts it as being probed: Tried has to follow.
 func (e *Endpoint) TryDue(now time.Time, need Need) bool {
 	gate := e.gate.Load()
 	interval := calmTry
@@ -39,10 +39,10 @@ func (e *Endpoint) TryDue(now time.Time, need Need) bool {
 	return at >= due && e.tryAt.CompareAndSwap(due, at+int64(spread))
 }
 
-// Tried tells how a try in the background went: an exchange, not a connection
-// alone, since a frozen process still gets connections. A success closes the
-// breaker at once. A failure opens it, whatever went before: who has to be tried
-// has no credit. Requests that wait then are given up, as at one that stalls.
+// Tried reports the outcome of a background probe, which has to be a whole
+// exchange, since a frozen process still accepts connections. A success closes
+// the breaker at once. A failure opens it, whatever went before, and requests
+// in flight are given up as at a stalled endpoint.
 func (e *Endpoint) Tried(now time.Time, kind Kind) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

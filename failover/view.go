@@ -2,8 +2,8 @@ package failover
 
 import "time"
 
-// Peer is a live node and what it told of endpoints and of its room. Its
-// Verdicts and Loads count only if its living incarnation told them.
+// Peer is a live node with its reports. Its Verdicts and Loads count only if
+// they are of its present incarnation.
 type Peer struct {
 	ID          string
 	Region      string
@@ -16,7 +16,7 @@ type Peer struct {
 }
 
 // View is what a node knows of all live nodes, itself included, at one moment.
-// It never changes.
+// It is immutable.
 type View struct {
 	self     Peer
 	byRegion map[string][]Peer
@@ -27,7 +27,7 @@ type View struct {
 // subject is what a node tells something of.
 type subject struct{ upstream, url string }
 
-// NewView returns the view of the node self of peers, which do not contain it.
+// NewView returns the view of the node self; peers are the others.
 func NewView(self Peer, peers []Peer) *View {
 	v := &View{self: self, byRegion: map[string][]Peer{}, verdicts: map[subject]map[string]Verdict{}, loads: map[subject]Load{}}
 	v.add(self)
@@ -55,16 +55,16 @@ func (v *View) add(p Peer) {
 	}
 }
 
-// Hearing is what is to be weighed about an endpoint.
+// Hearing is the reports on an endpoint, for a decision.
 type Hearing struct {
 	Self      string
 	Witnesses []Witness // the live nodes of its region
 	Checkers  []string  // those that check it: see Checkers
 }
 
-// Hear returns what the nodes of a region tell of an endpoint of an upstream.
-// interval is that of its checks, 0 without. Where the region has no live node,
-// those of the node's own region see to its endpoints.
+// Hear returns the reports of a region's nodes on an endpoint of an upstream.
+// interval is that of its health checks, 0 without. If the region has no live
+// node, those of the node's own region check its endpoints.
 func (v *View) Hear(now time.Time, upstream, url, region string, interval time.Duration) Hearing {
 	nodes := v.byRegion[region]
 	if len(nodes) == 0 {
@@ -89,7 +89,7 @@ func (v *View) Hear(now time.Time, upstream, url, region string, interval time.D
 // second, and news may be late.
 const silence = 2 * time.Second
 
-// Assigned reports whether the node itself is to check the endpoint now.
+// Assigned reports whether this node has to check the endpoint now.
 func (h Hearing) Assigned() bool {
 	var seen [MaxCheckers]Witness
 	self := -1
@@ -106,13 +106,13 @@ func (h Hearing) Assigned() bool {
 	return self == 0 || self == 1 || self == 2 && ThirdNeeded(seen[0], seen[1])
 }
 
-// Decide weighs what was heard: see Decide.
+// Decide returns the decision of the reports: see Decide.
 func (h Hearing) Decide(novice bool) Decision {
 	return Decide(h.Self, novice, h.Witnesses, h.Checkers)
 }
 
-// Demand returns what clients of the node's region want of an upstream, own
-// being what they want of the node itself, in requests/s.
+// Demand returns the demand of clients in the node's region for an upstream,
+// where own is that at the node itself, in requests/s.
 func (v *View) Demand(upstream string, own float64) Demand {
 	d := Demand{Own: own}
 	for _, p := range v.byRegion[v.self.Region] {
@@ -135,9 +135,9 @@ func (v *View) Gateways(upstream, region string) ([]Peer, []Gateway) {
 	return peers, gateways
 }
 
-// Region returns what is known of an upstream in a region, but for its Health
+// Region returns what is known of an upstream in a region, except its Health
 // and Unchecked, which the caller fills in: see Balancer.Health and HealthOf.
-// direct says that its endpoints are reached without its nodes.
+// direct says that its endpoints are reached without its gateways.
 func (v *View) Region(upstream, region string, direct bool) Region {
 	r := Region{Name: region, Access: FullAccess}
 	_, gateways := v.Gateways(upstream, region)

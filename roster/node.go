@@ -1,6 +1,6 @@
 package roster
 
-// Phase is what a node is doing.
+// Phase is the phase of a node's life.
 type Phase string
 
 // The phases of a node's life.
@@ -11,8 +11,7 @@ const (
 	Draining Phase = "draining" // finishing what is in flight
 )
 
-// Node is what one node tells of itself. The zero value of a field is its
-// absence.
+// Node is the report of one node about itself. Zero fields are absent.
 type Node struct {
 	ID          string // random, kept in the data dir: who a node is
 	Name        string // what it is called, unique among living nodes
@@ -33,7 +32,7 @@ type Listen struct {
 	HTTP, HTTPS, Mesh, Admin, Gossip, RPC string
 }
 
-// Load is how busy a node is.
+// Load is the load of a node.
 type Load struct {
 	CPU               float64 // share of its allowance, 0..1
 	Inflight          int     // requests

@@ -9,8 +9,7 @@ import (
 	"github.com/meshgw/meshgw/crdt"
 )
 
-// A Roster holds what every node has told of itself. Its methods may be called
-// from several goroutines at once.
+// A Roster has the latest report of every node. It is safe for concurrent use.
 type Roster struct {
 	self        string
 	incarnation uint32
@@ -21,7 +20,7 @@ type Roster struct {
 	nodes atomic.Pointer[[]Node]
 }
 
-// New returns the roster of the node with the given id, which holds nothing yet.
+// New returns an empty roster for the node with the given id.
 func New(self string, incarnation uint32) *Roster {
 	bounds := crdt.Bounds{Entries: 4096, Graves: 10_000, Key: 64, Value: 4096}
 	return &Roster{
@@ -34,10 +33,10 @@ func New(self string, incarnation uint32) *Roster {
 	}
 }
 
-// Tell replaces what this node says of itself; its ID and Incarnation are those
-// given to New. It reports whether that is news. A name has one holder among the
-// living, so what another identity said under this node's name is forgotten,
-// now and whenever it turns up: it is this node before it lost its disk.
+// Tell replaces the report of this node; its ID and Incarnation are those given
+// to New. It reports whether anything has changed. Since a name has one live
+// holder, reports of another identity under this node's name are dropped, now
+// and whenever they turn up: they are of this node before it lost its disk.
 func (r *Roster) Tell(n Node) (news bool) {
 	n.ID, n.Incarnation = r.self, r.incarnation
 	if old := r.name.Swap(&n.Name); old == nil || *old != n.Name {
@@ -54,8 +53,8 @@ func (r *Roster) Tell(n Node) (news bool) {
 	return news
 }
 
-// Told reports whether what this node told of itself still stands. It does not where
-// another node took it for gone.
+// Told reports whether the report of this node still stands. It does not if
+// another node has removed it, believing this one gone.
 func (r *Roster) Told() bool {
 	_, told := r.words.Get(r.self)
 	return told
@@ -74,7 +73,8 @@ func (r *Roster) disown(id string) {
 	}
 }
 
-// Forget drops the node with the given id everywhere, until it speaks again.
+// Forget removes the node with the given id from all rosters, until it reports
+// again.
 func (r *Roster) Forget(id string) {
 	r.words.Forget(id)
 	r.refresh()
@@ -107,8 +107,8 @@ func (r *Roster) Nodes() []Node {
 	return nodes
 }
 
-// ByName returns the node called name; of several, which only clones of a data
-// dir or a changed machine produce, the one that started last.
+// ByName returns the node called name. If there are several, which takes a
+// cloned data directory or a replaced machine, it is the one that started last.
 func (r *Roster) ByName(name string) (found Node, ok bool) {
 	for _, n := range r.Nodes() {
 		if n.Name == name && (!ok || n.StartedAt > found.StartedAt) {
