@@ -19,7 +19,7 @@ const (
 	maxText = 256                 // bytes of Reason, By and Node each
 )
 
-// Ban keeps a network out for a while.
+// Ban bans a network for a time.
 type Ban struct {
 	Prefix netip.Prefix  // of IPv4 or IPv6, without bits beyond its mask
 	For    time.Duration // how long in all, in whole milliseconds
@@ -30,9 +30,9 @@ type Ban struct {
 	At     time.Time     // when, by the clock of Node; for display only
 }
 
-// ParsePrefix reads an address or a network in CIDR form. A network with bits
-// beyond its mask is refused, since either half of it may be the mistake; so is
-// one that is everybody.
+// ParsePrefix parses an address or a network in CIDR form. It rejects a network
+// with bits set beyond its mask, since either part may be the mistake, and one
+// that contains all addresses.
 func ParsePrefix(text string) (netip.Prefix, error) {
 	if !strings.Contains(text, "/") {
 		ip, err := netip.ParseAddr(text)
@@ -56,7 +56,7 @@ func ParsePrefix(text string) (netip.Prefix, error) {
 	return p, nil
 }
 
-// Check refuses what no ban can be.
+// Check returns an error if b is not a valid ban.
 func (b *Ban) Check() error {
 	switch {
 	case b.For < time.Millisecond || b.For > MaxFor:

@@ -18,14 +18,13 @@ const (
 	maxGraves = 1000 // of bans lifted; one that is forgotten again has an end of its own
 )
 
-// ErrFull is returned by Put where there are MaxBans already.
+// ErrFull is returned by Put if there are MaxBans already.
 var ErrFull = errors.New("there are as many bans as a mesh may have")
 
-// A List is the bans of the mesh. Of two bans of one prefix the later holds, by
-// Lamport version; the end of a ban is the same as its removal, and the first
-// node whose count is over ends it for all. What travels beside a ban is how long
-// it has left, never a time of day. Its methods may be called from several
-// goroutines at once.
+// A List is the bans of the mesh. Of two bans of one prefix the later one, by
+// Lamport version, holds. A ban that has expired is removed, and the first node
+// at which it expires removes it for all. Nodes send each other the remaining
+// time of a ban, never a time of day. A List is safe for concurrent use.
 type List struct {
 	bans *crdt.Map
 
@@ -43,7 +42,7 @@ func NewList() *List {
 	})}
 }
 
-// Put bans b.Prefix for b.For from now on, instead of any ban of it before.
+// Put bans b.Prefix for b.For from now on, replacing any present ban of it.
 func (l *List) Put(now time.Time, b Ban) error {
 	b.For = b.For.Truncate(time.Millisecond)
 	if err := b.Check(); err != nil {
@@ -72,8 +71,8 @@ func (l *List) Remove(now time.Time, p netip.Prefix) (Ban, bool) {
 	return b, ok
 }
 
-// Expire ends the bans whose time is over and returns when the next ends, zero
-// where there is none.
+// Expire removes the bans that have expired, and returns when the next one
+// will; zero if there is none.
 func (l *List) Expire(now time.Time) (next time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -88,7 +87,7 @@ func (l *List) Expire(now time.Time) (next time.Time) {
 	return next
 }
 
-// All returns the bans that hold now, by prefix.
+// All returns the present bans, by prefix.
 func (l *List) All(now time.Time) []Ban {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -102,7 +101,7 @@ func (l *List) All(now time.Time) []Ban {
 	return all
 }
 
-// Set returns who is banned now.
+// Set returns the present bans as a Set.
 func (l *List) Set(now time.Time) *Set {
 	l.mu.Lock()
 	defer l.mu.Unlock()

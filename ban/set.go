@@ -6,10 +6,10 @@ import (
 	"github.com/gaissmai/bart"
 )
 
-// A Set is networks to look addresses up in. It does not change; the zero Set
-// holds nobody. Its methods may be called from several goroutines at once.
+// A Set is a set of networks for looking up addresses. It is immutable; the
+// zero Set is empty.
 type Set struct{ networks bart.Lite }
 
-// Contains reports whether an address is of one of the networks. It does not
+// Contains reports whether an address is in one of the networks. It does not
 // allocate.
 func (s *Set) Contains(ip netip.Addr) bool { return s.networks.Lookup(ip) }

@@ -25,16 +25,16 @@ const (
 	maxJump  = 1 << 32
 )
 
-// Digest is that of a gossip.State.
+// Digest implements gossip.State.
 func (l *List) Digest() []byte { return l.bans.Digest() }
 
-// Delta is that of a gossip.State, as of now.
+// Delta is that of gossip.State, at now.
 func (l *List) Delta(now time.Time, digest []byte) ([]byte, error) {
 	data, err := l.bans.Delta(digest)
 	return l.withLeft(now, data), err
 }
 
-// Changes is that of a gossip.State, as of now.
+// Changes is that of gossip.State, at now.
 func (l *List) Changes(now time.Time, limit int) (data []byte, oversized bool) {
 	data, oversized = l.bans.Changes(limit * 4 / 5) // an entry takes 20 bytes or more, what it has left 5 at most
 	return l.withLeft(now, data), oversized
@@ -57,8 +57,9 @@ func (l *List) withLeft(now time.Time, data []byte) []byte {
 	return protowire.AppendBytes(protowire.AppendTag(data, fieldLeft, protowire.BytesType), left)
 }
 
-// Merge is that of a gossip.State, as of now. A ban ends as soon as the first of
-// those who tell of it says: what arrives late has less left than it says.
+// Merge is that of gossip.State, at now. Of several reports on one ban, the one
+// that ends soonest counts, since a report that was delayed overstates the
+// remaining time.
 func (l *List) Merge(now time.Time, data []byte) error {
 	m, err := parse(data)
 	if err != nil {
@@ -94,15 +95,15 @@ func (l *List) Merge(now time.Time, data []byte) error {
 	return nil
 }
 
-// Snapshot returns the List for Restore. now has the wall clock's reading too.
+// Snapshot returns the List for Restore. now has to include the wall clock.
 func (l *List) Snapshot(now time.Time) []byte {
 	data, _ := l.Delta(now, nil) // nothing in nil to be malformed
 	return protowire.AppendVarint(protowire.AppendTag(data, fieldSaved, protowire.VarintType), uint64(now.UnixMilli()))
 }
 
-// Restore takes a Snapshot in. The time since then counts, by this node's own
-// clock. What is over by it is left out and not ended for others, who know better
-// should the clock have been set forward meanwhile.
+// Restore loads a Snapshot, and deducts the time since then by this node's wall
+// clock. A ban that has expired by it is dropped here but not removed for
+// others, in case the clock was set forward meanwhile.
 func (l *List) Restore(now time.Time, data []byte) error {
 	m, err := parse(data)
 	if err != nil {

@@ -10,20 +10,21 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// A Service answers calls of other nodes. The text of its error is told to the
-// caller.
+// A Service answers calls of other nodes. The caller gets the text of its
+// error.
 type Service func(request []byte) (answer []byte, err error)
 
-// MaxAnswer bounds what a Service of Config answers, in bytes: it is for what
-// people look at, not for copies of a state.
+// MaxAnswer is the size limit of an answer of a Service, in bytes: calls are
+// for queries by people, not for copying state.
 const MaxAnswer = 4 << 20
 
 // ErrNotAlive is returned by Call for a member that is not known to be alive.
 var ErrNotAlive = errors.New("not alive")
 
-// Call asks the member of that name what its Service answers to request. The
-// service of this node itself is asked without the network. An error is
-// ErrNotAlive, ErrKey, that of ctx, of the network, or what the service said.
+// Call sends request to a Service of the member of that name, and returns the
+// answer. The service of this node is called without the network. The error is
+// ErrNotAlive, ErrKey, that of ctx or of the network, or what the service
+// returned.
 func (m *Mesh) Call(ctx context.Context, member, service string, request []byte) ([]byte, error) {
 	if member == m.cfg.Name {
 		if serve, ok := m.services[service]; ok {

@@ -2,10 +2,10 @@ package gossip
 
 import "github.com/hashicorp/memberlist"
 
-// Datagram sends data to the named service of one living member, best effort:
-// it may be lost, doubled or overtaken, and nobody passes it on. It is sealed as
-// all gossip is, does not wait, and keeps nothing of data. What is longer than
-// MaxDatagram is dropped, as is what is for nobody who is alive.
+// Datagram sends data to the named service of one live member, best effort: it
+// may be lost, duplicated or reordered, and is not relayed. It is encrypted
+// like all gossip, does not block, and does not keep data. Datagrams longer
+// than MaxDatagram, or to members that are not alive, are dropped.
 func (m *Mesh) Datagram(member, service string, data []byte) {
 	addr := m.living(member)
 	if addr == "" || len(data) > MaxDatagram {
@@ -15,8 +15,8 @@ func (m *Mesh) Datagram(member, service string, data []byte) {
 	m.send(memberlist.Address{Addr: addr, Name: member}, frame{service: service, data: data}.encode())
 }
 
-// MaxDatagram is the most bytes of a Datagram, so that with its headers and the
-// seal it fits the packets of nearly every network.
+// MaxDatagram is the size limit of a Datagram in bytes, which with headers and
+// encryption fits the packets of nearly every network.
 const MaxDatagram = 1400
 
 // deliver hands a datagram to its service.

@@ -22,7 +22,7 @@ import (
 var ErrNameInUse = errors.New("node name in use")
 
 // A Peer is a node seen before: where to look for the mesh after a restart or a
-// partition of any length.
+// partition, however long.
 type Peer struct {
 	Name string    `json:"name"`
 	Addr string    `json:"addr"`
@@ -63,7 +63,7 @@ func (b *book) note(member Member, now time.Time) {
 	}
 }
 
-// Peers returns the peers worth looking for after a restart, by name.
+// Peers returns the peers to look for after a restart, by name.
 func (m *Mesh) Peers() []Peer {
 	m.book.mu.Lock()
 	defer m.book.mu.Unlock()

@@ -19,7 +19,7 @@ var (
 	ErrUnknownKey = errors.New("no such key in this node's keyring")
 )
 
-// KeyAnswer is how a mesh took what was done to its keys by a query of Serf's.
+// KeyAnswer is how the members answered a Serf query about keys.
 type KeyAnswer struct {
 	Fingerprint string
 	Members     int               // that were asked, plain Serf agents too
@@ -27,8 +27,8 @@ type KeyAnswer struct {
 	Failed      map[string]string // why not, by name; who was silent is in none
 }
 
-// InstallKey has every member take a key beside those it has: a new one, or, by
-// its fingerprint, one that this node has already.
+// InstallKey installs a key at every member, beside those it has: a new one or,
+// by its fingerprint, one that this node has.
 func (m *Mesh) InstallKey(fingerprint string) (KeyAnswer, error) {
 	if fingerprint == "" {
 		key := make([]byte, 32) // AES-256
@@ -38,12 +38,13 @@ func (m *Mesh) InstallKey(fingerprint string) (KeyAnswer, error) {
 	return m.tellKnownKey(fingerprint, (*serf.KeyManager).InstallKey)
 }
 
-// UseKey has every member seal with a key that all have.
+// UseKey makes every member encrypt with a key that all have.
 func (m *Mesh) UseKey(fingerprint string) (KeyAnswer, error) {
 	return m.tellKnownKey(fingerprint, (*serf.KeyManager).UseKey)
 }
 
-// RemoveKey has every member forget a key that none seals with.
+// RemoveKey removes a key, which must not be the primary one of any member,
+// everywhere.
 func (m *Mesh) RemoveKey(fingerprint string) (KeyAnswer, error) {
 	return m.tellKnownKey(fingerprint, (*serf.KeyManager).RemoveKey)
 }
@@ -76,7 +77,7 @@ func (m *Mesh) tellKeys(key []byte, ask keyQuery) (KeyAnswer, error) {
 	return KeyAnswer{Fingerprint: Fingerprint(key), Members: resp.NumNodes, Done: resp.NumResp - resp.NumErr, Failed: resp.Messages}, nil
 }
 
-// Fingerprint names a gossip key without telling it.
+// Fingerprint identifies a gossip key without revealing it.
 func Fingerprint(key []byte) string { return hex.EncodeToString(keyID(key)) }
 
 // HeldKey is a key of this node's keyring.
@@ -86,7 +87,7 @@ type HeldKey struct {
 	Sealed      uint64 // packets and streams that this node sealed with it, of earlier runs too
 }
 
-// Keys returns the keyring, the primary key first; none where there is none.
+// Keys returns the keyring, the primary key first; nil without encryption.
 func (m *Mesh) Keys() []HeldKey {
 	keys := m.keyring()
 	if keys == nil {

@@ -26,7 +26,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Config is what a Mesh needs to know.
+// Config configures a Mesh.
 type Config struct {
 	Name   string // unique in the mesh
 	ID     string // who this node is, whatever its name and address
@@ -64,8 +64,7 @@ type Config struct {
 // ErrLeft means that this node was told to leave by `serf leave`.
 var ErrLeft = errors.New("left the mesh by serf leave")
 
-// A Mesh is this node's part in the mesh. Its methods may be called from several
-// goroutines at once.
+// A Mesh is this node's membership in the mesh. It is safe for concurrent use.
 type Mesh struct {
 	cfg      Config
 	pace     pace
@@ -103,7 +102,8 @@ type Mesh struct {
 	complaints bucket // lines about what is refused: a hostile peer can cause any number
 }
 
-// New returns the mesh of one node. Listen opens its ports, Run lives its life.
+// New returns the mesh of one node. It starts nothing: Listen opens the ports,
+// Run does the rest.
 func New(cfg Config, states map[string]State, log zerolog.Logger) (*Mesh, error) {
 	pace, err := cfg.Profile.pace()
 	if err != nil {
@@ -144,7 +144,8 @@ func New(cfg Config, states map[string]State, log zerolog.Logger) (*Mesh, error)
 	return m, nil
 }
 
-// Addr returns the IP and port that others reach this node's gossip at; "" before Listen.
+// Addr returns the IP and port at which others reach this node's gossip; ""
+// before Listen.
 func (m *Mesh) Addr() string { return deref(m.addr.Load()) }
 
 // RPCAddr returns where Serf's RPC listens; "" before Listen and without RPC.
@@ -157,16 +158,15 @@ func deref(s *string) string {
 	return *s
 }
 
-// Push has news of the named State pushed to a few peers at once. Without it the
-// news waits for the next lazy round, which costs less.
+// Push sends the changes of the named State to a few peers at once. Without it
+// they wait for the next periodic round, which is cheaper.
 func (m *Mesh) Push(state string) {
 	r := m.replicas[state]
 	r.original.Store(true)
 	r.hurry()
 }
 
-// Started returns a channel that is closed once Serf runs and this node is a
-// member of a mesh, if only of its own.
+// Started returns a channel that is closed when Serf is running.
 func (m *Mesh) Started() <-chan struct{} { return m.started }
 
 func (m *Mesh) keyring() *memberlist.Keyring { return m.keys.Load() }
@@ -186,8 +186,8 @@ func (s *sockets) close() {
 	}
 }
 
-// Listen opens this node's ports and reads its keyring, so that what cannot work
-// fails before anything runs. Run closes them in the end, or Close.
+// Listen opens this node's ports and reads its keyring, so that configuration
+// errors show before anything runs. Run or Close closes the ports.
 func (m *Mesh) Listen() error {
 	if m.cfg.KeyringFile != "" {
 		keys, err := loadKeyring(m.cfg.KeyringFile)
@@ -213,7 +213,7 @@ func (m *Mesh) Listen() error {
 	return nil
 }
 
-// Close closes the ports that Listen opened, when Run is not to follow.
+// Close closes the ports that Listen opened, if Run is not called.
 func (m *Mesh) Close() {
 	if m.first != nil {
 		m.first.close()
@@ -328,8 +328,8 @@ func parseKeyring(data []byte) (*memberlist.Keyring, error) {
 }
 
 // ReloadKeys reads the keyring file again: new keys are installed, the first
-// becomes primary, keys that are gone from the file are removed. A file that is
-// no good changes nothing.
+// becomes the primary one, keys that are no longer in the file are removed. An
+// invalid file changes nothing.
 func (m *Mesh) ReloadKeys() error {
 	live := m.keyring()
 	if live == nil {
@@ -357,9 +357,9 @@ func (m *Mesh) ReloadKeys() error {
 	return nil
 }
 
-// Run joins the mesh, stays in it whatever happens, and leaves it gracefully
-// when ctx ends. It returns nil then, ErrLeft after `serf leave`, ErrNameInUse
-// when the name belongs to another, and when all it started has ended.
+// Run joins the mesh, rejoins as long as peers are missing, and leaves when ctx
+// ends. It then returns nil; ErrLeft after `serf leave`, ErrNameInUse if
+// another live process has the name. It returns when all it started has ended.
 func (m *Mesh) Run(ctx context.Context) error {
 	group, inner := errgroup.WithContext(context.WithoutCancel(ctx))
 	for _, r := range m.replicas {

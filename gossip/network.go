@@ -8,7 +8,7 @@ import (
 	"strconv"
 )
 
-// A Network is how a node reaches the others: sockets, or memory in tests.
+// A Network is how a node reaches others: sockets, or memory in tests.
 type Network interface {
 	// Listen opens addr, an IP and a port, for packets and for streams. Port 0
 	// picks one that is free for both.

@@ -8,7 +8,7 @@ import (
 	"github.com/hashicorp/serf/serf"
 )
 
-// A Profile fits the pace of gossip to a network.
+// A Profile adapts the timing of gossip to a network.
 type Profile string
 
 // The profiles. The intervals of LAN spread news fast and keep the failure

@@ -10,8 +10,8 @@ import (
 	"github.com/hashicorp/serf/serf"
 )
 
-// A Link is how packets go between this node and another one. Serf takes a node
-// for alive that any other reaches, so a cut between two shows here alone.
+// A Link is the result of a direct probe of another node. Serf considers a node
+// alive if any other reaches it, so only this shows a broken path from here.
 type Link struct {
 	Name    string
 	Reached bool          // it answered a packet, straight
@@ -22,8 +22,8 @@ type Link struct {
 // may be lost.
 const reachTries = 3
 
-// Reach sends a packet to every living node and returns which of them answer, by
-// name. It takes three times the timeout of a probe at most, or until ctx ends.
+// Reach sends a probe to every live node, and returns which of them answer, by
+// name. It takes at most three times the probe timeout, or until ctx ends.
 func (m *Mesh) Reach(ctx context.Context) []Link {
 	s := m.session.Load()
 	if s == nil {

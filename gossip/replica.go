@@ -38,8 +38,8 @@ func newReplica(name string, state State) *replica {
 // compared notes that a peer's copy is the same as ours now.
 func (r *replica) compared() { r.hearOnce.Do(func() { close(r.heard) }) }
 
-// Heard returns a channel that is closed once this node has compared its copy of
-// the named State with a peer's, and taken what it lacked.
+// Heard returns a channel that is closed when this node has first compared its
+// copy of the named State with a peer's, and fetched what it lacked.
 func (m *Mesh) Heard(state string) <-chan struct{} { return m.replicas[state].heard }
 
 // maxChanges is what fits a packet of 1400 bytes beside memberlist's and our own

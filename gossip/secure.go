@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// StreamTLS is how streams between nodes are secured besides the keyring: both
-// sides show a certificate of the mesh's own CA. A dialer that knows whom it
-// calls asks for that name, and who answers with a name of its own must have a
+// StreamTLS secures streams between nodes in addition to the keyring: both
+// sides present a certificate of the mesh's CA. A dialer that knows whom it
+// calls verifies that name, and a caller that gives a name must have a
 // certificate for it.
 type StreamTLS struct {
 	// Client returns the settings for a call to the node of that name, or, where

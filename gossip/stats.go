@@ -21,7 +21,7 @@ type stats struct {
 	refusals map[Refusal]uint64
 }
 
-// A Refusal is a kind of input from others that was not believed.
+// A Refusal is a kind of rejected input from others.
 type Refusal struct {
 	What   string // a state's name, frame or stream
 	Reason string
@@ -36,7 +36,7 @@ func (s *stats) refused(what, reason string) {
 	s.refusals[Refusal{what, reason}]++
 }
 
-// Stats is what gossip has done since the start.
+// Stats are counters of what gossip has done since the start.
 type Stats struct {
 	PacketsIn, PacketsOut         uint64
 	PacketBytesIn, PacketBytesOut uint64
@@ -50,7 +50,7 @@ type Stats struct {
 	Refused                       map[Refusal]uint64
 }
 
-// Stats returns the counts so far.
+// Stats returns the present counters.
 func (m *Mesh) Stats() Stats {
 	s := &m.stats
 	out := Stats{

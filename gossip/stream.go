@@ -58,7 +58,7 @@ const (
 // ErrKey is returned by a call when the two nodes do not share the key.
 var ErrKey = errors.New("the peer does not know our gossip key")
 
-// ErrCertificate is returned by a call when one side asks for certificates and
+// ErrCertificate is returned by a call when one side requires certificates and
 // the other has none.
 var ErrCertificate = errors.New("only one of us has a certificate of the mesh: give all nodes --mesh-ca, --mesh-cert and --mesh-key")
 

@@ -16,7 +16,7 @@ const (
 	requestRoom = 8 << 20
 )
 
-// Log is where a node writes to.
+// Log has the loggers of a node.
 type Log struct {
 	Events   zerolog.Logger // of the mesh, the table, endpoints, the node
 	Requests zerolog.Logger // one line each
@@ -24,7 +24,7 @@ type Log struct {
 	writers []*writer // of events and of requests; none where lines are written at once
 }
 
-// Config says how lines are written.
+// Config configures a Log.
 type Config struct {
 	Level zerolog.Level
 
@@ -36,9 +36,9 @@ type Config struct {
 	Also io.Writer
 }
 
-// Open returns a Log that writes to out, while Run runs. It sets what the process
-// calls the fields that every line has, and how it writes times, and takes in the
-// standard log, at debug.
+// Open returns a Log that writes to out while Run runs. It sets the
+// process-wide field names and time format of zerolog, and redirects the
+// standard log to it at debug level.
 func Open(out io.Writer, cfg Config) *Log {
 	zerolog.MessageFieldName = "msg"
 	zerolog.TimeFieldFormat = untilSecond + "000" + zone
@@ -61,14 +61,14 @@ func Open(out io.Writer, cfg Config) *Log {
 	return l
 }
 
-// Plain returns a Log that writes all lines by log, at once.
+// Plain returns a Log that writes all lines to log, synchronously.
 func Plain(log zerolog.Logger) *Log { return &Log{Events: log, Requests: log} }
 
-// lastWords is how long what is left may take to be written: a pipe that nobody
-// reads from takes nothing, and would keep the process from ending.
+// lastWords bounds the writing of what is left: a pipe that is not read would keep
+// the process from ending.
 const lastWords = 2 * time.Second
 
-// Run writes until ctx ends, and then what is left, as far as that is taken soon.
+// Run writes lines until ctx ends, and then those that are left, for a short time.
 func (l *Log) Run(ctx context.Context) {
 	var all sync.WaitGroup
 	for _, w := range l.writers {
@@ -90,7 +90,7 @@ func (l *Log) Run(ctx context.Context) {
 	}
 }
 
-// Dropped counts the lines that found no room.
+// Dropped returns how many lines were dropped because the buffer was full.
 func (l *Log) Dropped() (events, requests uint64) {
 	if len(l.writers) == 0 {
 		return 0, 0

@@ -29,7 +29,7 @@ func newWriter(out io.Writer, size int) *writer {
 	return w
 }
 
-// Write takes a line, or drops it. It never fails.
+// Write buffers a line, or drops it if the buffer is full. It never fails.
 func (w *writer) Write(line []byte) (int, error) {
 	p := w.page.Load()
 	fits, first, half := p.append(line)

@@ -6,9 +6,8 @@ import (
 	"sync"
 )
 
-// Lines keeps the last lines that were logged, but for those of requests, which a
-// Ring has. It is an io.Writer; all methods may be called at once. The zero value
-// is empty and ready.
+// Lines keeps the last lines of the event log. It is an io.Writer and safe for
+// concurrent use. The zero value is ready to use.
 type Lines struct {
 	mu    sync.Mutex // guards the rest
 	lines [][]byte   // a ring once it is full
@@ -20,7 +19,7 @@ const (
 	longestLine = 2 << 10 // bytes; longer ones are left out
 )
 
-// Write takes one line, as a logger writes it.
+// Write adds one line.
 func (l *Lines) Write(line []byte) (int, error) {
 	text := bytes.TrimSuffix(line, []byte("\n"))
 	if len(text) > longestLine || bytes.HasSuffix(text, []byte(`":"request"}`)) {
@@ -37,7 +36,7 @@ func (l *Lines) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// Last returns at most so many of the lines, oldest first.
+// Last returns up to most of the lines, oldest first.
 func (l *Lines) Last(most int) [][]byte {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Record is what one node saw and decided of one request. What is written is
-// copied, what is read is the reader's own.
+// Record is what one node has seen and decided of one request. A Ring copies
+// records on Add and returns copies.
 type Record struct {
 	Start     time.Time
 	RequestID []byte

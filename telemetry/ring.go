@@ -14,10 +14,10 @@ const (
 	DefaultBytes   = 64 << 20
 )
 
-// Ring keeps the last records, and those that are kept longer (errors and slow
-// ones) apart, so that a flood of ordinary requests does not displace them. A
-// record's id decides which shard it is in, so that requests seldom meet at a
-// lock. Memory is taken as it is needed. All methods may be called at once.
+// Ring keeps the records of the last requests. Errors and slow requests are
+// kept apart and for longer, so that a flood of ordinary requests does not
+// displace them. It is sharded by request id, so that requests seldom contend
+// for a lock, and allocates memory as needed. It is safe for concurrent use.
 type Ring struct {
 	seed    maphash.Seed
 	shards  [shards]shard
@@ -32,8 +32,8 @@ type shard struct {
 	_              [64]byte // the next shard's lock is on another cache line
 }
 
-// NewRing returns a ring of about so many records and bytes at most, a quarter
-// of both for those that are kept longer; 0 stands for the default.
+// NewRing returns a ring of at most about so many records and bytes, a quarter
+// of both for records that are kept longer; 0 means the default.
 func NewRing(records, bytes int) *Ring {
 	if records == 0 {
 		records = DefaultRecords
@@ -49,8 +49,8 @@ func NewRing(records, bytes int) *Ring {
 	return r
 }
 
-// Add keeps a copy of r, for longer if keep. scratch is memory to work with,
-// returned for the next call.
+// Add adds a copy of r, to be kept longer if keep is set. scratch is working
+// memory, and is returned for the next call.
 func (g *Ring) Add(r *Record, keep bool, scratch []byte) []byte {
 	scratch = r.append(scratch[:0])
 	sum := maphash.Bytes(g.seed, r.RequestID)
@@ -68,8 +68,8 @@ func (g *Ring) Add(r *Record, keep bool, scratch []byte) []byte {
 	return scratch
 }
 
-// Find returns the records of a request, oldest first: a node sees one twice
-// that it sends on to itself, and a client may use an id again.
+// Find returns the records of a request, oldest first. There may be several: a
+// node may forward a request to itself, and a client may reuse an id.
 func (g *Ring) Find(requestID string) []Record {
 	sum := maphash.String(g.seed, requestID)
 	s := &g.shards[sum%shards]
@@ -86,8 +86,8 @@ func (g *Ring) Find(requestID string) []Record {
 	return found
 }
 
-// Kept yields the records that are kept longer and began at since or later, in no
-// order.
+// Kept yields the records that are kept longer of requests since since, in no
+// particular order.
 func (g *Ring) Kept(since time.Time) func(yield func(Record) bool) {
 	return func(yield func(Record) bool) {
 		for i := range g.shards {
@@ -114,7 +114,7 @@ func (s *shard) keptSince(since time.Time) (some []Record) {
 	return some
 }
 
-// Dropped counts the records that were too big to keep.
+// Dropped returns how many records were too large to keep.
 func (g *Ring) Dropped() uint64 { return g.dropped.Load() }
 
 // Len returns how many records are kept.

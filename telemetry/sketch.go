@@ -6,12 +6,11 @@ import (
 	"time"
 )
 
-// A Sketch counts durations in buckets so fine that a quantile read from them is
-// off by less than 2 %, and in the same buckets everywhere, so that those of
-// several nodes add up to those of all (log-linear buckets, as HdrHistogram has
-// them). That holds from 4 us to 9 min; what lies beyond counts at the border.
-// Buckets are made as they are hit. Add may be called by many at once. The zero
-// value is empty.
+// A Sketch is a histogram of durations with log-linear buckets (as in
+// HdrHistogram): quantiles are off by less than 2 % from 4 us to 9 min, and
+// durations beyond count at the border. All sketches have the same buckets, so
+// that those of several nodes can be added. Buckets are allocated when first
+// hit. Add is safe for concurrent use. The zero value is empty.
 type Sketch struct {
 	octaves [octaves]atomic.Pointer[octave]
 }
@@ -82,19 +81,18 @@ func (s *Sketch) addTo(b Buckets) {
 	}
 }
 
-// Buckets is what sketches have counted, by bucket. As JSON it goes from node to
-// node.
+// Buckets are the counts of sketches by bucket, as sent between nodes in JSON.
 type Buckets map[int]uint64
 
-// Add adds what others have counted.
+// Add adds the counts of o.
 func (b Buckets) Add(o Buckets) {
 	for bucket, n := range o {
 		b[bucket] += n
 	}
 }
 
-// Quantiles returns the durations that these shares (0..1, ascending) of what was
-// counted do not exceed; zeros where nothing was.
+// Quantiles returns the quantiles at shares, in [0,1] and ascending; zeros if
+// nothing was counted.
 func (b Buckets) Quantiles(shares ...float64) []time.Duration {
 	var total, below uint64
 	for _, n := range b {

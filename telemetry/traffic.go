@@ -15,8 +15,8 @@ const (
 	Window     = slots * SlotLength
 )
 
-// Traffic is the requests of the last Window, by route. Series may be used by
-// many at once; Advance is called every SlotLength by one.
+// Traffic counts the requests of the last Window by route. Series are safe for
+// concurrent use; Advance has to be called every SlotLength, by one goroutine.
 type Traffic struct {
 	slot atomic.Uint32 // that is being filled
 
@@ -26,7 +26,7 @@ type Traffic struct {
 	quiet  int // slots since the last Keep: the past of a series that begins now
 }
 
-// NewTraffic returns one without requests.
+// NewTraffic returns a Traffic without requests.
 func NewTraffic() *Traffic { return &Traffic{series: map[string]*Series{}} }
 
 // Series is the traffic of one route. It takes little memory before its first
@@ -56,8 +56,8 @@ func (t *Traffic) Series(route string) *Series {
 	return s
 }
 
-// Keep forgets the series of routes that are none of these, unless there were
-// requests lately.
+// Keep drops the series of routes for which has returns false, unless they had
+// requests recently.
 func (t *Traffic) Keep(has func(route string) bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -69,8 +69,8 @@ func (t *Traffic) Keep(has func(route string) bool) {
 	}
 }
 
-// Add counts a request that took so long. It neither waits nor, after the
-// first, allocates.
+// Add counts a request and its duration. It does not block and, after the first
+// call, does not allocate.
 func (s *Series) Add(took time.Duration, failed bool) {
 	all := s.slots.Load()
 	if all == nil {
@@ -85,7 +85,7 @@ func (s *Series) Add(took time.Duration, failed bool) {
 	now.latency.Add(took)
 }
 
-// Advance begins a new slot, and takes the one that ended into the history.
+// Advance begins a new slot, and adds the one that ended to the history.
 func (t *Traffic) Advance() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -107,7 +107,7 @@ func (t *Traffic) Advance() {
 	t.quiet++
 }
 
-// Count is what happened in a window.
+// Count is the requests of a window.
 type Count struct {
 	Seconds  float64 `json:"seconds"` // that it is long; 0 before the first slot has ended
 	Requests uint64  `json:"requests"`
@@ -115,7 +115,7 @@ type Count struct {
 	Latency  Buckets `json:"latency"`
 }
 
-// Merge adds what happened at the same time elsewhere.
+// Merge adds the requests of another node in the same window.
 func (c *Count) Merge(o Count) {
 	c.Seconds = max(c.Seconds, o.Seconds)
 	c.Requests += o.Requests
@@ -144,8 +144,8 @@ func (s *Series) count(filled int) Count {
 	return c
 }
 
-// Routes returns what happened in the last Window, by route; routes without
-// requests are left out.
+// Routes returns the requests of the last Window by route, without routes that
+// had none.
 func (t *Traffic) Routes() map[string]Count {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -158,14 +158,14 @@ func (t *Traffic) Routes() map[string]Count {
 	return all
 }
 
-// History sets the traffic of a route against its own past.
+// History compares the traffic of a route with its past.
 type History struct {
 	Age                 time.Duration // of the past that is known
 	Rate, UsualRate     float64       // requests/s, in the last slots and before them
 	Errors, UsualErrors float64       // share of them, 0..1
 }
 
-// History returns that of every route that had requests lately or used to.
+// History returns the history of every route that has or had requests.
 func (t *Traffic) History() map[string]History {
 	t.mu.Lock()
 	defer t.mu.Unlock()

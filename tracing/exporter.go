@@ -27,7 +27,7 @@ const (
 	grace     = 2 * time.Second  // for the rest, when the node ends
 )
 
-// Config is what an Exporter is told of its node and its collector.
+// Config configures an Exporter.
 type Config struct {
 	URL     string // http, https, grpc or grpcs; see CheckURL
 	Node    string
@@ -36,7 +36,8 @@ type Config struct {
 	Version string // of the program
 }
 
-// Exporter sends records as spans. Add may be called by many at once, Run once.
+// Exporter sends records as spans. Add is safe for concurrent use; Run may be
+// called once.
 type Exporter struct {
 	client otlptrace.Client
 	tracer trace.Tracer
@@ -66,7 +67,7 @@ func New(cfg Config, log zerolog.Logger) (*Exporter, error) {
 	return e, nil
 }
 
-// CheckURL reports what is wrong with the URL of a collector.
+// CheckURL returns an error if text is not a valid URL of a collector.
 func CheckURL(text string) error {
 	_, err := parseURL(text)
 	return err
@@ -107,8 +108,7 @@ func retries() otlptracehttp.RetryConfig {
 	return otlptracehttp.RetryConfig{Enabled: true, InitialInterval: time.Second, MaxInterval: 5 * time.Second, MaxElapsedTime: sendFor}
 }
 
-// Add takes a copy of r, to send it. It never waits: where too many wait already,
-// r is dropped.
+// Add queues a copy of r. It never blocks: if the queue is full, r is dropped.
 func (e *Exporter) Add(r *telemetry.Record) {
 	if len(e.queue) == cap(e.queue) {
 		e.dropped.Add(1) // without the work of a copy
@@ -121,7 +121,7 @@ func (e *Exporter) Add(r *telemetry.Record) {
 	}
 }
 
-// Stats counts what became of records and spans.
+// Stats counts the records and spans by what became of them.
 type Stats struct {
 	Exported uint64 // spans that the collector took
 	Failed   uint64 // spans that it did not take
@@ -133,7 +133,8 @@ func (e *Exporter) Stats() Stats {
 	return Stats{Exported: e.exported.Load(), Failed: e.failed.Load(), Dropped: e.dropped.Load()}
 }
 
-// Run sends what is added until ctx ends, and then, for a moment, the rest.
+// Run exports what is added until ctx ends, and then, for a short time, the
+// rest.
 func (e *Exporter) Run(ctx context.Context) error {
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { e.log.Warn().Err(err).Msg("tracing") }))
 	sending, stop := context.WithCancel(context.WithoutCancel(ctx))
