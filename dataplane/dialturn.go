@@ -6,23 +6,22 @@ import (
 	"time"
 )
 
-// dialsAtOnce is how many connections to an endpoint are dialled at once at first.
-// As in TCP's slow start (RFC 5681) their number doubles with each round trip, for
-// as long as that takes no longer, as in TCP Vegas. The handshakes of a crowd that
-// comes in one moment, as when another region has failed, would else share the CPU
-// at both ends until none is done in time.
+// dialsAtOnce is the number of concurrent dials to one endpoint at the start of a
+// burst. It doubles with each round trip, as in TCP's slow start (RFC 5681), while
+// dials take no longer than at first, as in TCP Vegas. Without it, when a burst of
+// requests finds no connection open, as after another region's failure, all TLS
+// handshakes share the CPU of both ends and none finishes within the timeout.
 const dialsAtOnce = 8
 
-// dialPace is how many connections are dialled at once, of those that follow each
-// other without a pause.
+// dialPace bounds the concurrent dials of a burst: until no dial is under way.
 type dialPace struct {
-	more int           // than dialsAtOnce
-	took time.Duration // a dial, at best
+	more int           // dials allowed beyond dialsAtOnce
+	took time.Duration // shortest dial of the burst; 0 before the first
 }
 
 func (p *dialPace) most() int { return dialsAtOnce + p.more }
 
-// observe takes in how long a dial took.
+// observe adjusts the bound to the duration of a finished dial.
 func (p *dialPace) observe(took time.Duration, failed bool) {
 	const slack = 10 * time.Millisecond
 	switch {
@@ -36,21 +35,28 @@ func (p *dialPace) observe(took time.Duration, failed bool) {
 	}
 }
 
-// dialTurn ends the wait of who may not dial yet: with a connection that came
-// free, with the failure of somebody else's dial, or with the turn to dial.
+// dialTurn is what a try that had to wait to dial gets: a connection that became
+// idle, the error of another try's dial, or, if both are nil, leave to dial.
 type dialTurn struct {
 	conn *upstreamConn
 	err  error
 }
 
-// mayDial waits for the turn to dial, until ctx ends or left is closed; dialled is
-// to follow. It returns a connection instead if one comes free before.
+// mayDial waits until the caller may dial, ctx ends or left is closed. It returns
+// nil if the caller may dial, who then calls dialled, or a connection that has
+// become idle meanwhile, which may be stale.
 func (p *pool) mayDial(ctx context.Context, left <-chan struct{}) (*upstreamConn, error) {
 	p.mu.Lock()
+	if n := len(p.idle); n > 0 {
+		c := p.idle[n-1]
+		p.idle = p.idle[:n-1]
+		p.mu.Unlock()
+		return c, nil
+	}
 	if p.dialling < p.pace.most() {
 		p.dialling++
 		p.mu.Unlock()
-		return nil, nil //nolint:nilnil // the turn
+		return nil, nil //nolint:nilnil // it may dial
 	}
 	turn := make(chan dialTurn, 1)
 	p.dialers = append(p.dialers, turn)
@@ -70,7 +76,7 @@ func (p *pool) mayDial(ctx context.Context, left <-chan struct{}) (*upstreamConn
 		p.dialers = slices.Delete(p.dialers, i, i+1)
 	}
 	p.mu.Unlock()
-	if i < 0 { // it came at the same moment
+	if i < 0 { // its turn came at the same moment
 		switch t := <-turn; {
 		case t.conn != nil:
 			p.put(t.conn, time.Now())
@@ -84,8 +90,8 @@ func (p *pool) mayDial(ctx context.Context, left <-chan struct{}) (*upstreamConn
 	return nil, err
 }
 
-// dialled ends a dial that took so long. Where it has failed with no connection
-// open, or the endpoint is out, the others who wait fail with it.
+// dialled ends a dial. If it failed and no connection is open, or the endpoint is
+// out of service, it fails those who wait to dial, too.
 func (p *pool) dialled(took time.Duration, err error, out bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -106,7 +112,7 @@ func (p *pool) dialled(took time.Duration, err error, out bool) {
 	}
 }
 
-// passTurns gives the turn to as many as may have it, p.mu held.
+// passTurns lets as many dial as the pace allows, p.mu held.
 func (p *pool) passTurns() {
 	for len(p.dialers) > 0 && p.dialling < p.pace.most() {
 		p.dialling++
@@ -114,7 +120,7 @@ func (p *pool) passTurns() {
 	}
 }
 
-// nextDialer takes out who has waited longest for a turn, p.mu held.
+// nextDialer removes and returns the one that has waited longest, p.mu held.
 func (p *pool) nextDialer() chan<- dialTurn {
 	turn := p.dialers[0]
 	p.dialers = p.dialers[1:]
