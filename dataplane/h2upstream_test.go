@@ -154,6 +154,7 @@ func TestEndpointOverHTTP2IsToldThatTheClientLeft(t *testing.T) {
 }
 
 func TestSilentEndpointOverHTTP2TimesOut(t *testing.T) {
+	t.Parallel()
 	for _, protocol := range bothProtocols() {
 		t.Run(protocol, func(t *testing.T) {
 			client := clientOf(t, protocol)

@@ -23,7 +23,11 @@ func TestADamagedTableIsSetAsideAndTheMeshBringsItBack(t *testing.T) {
 	b := w.start("b", where...)
 	allSee(t, 10*time.Second, a, b)
 	snapshot := filepath.Join(w.dir, "b", "routes.snapshot")
-	for i := range 20 {
+	rounds := 8
+	if full() {
+		rounds = 100
+	}
+	for i := range rounds {
 		text := fmt.Sprintf("kept %d", i)
 		if _, err := a.client().Apply(t.Context(), routeTo("r", text), api.ApplyOptions{Wait: "all"}); err != nil {
 			t.Fatal(err)

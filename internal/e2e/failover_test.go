@@ -127,6 +127,7 @@ func TestADeadEndpointIsOutEverywhereByChecksAlone(t *testing.T) {
 // A node that is frozen has its timers run out as it goes on. That says nothing of
 // the endpoints, which have answered meanwhile.
 func TestANodeThatStoodStillBlamesNobody(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	one := startEndpoint(t, 100*time.Millisecond)
 	a := w.start("a", "--region", "eu", "--routes", w.upstreamFile(map[string][]*endpoint{"eu": {one}},

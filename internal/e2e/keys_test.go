@@ -32,6 +32,7 @@ func (p *process) keys() (k api.GossipKeys) {
 }
 
 func TestKeysRotateWalksTheMeshAndWaitsForWhoLags(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.start("a", "--keyring", w.ownKeyring("a"))
 	b := w.start("b", "--keyring", w.ownKeyring("b"), "--join", a.listen.Gossip)

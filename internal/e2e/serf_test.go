@@ -30,6 +30,7 @@ func wantIn(t *testing.T, what, got string, want ...string) {
 }
 
 func TestTheStockSerfCLIWorks(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a, b, c := w.start("a", "--region", "us"), w.start("b", "--region", "eu"), w.start("c", "--region", "apac")
 	wantIn(t, "join", b.serf("join", a.listen.Gossip), "Successfully joined cluster by contacting 1 nodes")
