@@ -105,7 +105,13 @@ func TestADeadEndpointIsOutEverywhereByChecksAlone(t *testing.T) {
 	one.kill()
 	eventually(t, 4*time.Second, "the killed endpoint is out everywhere", func() error { return out(one, nodes...) })
 	state, err := a.endpointState(one)
-	if err != nil || state.State != "unhealthy" || len(state.Verdicts) < 2 || state.Verdicts[0].Check != "down" || state.Verdicts[0].Reason == "" {
+	down := 0 // two of the three who check are enough: the other may find it later
+	for _, v := range state.Verdicts {
+		if v.Check == "down" && v.Reason != "" {
+			down++
+		}
+	}
+	if err != nil || state.State != "unhealthy" || down < 2 {
 		t.Errorf("the status says %+v, %v", state, err)
 	}
 	two.signal(syscall.SIGSTOP)
