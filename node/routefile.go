@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fsnotify/fsnotify"
 	"github.com/rs/zerolog"
 
 	"github.com/meshgw/meshgw/routetable"
@@ -174,18 +173,20 @@ func (f *routeFile) watch(ctx context.Context, mesh meshView) {
 	if f.newcomer() && !f.greetMesh(ctx, mesh) {
 		return
 	}
+	w := watchFiles(f.log)
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	events, look := f.notifications(ctx, &wg)
+	defer w.close()
+	wg.Go(w.run)
 	for {
-		look()       // before the file is read, so that no change slips between
-		_ = f.take() // its trouble is told there
+		w.follow(append(f.paths, f.path)...) // before the file is read, so that no change slips between
+		_ = f.take()                         // its trouble is told there
 		f.settle()
 		select {
 		case <-ctx.Done():
 			return
 		case <-f.soon:
-		case <-events:
+		case <-w.changed:
 			select {
 			case <-ctx.Done():
 				return
@@ -237,61 +238,6 @@ func (f *routeFile) greetMesh(ctx context.Context, mesh meshView) bool {
 		f.log.Error().Err(err).Msg("route file")
 	}
 	return true
-}
-
-// notifications tells when something happened in a directory that the file's path
-// leads through. The channel is never closed; wg waits for who writes to it. look
-// finds out anew which directories those are.
-func (f *routeFile) notifications(ctx context.Context, wg *sync.WaitGroup) (events <-chan struct{}, look func()) {
-	out := make(chan struct{}, 1)
-	w, err := fsnotify.NewWatcher()
-	if err != nil {
-		f.log.Warn().Err(err).Msg("route file is polled, not watched")
-		return out, func() {}
-	}
-	watched := map[string]bool{}
-	look = func() {
-		for _, path := range append([]string{f.path}, f.paths...) {
-			for _, dir := range directories(path, mostLinks) {
-				if err := w.Add(dir); err != nil && !watched[dir] {
-					f.log.Warn().Err(err).Str("directory", dir).Msg("route file is polled, not watched")
-				}
-				watched[dir] = true
-			}
-		}
-	}
-	wg.Go(func() {
-		<-ctx.Done()
-		_ = w.Close() // and with it Events
-	})
-	wg.Go(func() {
-		for range w.Events {
-			select {
-			case out <- struct{}{}:
-			default:
-			}
-		}
-	})
-	return out, look
-}
-
-// mostLinks is how many symlinks a path is followed through.
-const mostLinks = 16
-
-// directories are those whose entries decide what path leads to: the file's own,
-// and each that holds a symlink on the way.
-func directories(path string, links int) []string {
-	for p := path; links > 0 && p != filepath.Dir(p); p = filepath.Dir(p) {
-		target, err := os.Readlink(p)
-		if err != nil {
-			continue
-		}
-		if !filepath.IsAbs(target) {
-			target = filepath.Join(filepath.Dir(p), target)
-		}
-		return append(directories(target+path[len(p):], links-1), filepath.Dir(p))
-	}
-	return []string{filepath.Dir(path)}
 }
 
 // readFileSoon has the file looked at now.
