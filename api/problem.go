@@ -22,6 +22,7 @@ type Problem struct {
 // Mistake is one thing wrong with a route file.
 type Mistake struct {
 	Field  string `json:"field,omitempty"`  // as in routes[2].hosts[0]
+	Object string `json:"object,omitempty"` // as in route/orders
 	Line   int    `json:"line,omitempty"`   // from 1; 0 where unknown
 	Column int    `json:"column,omitempty"` // from 1
 	Detail string `json:"detail"`

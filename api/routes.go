@@ -54,6 +54,9 @@ type Applied struct {
 	DryRun  bool     `json:"dry_run"`
 	Changes []Change `json:"changes"` // none: the table was so already; without DryRun, the first 1000 have their Diff
 	Wait    *Wait    `json:"wait,omitempty"`
+
+	// Warnings are about what changed: nothing is refused for them. The first 1000.
+	Warnings []Mistake `json:"warnings,omitempty"`
 }
 
 // ExplainRequest asks which route would answer a request.

@@ -169,18 +169,6 @@ func (c *credentials) lacks(rule *routetable.Rule) []string {
 	return all
 }
 
-// lacks tells what rule needs of this node and cannot have now; until it has, the
-// rule admits nobody that way.
-func (n *Node) lacks(rule *routetable.Rule) []string {
-	all := n.credentials.lacks(rule)
-	for _, a := range rule.Auth {
-		if a.MTLS != nil && !n.cfg.Listen.asksClients() {
-			all = append(all, "auth admits nobody by mtls: this node has no listen.https.client_ca")
-		}
-	}
-	return all
-}
-
 // asksClients reports whether a listener asks clients for certificates.
 func (l *ListenConfig) asksClients() bool {
 	return l.ClientCA != "" || slices.ContainsFunc(l.More, func(m MoreListener) bool { return m.TLS != nil && m.TLS.ClientCA != "" })

@@ -152,7 +152,7 @@ func (n *Node) open() (err error) {
 	if n.routes, err = openRoutes(n.cfg, n.world, n.dir, n.log); err != nil {
 		return err
 	}
-	n.routes.lacks = n.lacks
+	n.routes.lacks, n.routes.unheard = n.lacks, n.unheard
 	limitState, err := openLimitState(n.dir, n.world, n.log)
 	if err != nil {
 		return err

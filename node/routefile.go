@@ -105,13 +105,16 @@ func (f *routeFile) take() error {
 		f.setTrouble(nil)
 		return nil
 	}
-	p, err := f.apply(sources, false)
+	p, warnings, err := f.apply(sources, false)
 	f.setTrouble(err)
 	if err != nil {
 		return err
 	}
 	if !p.NoChange() {
 		f.log.Info().Str("file", f.path).Uint64("routes_version", p.Stamp().Version).Int("changes", len(p.Diff())).Msg("route file applied")
+		if len(warnings) > 0 {
+			f.log.Warn().Str("file", f.path).Int("warnings", len(warnings)).Str("reason", warnings[0].Error()).Msg("route file is worth a look: see meshgw routes validate")
+		}
 	}
 	return f.remember(now)
 }
@@ -136,7 +139,7 @@ func (f *routeFile) read() (sources []routetable.Source, content appliedSource, 
 	return sources, appliedSource{Path: f.path, SHA256: hex.EncodeToString(sum.Sum(nil))}, err
 }
 
-func (f *routeFile) apply(sources []routetable.Source, dryRun bool) (*routetable.Pending, error) {
+func (f *routeFile) apply(sources []routetable.Source, dryRun bool) (*routetable.Pending, routetable.Problems, error) {
 	return f.routes.prepare(sources, os.LookupEnv, routetable.Edit{
 		Source: f.path, Author: "file " + f.path, Message: "route file changed", At: f.routes.world.now(),
 	}, dryRun)
@@ -230,7 +233,7 @@ func (f *routeFile) greetMesh(ctx context.Context, mesh meshView) bool {
 	if err != nil {
 		return true // take tells of it
 	}
-	if p, err := f.apply(sources, true); err == nil && !p.NoChange() {
+	if p, _, err := f.apply(sources, true); err == nil && !p.NoChange() {
 		f.log.Warn().Str("file", f.path).Int("differences", len(p.Diff())).
 			Msg("the mesh's table is served; this node's route file differs and is applied when it changes")
 	}

@@ -32,8 +32,10 @@ type routes struct {
 	serving sync.Mutex // held while a table is taken into service
 	serves  atomic.Pointer[served]
 
-	// lacks tells what a rule needs of this node and cannot have now.
-	lacks func(*routetable.Rule) []string
+	// lacks returns what tells of a rule what it needs and cannot have now; unheard
+	// warns of listeners that there are not. Both are set before anybody asks.
+	lacks   func() func(*routetable.Rule) []string
+	unheard func([]routetable.Route) routetable.Problems
 
 	// committed is called after an edit made here, and published, by one goroutine
 	// at a time, when another table is served. Like store.onRefusal they are set
@@ -55,8 +57,8 @@ type served struct {
 // route file may bring it back.
 func openRoutes(cfg Config, world World, dir *dataDir, log zerolog.Logger) (*routes, error) {
 	r := &routes{store: heedfulStore{Store: routetable.NewStore(cfg.Node.Name)}, node: cfg.Node.Name, world: world, dir: dir, log: log}
-	r.lacks = func(*routetable.Rule) []string { return nil }
-	r.committed = func() {} // until there is a mesh to tell
+	r.committed = func() {}                                                 // until there is a mesh to tell
+	r.unheard = func([]routetable.Route) routetable.Problems { return nil } // or to ask
 	if err := r.restore(); err != nil {
 		return nil, fmt.Errorf("read table: %w", err)
 	}
@@ -228,8 +230,9 @@ func (r *routes) pending() []api.Pending {
 	for _, h := range r.held() {
 		all = append(all, pendingOf(h.Object, h.Reason))
 	}
+	lacks := r.lacks()
 	for _, rule := range r.table().Rules() {
-		for _, reason := range r.lacks(rule) {
+		for _, reason := range lacks(rule) {
 			all = append(all, api.Pending{Kind: "route", Name: rule.Name, Reason: reason})
 		}
 	}

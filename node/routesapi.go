@@ -51,7 +51,7 @@ func stampOf(version string) (crdt.Stamp, error) {
 
 // Validate checks a route file without changing anything.
 func (r *routes) Validate(doc []byte) error {
-	_, err := r.prepare([]routetable.Source{{Data: doc}}, nil, routetable.Edit{At: r.world.now()}, true)
+	_, _, err := r.prepare([]routetable.Source{{Data: doc}}, nil, routetable.Edit{At: r.world.now()}, true)
 	return refusal(err)
 }
 
@@ -62,23 +62,37 @@ func (r *routes) Apply(_ context.Context, doc []byte, o api.ApplyOptions) (api.A
 	if err != nil {
 		return api.Applied{}, err
 	}
-	p, err := r.prepare([]routetable.Source{{Data: doc}}, nil, edit, o.DryRun)
-	return r.applied(p, o.DryRun, err)
+	p, warnings, err := r.prepare([]routetable.Source{{Data: doc}}, nil, edit, o.DryRun)
+	applied, err := r.applied(p, o.DryRun, err)
+	applied.Warnings = mistakes(warnings[:min(len(warnings), maxDiffs)])
+	return applied, err
 }
 
-// prepare reads route files, as one, into the edit and makes the change. Mistakes
-// have their places in the files.
-func (r *routes) prepare(sources []routetable.Source, env func(string) (string, bool), e routetable.Edit, dryRun bool) (*routetable.Pending, error) {
+// prepare reads route files, as one, into the edit and makes the change. Mistakes,
+// and what is worth a look in what changed, have their places in the files.
+func (r *routes) prepare(sources []routetable.Source, env func(string) (string, bool), e routetable.Edit, dryRun bool) (p *routetable.Pending, warnings routetable.Problems, err error) {
 	file, err := routetable.Decode(env, sources...)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	e.Spec = file.Spec
-	p, err := r.change(func() (*routetable.Pending, error) { return r.store.Prepare(e) }, dryRun)
+	p, err = r.change(func() (*routetable.Pending, error) { return r.store.Prepare(e) }, dryRun)
 	if mistakes, ok := errors.AsType[routetable.Problems](err); ok {
-		return nil, file.Locate(mistakes)
+		return nil, nil, file.Locate(mistakes)
 	}
-	return p, err
+	if err != nil {
+		return nil, nil, err
+	}
+	changed := map[string]bool{}
+	for _, c := range p.Diff() {
+		changed[c.Kind+"/"+c.Name] = true
+	}
+	for _, w := range file.Locate(append(p.Warnings(), r.unheard(file.Spec.Routes)...)) {
+		if changed[w.Object] {
+			warnings = append(warnings, w)
+		}
+	}
+	return p, warnings, nil
 }
 
 // Rollback makes the content of a version a new one.
@@ -180,11 +194,9 @@ func refusal(err error) error {
 	if p, ok := errors.AsType[*api.Problem](err); ok {
 		return p
 	}
-	if mistakes, ok := errors.AsType[routetable.Problems](err); ok {
+	if problems, ok := errors.AsType[routetable.Problems](err); ok {
 		p := api.NewProblem(http.StatusUnprocessableEntity, "the route file is not valid")
-		for _, m := range mistakes {
-			p.Errors = append(p.Errors, api.Mistake{Field: m.Path, Line: m.Line, Column: m.Column, Detail: m.Message})
-		}
+		p.Errors = mistakes(problems)
 		return p
 	}
 	switch {
@@ -196,6 +208,13 @@ func refusal(err error) error {
 		return api.NewProblem(http.StatusConflict, "%v", err)
 	}
 	return api.NewProblem(http.StatusUnprocessableEntity, "%v", err)
+}
+
+func mistakes(problems routetable.Problems) (all []api.Mistake) {
+	for _, m := range problems {
+		all = append(all, api.Mistake{Field: m.Path, Object: m.Object, Line: m.Line, Column: m.Column, Detail: m.Message})
+	}
+	return all
 }
 
 func pendingOf(object, reason string) api.Pending {

@@ -20,7 +20,7 @@ func (n *Node) fields() []any {
 		15: &n.Load.CPU, 16: &n.Load.Inflight, 17: &n.Load.RequestsPerSecond,
 		18: &n.Routes.Version, 19: &n.Routes.Digest, 20: &n.Routes.AppliedAt,
 		21: &n.Routes.Held, 22: &n.Routes.HeldReason, 23: &n.Routes.Refused,
-		24: &n.Load.Descriptors,
+		24: &n.Load.Descriptors, 25: &n.Listeners,
 	}
 }
 

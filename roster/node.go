@@ -23,6 +23,7 @@ type Node struct {
 	StartedAt   int64 // ms since 1970 on the node's own clock; for display only
 	Phase       Phase
 	Listen      Listen
+	Listeners   string // names of those for clients, by commas; empty = a version that does not tell
 	Load        Load
 	Routes      Routes
 }

@@ -12,9 +12,10 @@ import (
 
 var sample = roster.Node{
 	Name: "eu-1", Region: "eu", Zone: "a", Weight: 100, Build: "v1", StartedAt: 1_700_000_000_000, Phase: roster.Serving,
-	Listen: roster.Listen{HTTP: "10.0.0.1:8080", Admin: "127.0.0.1:9901", Gossip: "10.0.0.1:7946", RPC: "127.0.0.1:7373"},
-	Load:   roster.Load{CPU: 0.25, Inflight: 12, RequestsPerSecond: 1500},
-	Routes: roster.Routes{Version: 7, Digest: "abc", AppliedAt: 1_700_000_000_001, Held: 2, HeldReason: "why", Refused: "an error"},
+	Listen:    roster.Listen{HTTP: "10.0.0.1:8080", Admin: "127.0.0.1:9901", Gossip: "10.0.0.1:7946", RPC: "127.0.0.1:7373"},
+	Listeners: "http,internal",
+	Load:      roster.Load{CPU: 0.25, Inflight: 12, RequestsPerSecond: 1500},
+	Routes:    roster.Routes{Version: 7, Digest: "abc", AppliedAt: 1_700_000_000_001, Held: 2, HeldReason: "why", Refused: "an error"},
 }
 
 func tell(t *testing.T, from, to *roster.Roster) {

@@ -37,10 +37,11 @@ func (v *validator) objects(spec *Spec) {
 	validateAll[Access](v, "access", spec.Access, v.access)
 }
 
-// table checks what lies between objects and refuses a table.
+// table checks what lies between objects.
 func (v *validator) table(all lists) {
 	v.references(all)
 	v.identities(all.tenants)
+	v.patience(all)
 }
 
 // validateObject finds the mistakes of one object by itself.

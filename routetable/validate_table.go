@@ -39,6 +39,47 @@ func (v *validator) references(all lists) {
 	}
 }
 
+// patience warns of routes that give one try more time than all tries have by their
+// upstream.
+func (v *validator) patience(all lists) {
+	upstreams := make(map[string]*Upstream, len(all.upstreams))
+	for _, u := range all.upstreams {
+		upstreams[u.Name] = u
+	}
+	for i, r := range all.routes {
+		if r.Timeouts == nil || r.Timeouts.Response == nil || r.Timeouts.Request != nil {
+			continue
+		}
+		for _, name := range r.upstreams() {
+			u := upstreams[name]
+			if u == nil {
+				continue
+			}
+			request := Duration(defaultRequest)
+			if u.Timeouts != nil {
+				request = or(u.Timeouts.Request, request)
+			}
+			if request > 0 && *r.Timeouts.Response > request {
+				v.at("routes", i, r)
+				v.warnf("timeouts.response", "is longer than request, which is %s by upstream %s unless the route gives it, too", text(request), name)
+				break
+			}
+		}
+	}
+}
+
+// upstreams are the names of those that answer the route's requests.
+func (r *Route) upstreams() []string {
+	if r.Upstream != "" {
+		return []string{r.Upstream}
+	}
+	all := make([]string, len(r.Split))
+	for i, s := range r.Split {
+		all[i] = s.Upstream
+	}
+	return all
+}
+
 func names[P anObject](objects []P) map[string]struct{} {
 	set := make(map[string]struct{}, len(objects))
 	for _, o := range objects {

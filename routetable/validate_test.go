@@ -46,6 +46,7 @@ func TestValidateFindsEachMistake(t *testing.T) {
 		{upstream("health_check: {grpc: {service: a.B}}"), "is for upstreams with protocol: h2c or h2"},
 		{upstream("tls: {cert: c}"), "expected both cert and key"},
 		{upstream("tls: {ca: c}"), "warning: upstreams[0].tls (upstream/u): no endpoint is https://"},
+		{route("timeouts: {response: 31s}"), "warning: routes[0].timeouts.response (route/r): is longer than request, which is 30s by upstream u"},
 		{upstream("timeouts: {response: 31s, request: 30s}"), "31s for one try is longer than request, 30s for all"},
 		{upstream("timeouts: {connect: 2s, response: 1s}"), "2s is longer than response, 1s"},
 		{upstream("retries: {on: [500]}"), "expected connect_failure, reset"},

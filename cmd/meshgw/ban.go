@@ -38,7 +38,7 @@ belongs into access.deny of the route file.`,
 		ask.CIDR, ask.For = args[0], lasts.String()
 		b, err := client.Ban(cmd.Context(), ask)
 		if err != nil {
-			return err
+			return ofArgument(err)
 		}
 		say(cmd.OutOrStdout(), "%s is banned for %s\n", b.CIDR, lasts)
 		return nil
@@ -85,7 +85,7 @@ func banRemoveCommand() *cobra.Command {
 	t.asks(cmd, func(client *api.Client, args []string) error {
 		b, err := client.Unban(cmd.Context(), args[0])
 		if err != nil {
-			return err
+			return ofArgument(err)
 		}
 		say(cmd.OutOrStdout(), "%s is banned no more\n", b.CIDR)
 		return nil

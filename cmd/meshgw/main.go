@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/signal"
 	"strings"
@@ -59,6 +60,14 @@ var (
 	errUsage = errors.New("usage")            // marks arguments that only their command can judge
 	errSaid  = errors.New("has been printed") // marks a no that the output tells already
 )
+
+// ofArgument marks as usage what a node says of a value that was an argument.
+func ofArgument(err error) error {
+	if p, ok := errors.AsType[*api.Problem](err); ok && p.Status == http.StatusUnprocessableEntity {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	return err
+}
 
 // complain writes an error as its reader needs it: mistakes of a file on lines
 // of their own, so that editors find the places.

@@ -49,7 +49,7 @@ or not enough nodes held the table in time. FILE may be -.`,
 			return err
 		}
 		return c.run(cmd, func(ctx context.Context, client *api.Client, o api.ApplyOptions) (api.Applied, error) {
-			return file.apply(ctx, client, o)
+			return file.apply(ctx, client, o, cmd.ErrOrStderr())
 		})
 	}
 	return cmd
@@ -118,7 +118,7 @@ func diffCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		applied, err := file.apply(cmd.Context(), client, api.ApplyOptions{DryRun: true, Prune: *prune})
+		applied, err := file.apply(cmd.Context(), client, api.ApplyOptions{DryRun: true, Prune: *prune}, cmd.ErrOrStderr())
 		if err != nil {
 			return err
 		}

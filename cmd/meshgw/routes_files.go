@@ -50,18 +50,26 @@ func decode(sources []routetable.Source) (*routetable.File, error) {
 const notValid = "the route file is not valid"
 
 // apply applies the files. What the node finds wrong is told with its place in
-// them, which the node does not know.
-func (f *routeFiles) apply(ctx context.Context, client *api.Client, o api.ApplyOptions) (api.Applied, error) {
+// them, which the node does not know; what it warns of, on warn.
+func (f *routeFiles) apply(ctx context.Context, client *api.Client, o api.ApplyOptions, warn io.Writer) (api.Applied, error) {
 	applied, err := client.Apply(ctx, f.doc, o)
+	if len(applied.Warnings) > 0 {
+		say(warn, "%v\n", f.located(routetable.Warning, applied.Warnings))
+	}
 	p, ok := errors.AsType[*api.Problem](err)
 	if !ok || len(p.Errors) == 0 {
 		return applied, err
 	}
-	var mistakes routetable.Problems
-	for _, m := range p.Errors {
-		mistakes = append(mistakes, routetable.Problem{Path: m.Field, Message: m.Detail})
+	return applied, fmt.Errorf("%s:\n%w", p.Detail, f.located(routetable.Error, p.Errors))
+}
+
+// located gives what a node says of the files its places in them.
+func (f *routeFiles) located(severity routetable.Severity, mistakes []api.Mistake) routetable.Problems {
+	var all routetable.Problems
+	for _, m := range mistakes {
+		all = append(all, routetable.Problem{Severity: severity, Path: m.Field, Object: m.Object, Message: m.Detail})
 	}
-	return applied, fmt.Errorf("%s:\n%w", p.Detail, f.file.Locate(mistakes))
+	return f.file.Locate(all)
 }
 
 func readSources(paths []string, stdin io.Reader) ([]routetable.Source, error) {

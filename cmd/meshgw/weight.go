@@ -27,7 +27,7 @@ func weightCommand() *cobra.Command {
 			return err
 		}
 		if err := client.SetWeight(cmd.Context(), weight); err != nil {
-			return err
+			return ofArgument(err)
 		}
 		status, err := client.Status(cmd.Context())
 		if err != nil {
