@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -48,4 +49,25 @@ func TestCooldownsAreBounded(t *testing.T) {
 	if len(c.next) != 1 {
 		t.Errorf("%d remembered when the others are over, want 1", len(c.next))
 	}
+}
+
+func TestADrainDoesNotWaitForACooldown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		peer, begun := netip.MustParseAddr("10.0.0.1"), time.Now()
+		s := &Server{cooldown: cooldown{next: map[netip.Addr]time.Time{peer: begun.Add(maxCooldown)}}}
+		s.clients.init(1, 0)
+		c := &clientConn{server: s, peer: peer}
+		c.state.Store(connClosed)
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			c.serveHTTP2(nil)
+		}()
+		synctest.Wait() // it waits for its turn
+		s.clients.drain(time.Second)
+		<-ended
+		if took := time.Since(begun); took != 0 {
+			t.Errorf("a drain waits for %v", took)
+		}
+	})
 }

@@ -35,7 +35,13 @@ func (c *clientConn) serveHTTP2(already []byte) {
 	if !ok {
 		return
 	}
-	time.Sleep(wait)
+	if wait > 0 {
+		select {
+		case <-time.After(wait):
+		case <-c.server.clients.ending:
+			return
+		}
+	}
 	if !c.markActive() && c.state.Load() == connClosed {
 		return
 	}

@@ -152,13 +152,14 @@ type clients struct {
 	perIP    map[netip.Addr]int // by network; nil = not counted
 	max, ip  int
 	draining bool
+	ending   chan struct{} // closed when draining begins
 	empty    chan struct{} // closed when draining and open is empty
 	closing  atomic.Bool   // connections close as soon as they are idle
 }
 
 func (c *clients) init(limit, perIP int) {
 	c.open, c.max, c.ip = map[*clientConn]struct{}{}, limit, perIP
-	c.empty = make(chan struct{})
+	c.ending, c.empty = make(chan struct{}), make(chan struct{})
 	if perIP > 0 {
 		c.perIP = map[netip.Addr]int{}
 	}
@@ -212,6 +213,7 @@ func (c *clients) drain(within time.Duration) bool {
 	c.closing.Store(true)
 	c.mu.Lock()
 	c.draining = true
+	close(c.ending)
 	if len(c.open) == 0 {
 		close(c.empty)
 	}
