@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	mathrand "math/rand/v2"
 	"net"
 	"net/http"
@@ -47,8 +48,12 @@ type credentials struct {
 	secret [32]byte
 	soon   chan struct{}
 
+	dropped chan struct{} // there are copies to be removed
+	copying sync.Mutex    // held while copies are written or removed, never inside mu: a disk may hang
+
 	mu      sync.Mutex // guards the rest
 	sources map[string]*credential
+	stale   map[string]bool // copies that are to be removed
 }
 
 var _ dataplane.Credentials = (*credentials)(nil)
@@ -71,7 +76,7 @@ type credential struct {
 // newCredentials returns empty ones. control says which addresses no route may
 // reach, by a key set's URL neither.
 func newCredentials(dir *dataDir, control func(netip.AddrPort) bool, log zerolog.Logger) *credentials {
-	c := &credentials{dir: dir, log: log, fetch: newFetcher(control), soon: make(chan struct{}, 1), sources: map[string]*credential{}}
+	c := &credentials{dir: dir, log: log, fetch: newFetcher(control), soon: make(chan struct{}, 1), dropped: make(chan struct{}, 1), sources: map[string]*credential{}, stale: map[string]bool{}}
 	_, _ = rand.Read(c.secret[:]) // never fails
 	return c
 }
@@ -102,7 +107,7 @@ func (c *credentials) source(name string, fresh *credential) *credential {
 	if u, err := url.Parse(fresh.place); err == nil && u.Scheme == "http" && !loopback(net.JoinHostPort(u.Hostname(), "80")) {
 		c.log.Warn().Str("source", fresh.shown()).Msg("keys are fetched in clear: who can change the answer can sign tokens")
 	}
-	if data, err := c.dir.read(fresh.copyName()); err == nil && data != nil {
+	if data, err := c.dir.read(fresh.copyName()); err == nil && data != nil && !c.stale[fresh.copyName()] {
 		if err := c.take(fresh, data); err != nil {
 			c.dir.setAside(fresh.copyName(), err)
 		}
@@ -140,8 +145,37 @@ func (c *credentials) keep(table *routetable.Table) {
 		}
 		delete(c.sources, name)
 		if s.isURL() {
-			c.dir.remove(s.copyName())
+			c.stale[s.copyName()] = true
+			signal(c.dropped)
 		}
+	}
+}
+
+// keepClean removes the copies that are needed no more, until ctx ends, and then once
+// more.
+func (c *credentials) keepClean(ctx context.Context) {
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-c.dropped:
+		}
+		c.clean()
+	}
+}
+
+func (c *credentials) clean() {
+	c.copying.Lock()
+	defer c.copying.Unlock()
+	c.mu.Lock()
+	stale := slices.Collect(maps.Keys(c.stale))
+	c.mu.Unlock()
+	for _, name := range stale {
+		c.dir.remove(name)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, name := range stale {
+		delete(c.stale, name)
 	}
 }
 
@@ -226,6 +260,7 @@ func (c *credentials) take(s *credential, data []byte) error {
 func (c *credentials) run(ctx context.Context) {
 	var fetches sync.WaitGroup
 	defer fetches.Wait()
+	fetches.Go(func() { c.keepClean(ctx) })
 	tick := time.NewTicker(lookAtFiles)
 	defer tick.Stop()
 	for {
@@ -347,9 +382,15 @@ func (c *credentials) refresh(ctx context.Context, s *credential) {
 
 // copyDown keeps data for the next start, unless s is needed no more.
 func (c *credentials) copyDown(s *credential, data []byte) {
+	c.copying.Lock()
+	defer c.copying.Unlock()
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.sources["keys "+s.place] != s {
+	needed := c.sources["keys "+s.place] == s
+	if needed {
+		delete(c.stale, s.copyName())
+	}
+	c.mu.Unlock()
+	if !needed {
 		return
 	}
 	if err := c.dir.write(s.copyName(), data); err != nil {

@@ -22,6 +22,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -205,6 +206,45 @@ func TestKeysOutliveARestart(t *testing.T) {
 	if err := verifies(again.Keys(address), s); !errors.Is(err, auth.ErrNoKeys) {
 		t.Errorf("keys that a route gave up came back: %v", err)
 	}
+}
+
+func TestADiskThatHangsOverKeysHoldsUpNobody(t *testing.T) {
+	path, s := t.TempDir(), newSigner("1")
+	c := testCredentials(t, path)
+	c.fetch = func(context.Context, string) ([]byte, error) { return s.keySet(), nil }
+	slow := &credential{place: "https://issuer.test/keys"}
+	pipe := filepath.Join(path, slow.copyName()+".new")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); c.run(ctx) }()
+	keys := c.Keys(slow.place)
+	for verifies(keys, s) != nil {
+		time.Sleep(time.Millisecond)
+	}
+	free := make(chan struct{})
+	go func() {
+		defer close(free)
+		c.Keys("https://other.test/keys")
+		none, rule := ruleWith(t, jwtFrom(slow.place))
+		c.lacks(rule)
+		c.keep(none)
+	}()
+	select {
+	case <-free:
+	case <-time.After(10 * time.Second):
+		t.Error("other keys wait for the disk")
+	}
+	cancel()
+	reader, err := os.OpenFile(pipe, os.O_RDWR, 0) // the disk answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-ended
+	<-free
+	_ = reader.Close()
 }
 
 func TestFilesAreReadBeforeAnybodyIsJudgedAndWhenTheyChange(t *testing.T) {
