@@ -5,13 +5,11 @@ import (
 	"errors"
 	"io"
 	"time"
+
+	"github.com/meshgw/meshgw/dataplane/message"
 )
 
-var (
-	errAnswerSyntax = errors.New("malformed answer")
-	errChunkSyntax  = errors.New("malformed chunk")
-	errHeadTooLarge = errors.New("answer head too large")
-)
+var errHeadTooLarge = errors.New("answer head too large")
 
 // answer reads one HTTP/1.1 response from an upstream connection: its head,
 // then its body piece by piece, as slices of the connection's buffer.
@@ -19,14 +17,14 @@ type answer struct {
 	conn     *upstreamConn
 	status   int
 	http10   bool
-	fields   []Field       // valid until the body is read
-	length   int64         // of the body, as framed
-	left     int64         // bytes of the body, or of the current chunk, to come
-	idle     time.Duration // between bytes of the body; 0 = no bound
-	started  bool          // a chunk came before
-	keep     bool          // the connection stays open
-	done     bool          // the body has ended as its framing says
-	trailers []Field
+	fields   []message.Field // valid until the body is read
+	length   int64           // of the body, as framed
+	left     int64           // bytes of the body, or of the current chunk, to come
+	idle     time.Duration   // between bytes of the body; 0 = no bound
+	started  bool            // a chunk came before
+	keep     bool            // the connection stays open
+	done     bool            // the body has ended as its framing says
+	trailers []message.Field
 	text     []byte // holds the trailers
 }
 
@@ -36,44 +34,19 @@ func (a *answer) readHead(head bool) error {
 	if err != nil {
 		return err
 	}
-	rest, err := a.parseStatusLine(block)
-	if err != nil {
+	var rest []byte
+	if a.status, a.http10, rest, err = message.ParseStatusLine(block); err != nil {
 		return err
 	}
-	if a.fields, err = parseFields(a.fields[:0], rest); err != nil {
+	if a.fields, err = message.ParseFields(a.fields[:0], rest); err != nil {
 		return err
 	}
-	if a.length, err = answerLength(a.fields, a.status, head, a.http10); err != nil {
+	if a.length, err = message.AnswerLength(a.fields, a.status, head, a.http10); err != nil {
 		return err
 	}
 	a.left, a.started, a.done = max(a.length, 0), false, a.length == 0
 	a.keep = a.keepsAlive()
 	return nil
-}
-
-// parseStatusLine reads "HTTP/1.1 200 reason" and returns what follows it.
-func (a *answer) parseStatusLine(block []byte) ([]byte, error) {
-	end := bytes.IndexByte(block, '\n')
-	if end < 1 || block[end-1] != '\r' {
-		return nil, errAnswerSyntax
-	}
-	line := block[:end-1]
-	if len(line) < 12 || !bytes.HasPrefix(line, []byte("HTTP/1.")) || line[7] != '0' && line[7] != '1' ||
-		line[8] != ' ' || len(line) > 12 && line[12] != ' ' {
-		return nil, errAnswerSyntax
-	}
-	status := 0
-	for _, c := range line[9:12] {
-		if c < '0' || c > '9' {
-			return nil, errAnswerSyntax
-		}
-		status = status*10 + int(c-'0')
-	}
-	if status < 100 || status > 599 || bytes.IndexByte(line, '\r') >= 0 || bytes.IndexByte(line, 0) >= 0 {
-		return nil, errAnswerSyntax
-	}
-	a.status, a.http10 = status, line[7] == '0'
-	return block[end+1:], nil
 }
 
 // whole returns the body if all of it arrived with the head.
@@ -86,12 +59,12 @@ func (a *answer) whole() ([]byte, bool) {
 	return nil, false
 }
 
-// next implements stream.
-func (a *answer) next() ([]byte, error) {
+// Next implements message.Stream.
+func (a *answer) Next() ([]byte, error) {
 	if a.done {
 		return nil, io.EOF
 	}
-	if a.length == chunked && a.left == 0 {
+	if a.length == message.Chunked && a.left == 0 {
 		if err := a.nextChunk(); err != nil {
 			return nil, err
 		}
@@ -101,14 +74,14 @@ func (a *answer) next() ([]byte, error) {
 	}
 	if a.conn.buffered() == 0 {
 		if err := a.fill(); err != nil {
-			if a.length == untilClose && errors.Is(err, io.EOF) {
+			if a.length == message.UntilClose && errors.Is(err, io.EOF) {
 				a.done = true
 				return nil, io.EOF
 			}
 			return nil, noEOF(err)
 		}
 	}
-	if a.length == untilClose {
+	if a.length == message.UntilClose {
 		return a.conn.take(a.conn.buffered()), nil
 	}
 	piece := a.conn.take(int(min(a.left, int64(a.conn.buffered()))))
@@ -117,23 +90,23 @@ func (a *answer) next() ([]byte, error) {
 	return piece, nil
 }
 
-// ready implements stream.
-func (a *answer) ready() bool {
+// Ready implements message.Stream.
+func (a *answer) Ready() bool {
 	switch {
 	case a.done:
 		return true
-	case a.length != chunked || a.left > 0:
+	case a.length != message.Chunked || a.left > 0:
 		return a.conn.buffered() > 0
 	}
-	_, next := cutByte(a.conn.view(), '\n')
+	_, next := message.CutByte(a.conn.view(), '\n')
 	if a.started { // that was the end of the previous chunk
-		_, next = cutByte(next, '\n')
+		_, next = message.CutByte(next, '\n')
 	}
 	return len(next) > 0
 }
 
-// trailing implements stream.
-func (a *answer) trailing() []Field { return a.trailers }
+// Trailers implements message.Stream.
+func (a *answer) Trailers() []message.Field { return a.trailers }
 
 // fill waits for more bytes, at most a.idle.
 func (a *answer) fill() error {
@@ -161,7 +134,7 @@ func (a *answer) nextChunk() error {
 	if a.started {
 		line, err := a.line()
 		if err != nil || len(line) != 0 {
-			return errors.Join(errChunkSyntax, err)
+			return errors.Join(message.ErrChunk, err)
 		}
 	}
 	a.started = true
@@ -169,7 +142,7 @@ func (a *answer) nextChunk() error {
 	if err != nil {
 		return err
 	}
-	if a.left, err = parseChunkSize(line); err != nil || a.left > 0 {
+	if a.left, err = message.ParseChunkSize(line); err != nil || a.left > 0 {
 		return err
 	}
 	return a.readTrailers()
@@ -194,7 +167,7 @@ func (a *answer) readTrailers() error {
 		}
 	}
 	var err error
-	if a.trailers, err = parseFields(a.trailers[:0], a.text); err != nil {
+	if a.trailers, err = message.ParseFields(a.trailers[:0], a.text); err != nil {
 		return err
 	}
 	a.done = true
@@ -208,12 +181,12 @@ func (a *answer) line() ([]byte, error) {
 		if i := bytes.IndexByte(view[seen:], '\n'); i >= 0 {
 			end := seen + i
 			if end < 1 || view[end-1] != '\r' {
-				return nil, errChunkSyntax
+				return nil, message.ErrChunk
 			}
 			return a.conn.take(end + 1)[:end-1], nil
 		}
 		if seen = len(view); seen > maxTrailers {
-			return nil, errChunkSyntax
+			return nil, message.ErrChunk
 		}
 		if err := a.fill(); err != nil {
 			return nil, noEOF(err)
@@ -221,33 +194,10 @@ func (a *answer) line() ([]byte, error) {
 	}
 }
 
-// parseChunkSize reads the size of a chunk, and passes over extensions.
-func parseChunkSize(line []byte) (int64, error) {
-	size, extension := cutByte(line, ';')
-	size = bytes.TrimRight(size, " \t")
-	for _, c := range extension {
-		if c < ' ' && c != '\t' || c == 0x7f {
-			return 0, errChunkSyntax
-		}
-	}
-	if len(size) == 0 || len(size) > 15 {
-		return 0, errChunkSyntax
-	}
-	var n int64
-	for _, c := range size {
-		digit := unhex(c)
-		if digit < 0 {
-			return 0, errChunkSyntax
-		}
-		n = n<<4 | int64(digit)
-	}
-	return n, nil
-}
-
 // reusable reports whether the connection is clean for another exchange: the
 // body was read to its end, nothing came behind it, and both sides keep it.
 func (a *answer) reusable() bool {
-	return a.done && a.keep && a.length != untilClose && a.conn.buffered() == 0
+	return a.done && a.keep && a.length != message.UntilClose && a.conn.buffered() == 0
 }
 
 // keepsAlive reports whether the answer leaves its connection open.
@@ -256,11 +206,11 @@ func (a *answer) keepsAlive() bool {
 		return false
 	}
 	for i := range a.fields {
-		if a.fields[i].id != fieldConnection {
+		if a.fields[i].ID != message.Connection {
 			continue
 		}
-		for option := range listed(a.fields[i].Value) {
-			if equalFold(option, "close") {
+		for option := range message.Listed(a.fields[i].Value) {
+			if message.EqualFold(option, "close") {
 				return false
 			}
 		}

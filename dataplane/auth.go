@@ -8,6 +8,8 @@ import (
 
 	"github.com/meshgw/meshgw/auth"
 	"github.com/meshgw/meshgw/routetable"
+
+	"github.com/meshgw/meshgw/dataplane/message"
 )
 
 // Credentials provides keys and users that are read from files and from
@@ -24,8 +26,8 @@ type Credentials interface {
 type liveAuth struct {
 	methods []authenticator // one of them has to admit; none = open
 	copied  []string
-	missing []Field // challenges for a request without credentials
-	invalid []Field // challenges for one with wrong credentials
+	missing []message.Field // challenges for a request without credentials
+	invalid []message.Field // challenges for one with wrong credentials
 }
 
 // authenticator is one method of authentication.
@@ -53,11 +55,11 @@ func (s *Server) liveAuth(r *routetable.Rule, p *plan) *liveAuth {
 	return a
 }
 
-func appendChallenge(fields []Field, challenge string) []Field {
+func appendChallenge(fields []message.Field, challenge string) []message.Field {
 	if challenge == "" {
 		return fields
 	}
-	return appendOwn(fields, "www-authenticate", []byte(challenge))
+	return message.Append(fields, "www-authenticate", []byte(challenge))
 }
 
 func (s *Server) authenticator(a *routetable.Auth, p *plan) authenticator {
@@ -128,7 +130,7 @@ func (x *Exchange) invalidCredentials(detail string) *refusal {
 // authUnavailable refuses a request whose credentials cannot be checked at the
 // moment.
 func authUnavailable(detail string) *refusal {
-	return &refusal{code: Unauthenticated, status: 503, detail: detail, fields: appendOwn(nil, "retry-after", []byte("1")), rank: undecided}
+	return &refusal{code: Unauthenticated, status: 503, detail: detail, fields: message.Append(nil, "retry-after", []byte("1")), rank: undecided}
 }
 
 // identifyBy sets the tenant of the request by certificate c, which may be nil.

@@ -10,6 +10,8 @@ import (
 	"github.com/meshgw/meshgw/failover"
 	"github.com/meshgw/meshgw/routetable"
 	"github.com/meshgw/meshgw/telemetry"
+
+	"github.com/meshgw/meshgw/dataplane/message"
 )
 
 // forward gets an answer: from the rule itself, or from an endpoint of its
@@ -171,16 +173,16 @@ func (x *Exchange) key() uint64 {
 // cookie returns the value of the cookie named name.
 func (x *Exchange) cookie(name string) []byte {
 	for i := range x.Fields {
-		if !equalFold(x.Fields[i].Name, "cookie") {
+		if !message.EqualFold(x.Fields[i].Name, "cookie") {
 			continue
 		}
 		for rest := x.Fields[i].Value; len(rest) > 0; {
 			var pair []byte
-			pair, rest = cutByte(rest, ';')
+			pair, rest = message.CutByte(rest, ';')
 			for len(pair) > 0 && pair[0] == ' ' {
 				pair = pair[1:]
 			}
-			if key, value := cutByte(pair, '='); string(key) == name {
+			if key, value := message.CutByte(pair, '='); string(key) == name {
 				return value
 			}
 		}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 
 	"github.com/meshgw/meshgw/routetable"
+
+	"github.com/meshgw/meshgw/dataplane/message"
 )
 
 // compress compresses r if the rule says so, the client accepts it and nothing
@@ -25,7 +27,7 @@ func (s *Server) compress(x *Exchange, r *reply) {
 	x.encoding = c
 	if r.stream != nil {
 		c.from, c.flushes = r.stream, r.length < 0
-		r.stream, r.length = c, chunked
+		r.stream, r.length = c, message.Chunked
 	} else {
 		body, err := c.whole(r.body)
 		if err != nil {
@@ -41,19 +43,19 @@ func (s *Server) compress(x *Exchange, r *reply) {
 // compressible reports whether an answer may be compressed for clients that
 // accept it.
 func compressible(c *routetable.Compress, r *reply) bool {
-	if !hasBody(r.status) || r.status == 206 || r.length >= 0 && r.length < int64(c.MinBytes) || forbidsTransform(r.fields) {
+	if !message.HasBody(r.status) || r.status == 206 || r.length >= 0 && r.length < int64(c.MinBytes) || forbidsTransform(r.fields) {
 		return false
 	}
 	var media []byte
 	for i := range r.fields {
 		f := &r.fields[i]
 		switch {
-		case f.id == fieldContentType:
+		case f.ID == message.ContentType:
 			media = f.Value
-		case f.id != otherField:
-		case equalFold(f.Name, "content-encoding"), equalFold(f.Name, "content-range"),
+		case f.ID != message.Other:
+		case message.EqualFold(f.Name, "content-encoding"), message.EqualFold(f.Name, "content-range"),
 			// A digest is of the bytes as the origin sent them.
-			equalFold(f.Name, "content-digest"), equalFold(f.Name, "repr-digest"), equalFold(f.Name, "digest"), equalFold(f.Name, "content-md5"):
+			message.EqualFold(f.Name, "content-digest"), message.EqualFold(f.Name, "repr-digest"), message.EqualFold(f.Name, "digest"), message.EqualFold(f.Name, "content-md5"):
 			return false
 		}
 	}
@@ -64,17 +66,17 @@ func compressible(c *routetable.Compress, r *reply) bool {
 // as text/html, text/* or application/*+json. Event streams never do: their
 // small messages must not be held back.
 func listedType(media []byte, types []string) bool {
-	media, _ = cutByte(media, ';')
+	media, _ = message.CutByte(media, ';')
 	media = bytes.TrimRight(media, " \t")
-	if len(media) == 0 || equalFold(media, "text/event-stream") {
+	if len(media) == 0 || message.EqualFold(media, "text/event-stream") {
 		return false
 	}
 	for _, t := range types {
 		start, end, pattern := cutStar(t)
-		if !pattern && equalFold(media, t) {
+		if !pattern && message.EqualFold(media, t) {
 			return true
 		}
-		if pattern && len(media) > len(start)+len(end) && hasPrefixFold(media, start) && equalFold(media[len(media)-len(end):], end) {
+		if pattern && len(media) > len(start)+len(end) && message.HasPrefixFold(media, start) && message.EqualFold(media[len(media)-len(end):], end) {
 			return true
 		}
 	}
@@ -92,11 +94,11 @@ func cutStar(t string) (start, end string, found bool) {
 
 // forbidsTransform reports whether Cache-Control has no-transform (RFC 9111,
 // sections 5.2.1.6 and 5.2.2.6).
-func forbidsTransform(fields []Field) bool {
+func forbidsTransform(fields []message.Field) bool {
 	for i := range fields {
-		if fields[i].id == otherField && equalFold(fields[i].Name, "cache-control") {
-			for directive := range listed(fields[i].Value) {
-				if equalFold(directive, "no-transform") {
+		if fields[i].ID == message.Other && message.EqualFold(fields[i].Name, "cache-control") {
+			for directive := range message.Listed(fields[i].Value) {
+				if message.EqualFold(directive, "no-transform") {
 					return true
 				}
 			}
@@ -108,7 +110,7 @@ func forbidsTransform(fields []Field) bool {
 // accepted returns the one of encodings, best first, that Accept-Encoding gives
 // the highest weight (RFC 9110, section 12.5.3); empty if none is acceptable,
 // or identity is preferred.
-func accepted(fields []Field, encodings []string) string {
+func accepted(fields []message.Field, encodings []string) string {
 	best, most := "", 0
 	identity, _ := weightOf(fields, "identity")
 	for _, encoding := range encodings {
@@ -125,14 +127,14 @@ func accepted(fields []Field, encodings []string) string {
 
 // weightOf returns the weight of coding in Accept-Encoding, in thousandths, and
 // whether it is named there.
-func weightOf(fields []Field, coding string) (weight int, named bool) {
+func weightOf(fields []message.Field, coding string) (weight int, named bool) {
 	for i := range fields {
-		if fields[i].id != otherField || !equalFold(fields[i].Name, "accept-encoding") {
+		if fields[i].ID != message.Other || !message.EqualFold(fields[i].Name, "accept-encoding") {
 			continue
 		}
-		for member := range listed(fields[i].Value) {
-			name, parameter := cutByte(member, ';')
-			if equalFold(bytes.TrimRight(name, " \t"), coding) {
+		for member := range message.Listed(fields[i].Value) {
+			name, parameter := message.CutByte(member, ';')
+			if message.EqualFold(bytes.TrimRight(name, " \t"), coding) {
 				return parseWeight(parameter), true
 			}
 		}
@@ -146,7 +148,7 @@ func parseWeight(parameter []byte) int {
 	if len(parameter) == 0 {
 		return 1000
 	}
-	if len(parameter) < 3 || len(parameter) > 7 || !equalFold(parameter[:2], "q=") {
+	if len(parameter) < 3 || len(parameter) > 7 || !message.EqualFold(parameter[:2], "q=") {
 		return 0
 	}
 	weight, scale := 0, 1000
@@ -164,32 +166,32 @@ func parseWeight(parameter []byte) int {
 }
 
 // varyByEncoding adds Accept-Encoding to Vary, unless it is there.
-func varyByEncoding(fields []Field) []Field {
+func varyByEncoding(fields []message.Field) []message.Field {
 	for i := range fields {
-		if fields[i].id == otherField && equalFold(fields[i].Name, "vary") {
-			for name := range listed(fields[i].Value) {
-				if equalFold(name, "accept-encoding") || string(name) == "*" {
+		if fields[i].ID == message.Other && message.EqualFold(fields[i].Name, "vary") {
+			for name := range message.Listed(fields[i].Value) {
+				if message.EqualFold(name, "accept-encoding") || string(name) == "*" {
 					return fields
 				}
 			}
 		}
 	}
-	return appendOwn(fields, "vary", []byte("Accept-Encoding"))
+	return message.Append(fields, "vary", []byte("Accept-Encoding"))
 }
 
 // encoded adjusts the fields for the compressed answer: a strong ETag would be
 // that of other bytes, and ranges of these cannot be served.
-func encoded(fields []Field, encoding string) []Field {
+func encoded(fields []message.Field, encoding string) []message.Field {
 	kept := fields[:0]
 	for _, f := range fields {
 		switch {
-		case f.id != otherField:
-		case equalFold(f.Name, "accept-ranges"):
+		case f.ID != message.Other:
+		case message.EqualFold(f.Name, "accept-ranges"):
 			continue
-		case equalFold(f.Name, "etag") && len(f.Value) > 0 && f.Value[0] == '"':
+		case message.EqualFold(f.Name, "etag") && len(f.Value) > 0 && f.Value[0] == '"':
 			f.Value = append([]byte("W/"), f.Value...)
 		}
 		kept = append(kept, f)
 	}
-	return appendOwn(kept, "content-encoding", []byte(encoding))
+	return message.Append(kept, "content-encoding", []byte(encoding))
 }

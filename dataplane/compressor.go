@@ -7,6 +7,8 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/meshgw/meshgw/dataplane/message"
 )
 
 // encoder is what the gzip and zstd writers have in common.
@@ -56,7 +58,7 @@ func newEncoder(encoding string) (encoder, error) {
 type compressor struct {
 	enc     encoder
 	home    *sync.Pool
-	from    stream
+	from    message.Stream
 	flushes bool   // flush when no more input is ready
 	out     []byte // compressed output
 	ended   bool
@@ -75,22 +77,22 @@ func (c *compressor) whole(body []byte) ([]byte, error) {
 	return c.out, err
 }
 
-// next implements stream. Before waiting for more input, it flushes what it has,
+// Next implements message.Stream. Before waiting for more input, it flushes what it has,
 // unless the length is known: then more is sure to come.
-func (c *compressor) next() ([]byte, error) {
+func (c *compressor) Next() ([]byte, error) {
 	c.out = c.out[:0]
 	for len(c.out) == 0 {
 		if c.ended {
 			return nil, io.EOF
 		}
-		piece, err := c.from.next()
+		piece, err := c.from.Next()
 		switch {
 		case errors.Is(err, io.EOF):
 			c.ended = true
 			err = c.enc.Close()
 		case err == nil:
 			_, err = c.enc.Write(piece)
-			if err == nil && c.flushes && !c.from.ready() {
+			if err == nil && c.flushes && !c.from.Ready() {
 				err = c.enc.Flush()
 			}
 		}
@@ -101,11 +103,11 @@ func (c *compressor) next() ([]byte, error) {
 	return c.out, nil
 }
 
-// ready implements stream.
-func (c *compressor) ready() bool { return c.from.ready() }
+// Ready implements message.Stream.
+func (c *compressor) Ready() bool { return c.from.Ready() }
 
-// trailing implements stream.
-func (c *compressor) trailing() []Field { return c.from.trailing() }
+// Trailers implements message.Stream.
+func (c *compressor) Trailers() []message.Field { return c.from.Trailers() }
 
 func (c *compressor) release() {
 	if cap(c.out) > maxKept {

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/meshgw/meshgw/routetable"
+
+	"github.com/meshgw/meshgw/dataplane/message"
 )
 
 // preflighted returns the method that a CORS preflight (Fetch, section 4.8)
@@ -36,11 +38,11 @@ func (s *Server) matchPreflight(x *Exchange, p *plan) (routetable.Hit, bool) {
 
 // appendCORS appends the CORS fields of the rule for the request's origin; only
 // Vary if the origin is not allowed.
-func (x *Exchange) appendCORS(fields []Field) []Field {
+func (x *Exchange) appendCORS(fields []message.Field) []message.Field {
 	c := x.rule.CORS
 	anyone := c.AnyOrigin && !c.Credentials
 	if !anyone {
-		fields = appendOwn(fields, "vary", []byte("origin"))
+		fields = message.Append(fields, "vary", []byte("origin"))
 	}
 	origin, ok := x.header("origin")
 	if !ok || !admitsOrigin(c, origin) {
@@ -49,15 +51,15 @@ func (x *Exchange) appendCORS(fields []Field) []Field {
 	if anyone {
 		origin = []byte("*")
 	}
-	fields = appendOwn(fields, "access-control-allow-origin", origin)
+	fields = message.Append(fields, "access-control-allow-origin", origin)
 	if c.Credentials {
-		fields = appendOwn(fields, "access-control-allow-credentials", []byte("true"))
+		fields = message.Append(fields, "access-control-allow-credentials", []byte("true"))
 	}
 	if x.preflight {
 		return x.appendPreflight(fields)
 	}
 	if c.ExposeHeaders != "" {
-		fields = appendOwn(fields, "access-control-expose-headers", []byte(c.ExposeHeaders))
+		fields = message.Append(fields, "access-control-expose-headers", []byte(c.ExposeHeaders))
 	}
 	return fields
 }
@@ -65,7 +67,7 @@ func (x *Exchange) appendCORS(fields []Field) []Field {
 // appendPreflight appends the fields that only a preflight gets. With
 // credentials "*" is not a wildcard for browsers, so what was asked for is
 // named.
-func (x *Exchange) appendPreflight(fields []Field) []Field {
+func (x *Exchange) appendPreflight(fields []message.Field) []message.Field {
 	c := x.rule.CORS
 	methods, headers := []byte(c.Methods), []byte(c.Headers)
 	if c.Methods == "*" && c.Credentials {
@@ -75,13 +77,13 @@ func (x *Exchange) appendPreflight(fields []Field) []Field {
 		headers, _ = x.header("access-control-request-headers")
 	}
 	if len(methods) > 0 {
-		fields = appendOwn(fields, "access-control-allow-methods", methods)
+		fields = message.Append(fields, "access-control-allow-methods", methods)
 	}
 	if len(headers) > 0 {
-		fields = appendOwn(fields, "access-control-allow-headers", headers)
+		fields = message.Append(fields, "access-control-allow-headers", headers)
 	}
 	if c.MaxAge >= 0 {
-		fields = appendOwn(fields, "access-control-max-age", strconv.AppendInt(nil, int64(c.MaxAge/time.Second), 10))
+		fields = message.Append(fields, "access-control-max-age", strconv.AppendInt(nil, int64(c.MaxAge/time.Second), 10))
 	}
 	return fields
 }
@@ -90,13 +92,13 @@ func (x *Exchange) appendPreflight(fields []Field) []Field {
 // case-insensitive.
 func admitsOrigin(c *routetable.CORSRule, origin []byte) bool {
 	for _, admitted := range c.Origins {
-		if equalFold(origin, admitted) {
+		if message.EqualFold(origin, admitted) {
 			return true
 		}
 	}
 	for _, s := range c.Suffixes {
 		host := len(origin) - len(s.Suffix)
-		if host > len(s.Scheme) && hasPrefixFold(origin, s.Scheme) && equalFold(origin[host:], s.Suffix) {
+		if host > len(s.Scheme) && message.HasPrefixFold(origin, s.Scheme) && message.EqualFold(origin[host:], s.Suffix) {
 			return true
 		}
 	}

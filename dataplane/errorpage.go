@@ -1,6 +1,9 @@
 package dataplane
 
-import "github.com/meshgw/meshgw/routetable"
+import (
+	"github.com/meshgw/meshgw/dataplane/message"
+	"github.com/meshgw/meshgw/routetable"
+)
 
 // errorPage returns the route's page for a refusal, nil if it has none. gRPC
 // calls get none, since their errors have no body.
@@ -19,7 +22,7 @@ func (s *Server) refusedByGateway(x *Exchange) bool {
 		return false
 	}
 	for i := range x.answer.fields {
-		if f := &x.answer.fields[i]; equalFold(f.Name, "x-meshgw-error") {
+		if f := &x.answer.fields[i]; message.EqualFold(f.Name, "x-meshgw-error") {
 			r := refusal{code: codeOf(f.Value), status: x.answer.status, detail: "Another gateway could not serve the request."}
 			if r.code != NoError && x.errorPage(&r) != nil {
 				s.abandon(x)

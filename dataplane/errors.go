@@ -5,6 +5,8 @@ import (
 	"strconv"
 
 	"github.com/meshgw/meshgw/dataplane/grpc"
+
+	"github.com/meshgw/meshgw/dataplane/message"
 )
 
 // Code is the reason for an error answer of the gateway itself: the value of the
@@ -125,7 +127,7 @@ type refusal struct {
 	status int    // 0 = the code's
 	detail string // a sentence for people; never quotes the request
 	close  bool   // the connection cannot be used further
-	fields []Field
+	fields []message.Field
 	rank   refusalRank // among the refusals of a rule's auth methods
 }
 

@@ -12,6 +12,8 @@ import (
 	"github.com/meshgw/meshgw/quota"
 	"github.com/meshgw/meshgw/routetable"
 	"github.com/meshgw/meshgw/telemetry"
+
+	"github.com/meshgw/meshgw/dataplane/message"
 )
 
 // Exchange is one request and its answer: what the front has read, what the
@@ -33,7 +35,7 @@ type Exchange struct {
 	Path        []byte // canonical
 	Query       []byte // raw, without "?"
 	HasQuery    bool
-	Fields      []Field
+	Fields      []message.Field
 	Length      int64     // of the body: bytes, or chunked; 0 = none
 	Buffered    []byte    // the whole body, if it is small; then Body is nil
 	Body        io.Reader // the body, if it is streamed; ends with io.EOF only if it is whole
@@ -52,8 +54,8 @@ type Exchange struct {
 	from       *link // what the forwarding gateway says; nil for clients
 	priority   failover.Priority
 	rule       *liveRule
-	tenant     *liveTenant // nil = none is known
-	authFields []Field     // fields that auth services returned for the upstream
+	tenant     *liveTenant     // nil = none is known
+	authFields []message.Field // fields that auth services returned for the upstream
 	prefix     int
 	preflight  bool // a CORS preflight, answered here
 	target     *liveTarget
@@ -92,16 +94,16 @@ type scratch struct {
 	small     []byte // for short-lived values
 	body      []byte // a small body
 	tokens    [][]byte
-	fields    []Field
-	upstream  []Field
-	reply     []Field
+	fields    []message.Field
+	upstream  []message.Field
+	reply     []message.Field
 	tried     []*failover.Endpoint
 	attempts  []telemetry.Attempt
 	record    telemetry.Record // the request's record, and its encoding in the ring
 	recorded  []byte
 	line      []byte // of the access log
 	route     []byte
-	trailers  []Field
+	trailers  []message.Field
 	match     routetable.Request
 	view      matchFields // for matching by header and query
 	problem   []byte
@@ -120,7 +122,7 @@ type scratch struct {
 // Front is the client side of an exchange, for one protocol.
 type Front interface {
 	// Inform sends an interim answer (1xx), if the protocol allows it.
-	Inform(status int, fields []Field)
+	Inform(status int, fields []message.Field)
 
 	// Send sends the answer: status, fields and body. It calls the server's finish
 	// once, after the last byte or with the error that stopped it.
@@ -128,7 +130,7 @@ type Front interface {
 
 	// Trailers returns the fields that came after the request's body, once
 	// that has ended.
-	Trailers(dst []Field) ([]Field, error)
+	Trailers(dst []message.Field) ([]message.Field, error)
 
 	// Gone reports whether the client's connection is known to be broken.
 	Gone() bool
@@ -141,31 +143,18 @@ type Front interface {
 // reply is the answer as the client is to get it.
 type reply struct {
 	status int
-	fields []Field // without framing
-	length int64   // of the body: bytes, chunked or untilClose (unknown)
-	body   []byte  // the whole body, if stream is nil
-	stream stream  // the body as it comes
-	tunnel bool    // after the head, bytes go both ways until one side ends
-	close  bool    // the client's connection is to be closed after it
-}
-
-// stream is a body in pieces.
-type stream interface {
-	// next returns the next piece, valid until the next call; io.EOF after the
-	// last, and only if the body is whole.
-	next() ([]byte, error)
-
-	// ready reports whether next can work without waiting for input.
-	ready() bool
-
-	// trailing returns the trailer fields, once the body has ended.
-	trailing() []Field
+	fields []message.Field // without framing
+	length int64           // of the body: bytes, chunked or untilClose (unknown)
+	body   []byte          // the whole body, if stream is nil
+	stream message.Stream  // the body as it comes
+	tunnel bool            // after the head, bytes go both ways until one side ends
+	close  bool            // the client's connection is to be closed after it
 }
 
 // header returns the first field named name, which is in lower case.
 func (x *Exchange) header(name string) ([]byte, bool) {
 	for i := range x.Fields {
-		if equalFold(x.Fields[i].Name, name) {
+		if message.EqualFold(x.Fields[i].Name, name) {
 			return x.Fields[i].Value, true
 		}
 	}
@@ -177,8 +166,8 @@ func (x *Exchange) queryValue(name string) ([]byte, bool) {
 	rest := x.Query
 	for len(rest) > 0 {
 		var pair []byte
-		pair, rest = cutByte(rest, '&')
-		key, value := cutByte(pair, '=')
+		pair, rest = message.CutByte(rest, '&')
+		key, value := message.CutByte(pair, '=')
 		x.scratch.query = appendUnescaped(x.scratch.query[:0], key)
 		if string(x.scratch.query) == name {
 			x.scratch.query = appendUnescaped(x.scratch.query[:0], value)
@@ -197,15 +186,6 @@ func (f *matchFields) Header(name string) ([]byte, bool) { return f.x.header(nam
 // Query implements routetable.Fields.
 func (f *matchFields) Query(name string) ([]byte, bool) { return f.x.queryValue(name) }
 
-func cutByte(b []byte, sep byte) (before, after []byte) {
-	for i, c := range b {
-		if c == sep {
-			return b[:i], b[i+1:]
-		}
-	}
-	return b, nil
-}
-
 // appendUnescaped appends b with "+" as a space and escapes decoded; malformed
 // escapes stay as they are.
 func appendUnescaped(dst, b []byte) []byte {
@@ -213,8 +193,8 @@ func appendUnescaped(dst, b []byte) []byte {
 		switch c := b[i]; {
 		case c == '+':
 			dst = append(dst, ' ')
-		case c == '%' && i+2 < len(b) && unhex(b[i+1]) >= 0 && unhex(b[i+2]) >= 0:
-			dst = append(dst, byte(unhex(b[i+1])<<4|unhex(b[i+2])))
+		case c == '%' && i+2 < len(b) && message.Unhex(b[i+1]) >= 0 && message.Unhex(b[i+2]) >= 0:
+			dst = append(dst, byte(message.Unhex(b[i+1])<<4|message.Unhex(b[i+2])))
 			i += 2
 		default:
 			dst = append(dst, c)

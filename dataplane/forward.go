@@ -11,6 +11,8 @@ import (
 
 	"github.com/meshgw/meshgw/failover"
 	"github.com/meshgw/meshgw/routetable"
+
+	"github.com/meshgw/meshgw/dataplane/message"
 )
 
 // try sends the request to e and reads the head of its answer. If an idle
@@ -170,7 +172,7 @@ func (s *Server) receive(x *Exchange, deadline, begun time.Time) error {
 			}
 			return nil
 		case interim == maxInterim:
-			return errAnswerSyntax
+			return message.ErrAnswer
 		case a.status != 100: // 100 Continue was sent to the client by the front
 			x.Front.Inform(a.status, a.fields)
 		}
@@ -179,7 +181,7 @@ func (s *Server) receive(x *Exchange, deadline, begun time.Time) error {
 
 // broken reports whether err means that the connection was closed.
 func broken(err error) bool {
-	return !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, errAnswerSyntax) && !errors.Is(err, errFieldSyntax)
+	return !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, message.ErrAnswer) && !errors.Is(err, message.ErrField)
 }
 
 // failed says what err means for the client, for a retry and for the endpoint.
@@ -211,7 +213,7 @@ func (s *Server) failed(x *Exchange, err error) (*failure, failover.Kind) {
 			refusal: refusal{code: UpstreamReset, detail: "The upstream switched to a protocol that was not asked for."},
 			sent:    true,
 		}, failover.Reset
-	case network || errors.Is(err, syscall.EPIPE) || isEOF(err) || x.call != nil && !errors.Is(err, errAnswerSyntax):
+	case network || errors.Is(err, syscall.EPIPE) || isEOF(err) || x.call != nil && !errors.Is(err, message.ErrAnswer):
 		return &failure{
 			refusal: refusal{code: UpstreamReset, detail: "The upstream broke the connection before it answered."},
 			reason:  routetable.RetryReset, sent: !unprocessed(err),

@@ -13,6 +13,8 @@ import (
 	"github.com/meshgw/meshgw/auth"
 	"github.com/meshgw/meshgw/dataplane/discovery"
 	"github.com/meshgw/meshgw/routetable"
+
+	"github.com/meshgw/meshgw/dataplane/message"
 )
 
 const (
@@ -121,7 +123,7 @@ func (w *forwardAuth) answerFields(status int) []string {
 // authAnswer is the answer of an auth service.
 type authAnswer struct {
 	status int
-	fields []Field // copies
+	fields []message.Field // copies
 }
 
 // askAuth does one exchange with an auth service, and a second one only if the
@@ -186,17 +188,17 @@ func exchangeOnce(a *answer, question []byte, w *forwardAuth, deadline time.Time
 			break
 		}
 	}
-	return authAnswer{}, errAnswerSyntax
+	return authAnswer{}, message.ErrAnswer
 }
 
 // copies returns copies of the fields with these names, which outlive their
 // message.
-func copies(fields []Field, names []string) []Field {
-	var all []Field
+func copies(fields []message.Field, names []string) []message.Field {
+	var all []message.Field
 	for i := range fields {
 		for _, name := range names {
-			if fields[i].id == otherField && equalFold(fields[i].Name, name) {
-				all = appendOwn(all, name, bytes.Clone(fields[i].Value))
+			if fields[i].ID == message.Other && message.EqualFold(fields[i].Name, name) {
+				all = message.Append(all, name, bytes.Clone(fields[i].Value))
 			}
 		}
 	}
@@ -215,10 +217,10 @@ func (s *Server) appendAuthRequest(b []byte, x *Exchange, a *authService) []byte
 	}
 	b = append(b, "\r\n"...)
 	b = s.appendForwarded(s.appendHops(b, x), x)
-	x.scratch.tokens = connectionOptions(x.scratch.tokens[:0], x.Fields)
+	x.scratch.tokens = message.ConnectionOptions(x.scratch.tokens[:0], x.Fields)
 	for i := range x.Fields {
-		if f := &x.Fields[i]; f.goesToAuth() && !isListed(x.scratch.tokens, f.Name) {
-			b = appendField(b, f.Name, f.Value)
+		if f := &x.Fields[i]; goesToAuth(f) && !message.IsListed(x.scratch.tokens, f.Name) {
+			b = message.AppendField(b, f.Name, f.Value)
 		}
 	}
 	return append(b, "\r\n"...)
@@ -227,12 +229,12 @@ func (s *Server) appendAuthRequest(b []byte, x *Exchange, a *authService) []byte
 // goesToAuth reports whether an auth service gets a field. The others are
 // hop-by-hop, concern the body or the answer, or would forge the fields set
 // here.
-func (f *Field) goesToAuth() bool {
-	if f.id != otherField {
+func goesToAuth(f *message.Field) bool {
+	if f.ID != message.Other {
 		return false
 	}
 	for _, prefix := range []string{"x-forwarded-", "x-original-", "content-", "if-", "range", "accept-encoding"} {
-		if hasPrefixFold(f.Name, prefix) {
+		if message.HasPrefixFold(f.Name, prefix) {
 			return false
 		}
 	}
@@ -256,7 +258,7 @@ func (x *Exchange) setByAuth(name []byte) bool {
 		return false // done by the gateway that forwarded the request
 	}
 	for _, copied := range x.rule.auth.copied {
-		if equalFold(name, copied) {
+		if message.EqualFold(name, copied) {
 			return true
 		}
 	}
@@ -267,7 +269,7 @@ func (x *Exchange) setByAuth(name []byte) bool {
 // upstream.
 func (x *Exchange) appendAuthFields(b []byte) []byte {
 	for i := range x.authFields {
-		b = appendField(b, x.authFields[i].Name, x.authFields[i].Value)
+		b = message.AppendField(b, x.authFields[i].Name, x.authFields[i].Value)
 	}
 	return b
 }

@@ -14,32 +14,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
-)
 
-func FuzzParseFields(f *testing.F) {
-	for _, s := range []string{"A: b\r\n\r\n", "Connection: close, x\r\nTE: trailers\r\n\r\n", "\r\n", "A : b\r\n\r\n", "A: b\n\n"} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, block []byte) {
-		fields, err := parseFields(nil, block)
-		if err != nil {
-			return
-		}
-		var b []byte
-		for i := range fields {
-			b = appendField(b, fields[i].Name, fields[i].Value)
-		}
-		again, err := parseFields(nil, append(b, "\r\n"...))
-		if err != nil || len(again) != len(fields) {
-			t.Fatalf("%q is not read again as %q: %v", block, b, err)
-		}
-		for i := range fields {
-			if !bytes.Equal(again[i].Name, fields[i].Name) || !bytes.Equal(again[i].Value, fields[i].Value) || again[i].id != fields[i].id {
-				t.Fatalf("%q became %q", fields[i].Name, again[i].Name)
-			}
-		}
-	})
-}
+	"github.com/meshgw/meshgw/dataplane/message"
+)
 
 // Whatever an endpoint sends, reading its answer ends, and a body that is
 // whole has the length that its head says.
@@ -63,7 +40,7 @@ func FuzzReadAnswer(f *testing.F) {
 		}
 		total, limit := int64(0), len(raw)+1
 		for {
-			piece, err := a.next()
+			piece, err := a.Next()
 			total += int64(len(piece))
 			if err != nil {
 				if errors.Is(err, io.EOF) && a.done && a.length >= 0 && total != a.length {
@@ -103,7 +80,7 @@ func FuzzAcceptEncoding(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, value []byte) {
-		fields := appendOwn(nil, "accept-encoding", value)
+		fields := message.Append(nil, "accept-encoding", value)
 		got := accepted(fields, []string{"zstd", "gzip"})
 		if got == "" {
 			return
@@ -126,7 +103,7 @@ func FuzzForwardedFor(f *testing.F) {
 	}
 	s := New(Config{Node: "n", TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}, zerolog.Nop(), prometheus.NewRegistry())
 	f.Fuzz(func(t *testing.T, first, second string) {
-		fields, err := parseFields(nil, []byte("x-forwarded-for: "+first+"\r\nX-Forwarded-For: "+second+"\r\n\r\n"))
+		fields, err := message.ParseFields(nil, []byte("x-forwarded-for: "+first+"\r\nX-Forwarded-For: "+second+"\r\n\r\n"))
 		if err != nil || len(fields) != 2 {
 			return
 		}
@@ -147,7 +124,7 @@ func FuzzForwardedFor(f *testing.F) {
 			t.Fatalf("%q, %q: %v, want %v", first, second, got, want)
 		}
 		sent := s.appendForwarded(nil, x)
-		again, err := parseFields(nil, append(sent, "\r\n"...))
+		again, err := message.ParseFields(nil, append(sent, "\r\n"...))
 		if err != nil || len(again) != 2 || !bytes.HasSuffix(again[0].Value, []byte("10.0.0.1")) {
 			t.Fatalf("%q, %q is sent on as %q: %v", first, second, sent, err)
 		}

@@ -8,15 +8,17 @@ import (
 
 	"github.com/meshgw/meshgw/dataplane/grpc"
 	"github.com/meshgw/meshgw/failover"
+
+	"github.com/meshgw/meshgw/dataplane/message"
 )
 
 // detectGRPC finds out whether the request is a gRPC call, and its deadline.
 func (x *Exchange) detectGRPC() {
-	contentType, _ := find(x.Fields, fieldContentType)
+	contentType, _ := message.Find(x.Fields, message.ContentType)
 	if x.grpc = grpc.IsContentType(contentType); !x.grpc {
 		return
 	}
-	value, count := find(x.Fields, fieldGRPCTimeout)
+	value, count := message.Find(x.Fields, message.GRPCTimeout)
 	if timeout, ok := grpc.ParseTimeout(value, maxDeadline); ok && count == 1 {
 		x.until = x.Start.Add(timeout)
 	}
@@ -53,11 +55,11 @@ func (x *Exchange) appendTimeout(b []byte) []byte {
 
 // refuseCall returns the fields of an answer that refuses a gRPC call: the status
 // is in grpc-status, and that of HTTP is 200.
-func (x *Exchange) refuseCall(r *refusal) []Field {
+func (x *Exchange) refuseCall(r *refusal) []message.Field {
 	x.grpcStatus = r.code.grpcStatus()
-	fields := appendOwn(nil, "content-type", []byte("application/grpc"))
-	fields = appendOwn(fields, "grpc-status", x.grpcStatus.Append(nil))
-	return appendOwn(fields, "grpc-message", []byte(r.detail)) // plain ASCII, which needs no escapes
+	fields := message.Append(nil, "content-type", []byte("application/grpc"))
+	fields = message.Append(fields, "grpc-status", x.grpcStatus.Append(nil))
+	return message.Append(fields, "grpc-message", []byte(r.detail)) // plain ASCII, which needs no escapes
 }
 
 // bodyTooLarge reports whether the body is larger than the rule allows, where piece
@@ -75,9 +77,9 @@ func (x *Exchange) bodyTooLarge(piece []byte) bool {
 }
 
 // statusOf returns the gRPC status in fields, Unset if there is none.
-func statusOf(fields []Field) grpc.Status {
+func statusOf(fields []message.Field) grpc.Status {
 	for i := range fields {
-		if equalFold(fields[i].Name, "grpc-status") {
+		if message.EqualFold(fields[i].Name, "grpc-status") {
 			return grpc.ParseStatus(fields[i].Value)
 		}
 	}

@@ -12,6 +12,8 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/meshgw/meshgw/failover"
+
+	"github.com/meshgw/meshgw/dataplane/message"
 )
 
 const (
@@ -76,7 +78,7 @@ func (f *h1) serveBuffered() bool {
 // hasWholeHead reports whether a whole head is in the buffer.
 func (f *h1) hasWholeHead() bool {
 	b, _ := f.in.Peek(f.in.Buffered())
-	return isTokenByte(b[0]) && bytes.HasSuffix(b, []byte("\r\n\r\n"))
+	return message.IsTokenByte(b[0]) && bytes.HasSuffix(b, []byte("\r\n\r\n"))
 }
 
 // hasNoBody reports whether the request is well-formed and consists of its head

@@ -4,6 +4,8 @@ import (
 	"io"
 	"os"
 	"time"
+
+	"github.com/meshgw/meshgw/dataplane/message"
 )
 
 // requestBody is the streamed body of a request.
@@ -17,7 +19,7 @@ func (f *h1) takeBody() *refusal {
 		return nil
 	case x.Length > 0 && x.Length <= smallBody:
 		return f.takeSmall()
-	case x.Length == chunked:
+	case x.Length == message.Chunked:
 		if err := f.req.ContinueReadBodyStream(f.in, 1, false); err != nil {
 			return malformed(400, "The request's body is malformed.")
 		}
@@ -69,7 +71,7 @@ func (f *h1) StopBody() {
 }
 
 // Trailers implements Front.
-func (f *h1) Trailers(dst []Field) ([]Field, error) {
+func (f *h1) Trailers(dst []message.Field) ([]message.Field, error) {
 	text := f.req.Header.TrailerHeader()
-	return parseFields(dst, text)
+	return message.ParseFields(dst, text)
 }

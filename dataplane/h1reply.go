@@ -4,30 +4,31 @@ import (
 	"bufio"
 	"errors"
 	"io"
-	"net/http"
 	"strconv"
 
 	"github.com/meshgw/meshgw/failover"
+
+	"github.com/meshgw/meshgw/dataplane/message"
 )
 
 // Inform implements Front.
-func (f *h1) Inform(status int, fields []Field) {
+func (f *h1) Inform(status int, fields []message.Field) {
 	if f.x.Protocol == "HTTP/1.0" {
 		return
 	}
-	head := appendStatusLine(nil, status)
+	head := message.AppendStatusLine(nil, status)
 	for _, field := range f.server.interim(fields) {
-		head = appendField(head, field.Name, field.Value)
+		head = message.AppendField(head, field.Name, field.Value)
 	}
 	_ = f.conn.send(append(head, "\r\n"...)) // an error will show again with the answer
 }
 
 // interim returns the fields of an interim answer that may be passed on.
-func (s *Server) interim(from []Field) []Field {
-	var fields []Field
-	tokens := connectionOptions(nil, from)
+func (s *Server) interim(from []message.Field) []message.Field {
+	var fields []message.Field
+	tokens := message.ConnectionOptions(nil, from)
 	for _, f := range from {
-		if f.id == otherField && !isListed(tokens, f.Name) {
+		if f.ID == message.Other && !message.IsListed(tokens, f.Name) {
 			fields = append(fields, f)
 		}
 	}
@@ -55,7 +56,7 @@ func (f *h1) Send(x *Exchange, r *reply) {
 	switch {
 	case r.stream != nil:
 		b, err = f.stream(b, r)
-	case !x.isHead() && hasBody(r.status):
+	case !x.isHead() && message.HasBody(r.status):
 		b, err = f.conn.sendAll(b, r.body, nil)
 	default:
 		err = f.conn.send(b)
@@ -70,13 +71,13 @@ func (f *h1) Send(x *Exchange, r *reply) {
 
 // appendAnswer appends the head with its framing.
 func (f *h1) appendAnswer(b []byte, r *reply, last bool) []byte {
-	b = appendStatusLine(b, r.status)
+	b = message.AppendStatusLine(b, r.status)
 	for i := range r.fields {
-		b = appendField(b, r.fields[i].Name, r.fields[i].Value)
+		b = message.AppendField(b, r.fields[i].Name, r.fields[i].Value)
 	}
 	http10 := f.x.Protocol == "HTTP/1.0"
 	switch {
-	case r.length >= 0 && (hasBody(r.status) || r.status == 304 && r.length > 0):
+	case r.length >= 0 && (message.HasBody(r.status) || r.status == 304 && r.length > 0):
 		b = append(b, "content-length: "...)
 		b = append(strconv.AppendInt(b, r.length, 10), "\r\n"...)
 	case r.stream != nil && !http10:
@@ -96,14 +97,14 @@ func (f *h1) appendAnswer(b []byte, r *reply, last bool) []byte {
 func (f *h1) stream(head []byte, r *reply) ([]byte, error) {
 	chunks := r.length < 0 && f.x.Protocol == "HTTP/1.1"
 	b := head
-	if !r.stream.ready() {
+	if !r.stream.Ready() {
 		if err := f.conn.send(b); err != nil {
 			return b, err
 		}
 		b = b[:0]
 	}
 	for {
-		piece, err := r.stream.next()
+		piece, err := r.stream.Next()
 		if errors.Is(err, io.EOF) {
 			break
 		}
@@ -116,7 +117,7 @@ func (f *h1) stream(head []byte, r *reply) ([]byte, error) {
 		if chunks {
 			b, tail = append(strconv.AppendInt(b, int64(len(piece)), 16), "\r\n"...), []byte("\r\n")
 		}
-		if len(piece) < worthVector && len(b) < readBuffer && r.stream.ready() {
+		if len(piece) < worthVector && len(b) < readBuffer && r.stream.Ready() {
 			b = append(append(b, piece...), tail...) // more is ready: write it together
 			continue
 		}
@@ -127,7 +128,7 @@ func (f *h1) stream(head []byte, r *reply) ([]byte, error) {
 	}
 	if chunks {
 		b = append(b, "0\r\n"...)
-		b = appendTrailers(b, r.stream.trailing())
+		b = message.AppendTrailers(b, r.stream.Trailers())
 		b = append(b, "\r\n"...)
 	}
 	if len(b) == 0 {
@@ -137,17 +138,11 @@ func (f *h1) stream(head []byte, r *reply) ([]byte, error) {
 	return b, err
 }
 
-func appendStatusLine(b []byte, status int) []byte {
-	b = append(b, "HTTP/1.1 "...)
-	b = append(strconv.AppendInt(b, int64(status), 10), ' ')
-	return append(append(b, http.StatusText(status)...), "\r\n"...)
-}
-
 // tunnel answers 101 and turns the connection into a tunnel.
 func (f *h1) tunnel(r *reply) {
-	head := appendStatusLine(nil, r.status)
+	head := message.AppendStatusLine(nil, r.status)
 	for i := range r.fields {
-		head = appendField(head, r.fields[i].Name, r.fields[i].Value)
+		head = message.AppendField(head, r.fields[i].Name, r.fields[i].Value)
 	}
 	f.last = true
 	err := f.conn.send(append(head, "\r\n"...))

@@ -3,6 +3,8 @@ package dataplane
 import (
 	"bytes"
 	"errors"
+
+	"github.com/meshgw/meshgw/dataplane/message"
 )
 
 // open checks the request's head and fills in the Exchange. fasthttp has only found
@@ -30,7 +32,7 @@ func (f *h1) open() *refusal {
 // checkMethod refuses malformed methods, which the parsers let through, and those
 // that a gateway must not forward.
 func (x *Exchange) checkMethod() *refusal {
-	if !isToken(x.Method) {
+	if !message.IsToken(x.Method) {
 		return malformed(400, "The method is malformed.")
 	}
 	switch string(x.Method) {
@@ -43,7 +45,7 @@ func (x *Exchange) checkMethod() *refusal {
 // expectsContinue reports whether the client waits for 100 Continue to send its
 // body.
 func (f *h1) expectsContinue() bool {
-	_, n := find(f.x.Fields, fieldExpect)
+	_, n := message.Find(f.x.Fields, message.Expect)
 	return n > 0 && f.x.Protocol == "HTTP/1.1"
 }
 
@@ -52,24 +54,24 @@ func (f *h1) checkFields() *refusal {
 	http10 := x.Protocol == "HTTP/1.0"
 	if len(raw) > 0 {
 		var err error
-		x.Fields, err = parseFields(x.scratch.fields[:0], raw)
+		x.Fields, err = message.ParseFields(x.scratch.fields[:0], raw)
 		x.scratch.fields = x.Fields
 		switch {
-		case errors.Is(err, errTooManyFields):
+		case errors.Is(err, message.ErrTooManyFields):
 			return &refusal{code: TooLarge, status: 431, detail: "The request has more than 100 header fields.", close: true}
 		case err != nil:
 			return malformed(400, "A header field is malformed.")
 		}
 	}
 	var err error
-	x.Length, _, err = framing(x.Fields, http10)
+	x.Length, _, err = message.Framing(x.Fields, http10)
 	switch {
-	case errors.Is(err, errTransferCoding):
+	case errors.Is(err, message.ErrTransferCoding):
 		return malformed(501, "Only the transfer coding chunked is understood.")
 	case err != nil:
 		return malformed(400, "The framing of the request's body is ambiguous.")
 	}
-	if expect, n := find(x.Fields, fieldExpect); n > 1 || n == 1 && !http10 && !equalFold(expect, "100-continue") {
+	if expect, n := message.Find(x.Fields, message.Expect); n > 1 || n == 1 && !http10 && !message.EqualFold(expect, "100-continue") {
 		return malformed(417, "The expectation cannot be met.")
 	}
 	if !http10 {
@@ -89,7 +91,7 @@ func (f *h1) checkTarget() *refusal {
 	if r != nil {
 		return r
 	}
-	host, count := find(x.Fields, fieldHost)
+	host, count := message.Find(x.Fields, message.Host)
 	switch {
 	case count > 1, count == 0 && x.Protocol == "HTTP/1.1":
 		return malformed(400, "The request must have one Host field.")

@@ -16,6 +16,8 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/meshgw/meshgw/failover"
+
+	"github.com/meshgw/meshgw/dataplane/message"
 )
 
 // call is an exchange with an endpoint over HTTP/2, and the body of its answer.
@@ -38,7 +40,7 @@ type call struct {
 	gotInterim   bool // an interim answer has arrived
 	begun        bool // a piece has been read
 	done         bool // the body has ended
-	trail        []Field
+	trail        []message.Field
 }
 
 // tryHTTP2 is try for endpoints that speak HTTP/2.
@@ -94,7 +96,7 @@ func (c *call) connWasClosing(x *Exchange, err error) bool {
 	if c.fresh || c.gotInterim || x.upload != nil || x.presence.hasLeft() || c.ctx.Err() != nil {
 		return false
 	}
-	if _, reset := errors.AsType[http2.StreamError](err); reset || errors.Is(err, errAnswerSyntax) {
+	if _, reset := errors.AsType[http2.StreamError](err); reset || errors.Is(err, message.ErrAnswer) {
 		return false
 	}
 	return x.idempotent() || unprocessed(err)
@@ -175,14 +177,14 @@ func requestOf(head []byte, e *endpoint) (*http.Request, error) {
 			return req, nil
 		}
 		rest = after
-		f, err := parseField(line)
+		f, err := message.ParseField(line)
 		if err != nil {
 			return nil, err
 		}
-		switch f.id {
-		case fieldHost:
+		switch f.ID {
+		case message.Host:
 			req.Host = string(f.Value)
-		case fieldConnection, fieldUpgrade, fieldTransferEncoding, fieldContentLength, fieldTrailer: // are HTTP/1.1's own, or set by net/http
+		case message.Connection, message.Upgrade, message.TransferEncoding, message.ContentLength, message.Trailer: // are HTTP/1.1's own, or set by net/http
 		default:
 			addField(req.Header, "", &f)
 		}
@@ -197,12 +199,12 @@ func (c *call) answered(x *Exchange) error {
 	c.guard.stop()
 	c.retriesStall = false // it has begun to answer
 	if c.resp.StatusCode < 200 || c.resp.StatusCode > 599 {
-		return errAnswerSyntax
+		return message.ErrAnswer
 	}
 	fields := appendFields(x.scratch.upstream[:0], c.resp.Header)
 	x.scratch.upstream = fields
 	x.answer = answer{status: c.resp.StatusCode, fields: fields, length: c.resp.ContentLength}
-	if x.isHead() || !hasBody(x.answer.status) {
+	if x.isHead() || !message.HasBody(x.answer.status) {
 		x.answer.length = 0
 	}
 	c.length = x.answer.length
@@ -211,18 +213,18 @@ func (c *call) answered(x *Exchange) error {
 }
 
 // appendFields appends the fields of header, without copying.
-func appendFields(fields []Field, header map[string][]string) []Field {
+func appendFields(fields []message.Field, header map[string][]string) []message.Field {
 	for name, values := range header {
 		n := view(name)
 		for _, value := range values {
-			fields = append(fields, Field{Name: n, Value: view(value), id: identify(n)})
+			fields = append(fields, message.Field{Name: n, Value: view(value), ID: message.Identify(n)})
 		}
 	}
 	return fields
 }
 
-// next implements stream.
-func (c *call) next() ([]byte, error) {
+// Next implements message.Stream.
+func (c *call) Next() ([]byte, error) {
 	if c.done {
 		return nil, io.EOF
 	}
@@ -246,15 +248,15 @@ func (c *call) next() ([]byte, error) {
 	return nil, c.cause(err)
 }
 
-// ready implements stream. A body of known length is sure to follow its head.
-func (c *call) ready() bool { return c.done || c.length >= 0 && !c.begun }
+// Ready implements message.Stream. A body of known length is sure to follow its head.
+func (c *call) Ready() bool { return c.done || c.length >= 0 && !c.begun }
 
-// trailing implements stream.
-func (c *call) trailing() []Field {
+// Trailers implements message.Stream.
+func (c *call) Trailers() []message.Field {
 	for name, values := range c.resp.Trailer {
 		n := view(textproto.CanonicalMIMEHeaderKey(name))
 		for _, value := range values {
-			c.trail = append(c.trail, Field{Name: n, Value: view(value), id: identify(n)})
+			c.trail = append(c.trail, message.Field{Name: n, Value: view(value), ID: message.Identify(n)})
 		}
 	}
 	return c.trail

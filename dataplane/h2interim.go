@@ -5,6 +5,8 @@ import (
 	"net/http/httptrace"
 	"net/textproto"
 	"sync"
+
+	"github.com/meshgw/meshgw/dataplane/message"
 )
 
 // interims passes on the interim answers of a call. net/http reports them from
@@ -29,7 +31,7 @@ func (i *interims) receive(status int, header textproto.MIMEHeader) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.count++; i.over || i.count > maxInterim {
-		return errAnswerSyntax
+		return message.ErrAnswer
 	}
 	if status == 100 { // 100 Continue was sent to the client by the front
 		return nil

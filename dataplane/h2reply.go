@@ -10,11 +10,13 @@ import (
 
 	"github.com/meshgw/meshgw/dataplane/grpc"
 	"github.com/meshgw/meshgw/failover"
+
+	"github.com/meshgw/meshgw/dataplane/message"
 )
 
 // Inform implements Front. net/http may still read the header map after a stream
 // has ended, so the map is not touched any more then.
-func (f *h2) Inform(status int, fields []Field) {
+func (f *h2) Inform(status int, fields []message.Field) {
 	if f.cut {
 		return
 	}
@@ -42,7 +44,7 @@ func (f *h2) Send(x *Exchange, r *reply) {
 	switch {
 	case r.stream != nil:
 		err = f.stream(r)
-	case !x.isHead() && hasBody(r.status) && len(r.body) > 0:
+	case !x.isHead() && message.HasBody(r.status) && len(r.body) > 0:
 		err = f.write(r.body)
 	}
 	if x.out > 0 {
@@ -61,7 +63,7 @@ func (f *h2) writeHead(r *reply) {
 	for i := range r.fields {
 		addField(h, "", &r.fields[i])
 	}
-	if r.length >= 0 && (hasBody(r.status) || r.status == 304 && r.length > 0) {
+	if r.length >= 0 && (message.HasBody(r.status) || r.status == 304 && r.length > 0) {
 		h["Content-Length"] = []string{strconv.FormatInt(r.length, 10)}
 	}
 	if f.server.draining.Load() {
@@ -73,18 +75,18 @@ func (f *h2) writeHead(r *reply) {
 // stream writes the body as it arrives, and the trailers.
 func (f *h2) stream(r *reply) error {
 	for {
-		if !r.stream.ready() {
+		if !r.stream.Ready() {
 			if err := f.flush(); err != nil {
 				return err
 			}
 		}
-		piece, err := r.stream.next()
+		piece, err := r.stream.Next()
 		switch {
 		case errors.Is(err, io.EOF):
-			f.writeTrailers(r.stream.trailing())
+			f.writeTrailers(r.stream.Trailers())
 			return nil
 		case err != nil && f.x.isCallDeadline(err):
-			f.writeTrailers([]Field{{Name: []byte("grpc-status"), Value: []byte("4")}})
+			f.writeTrailers([]message.Field{{Name: []byte("grpc-status"), Value: []byte("4")}})
 			return nil
 		case err != nil && f.presence.hasLeft():
 			return errClientLeft // the call was cancelled for that
@@ -112,20 +114,20 @@ func (f *h2) flush() error {
 	return f.control.Flush()
 }
 
-func (f *h2) writeTrailers(trailers []Field) {
+func (f *h2) writeTrailers(trailers []message.Field) {
 	if status := statusOf(trailers); f.x.grpc && status != grpc.Unset {
 		f.x.grpcStatus = status
 	}
 	h := f.w.Header()
 	for i := range trailers {
-		if trailers[i].allowedInTrailer() {
+		if trailers[i].AllowedInTrailer() {
 			addField(h, http.TrailerPrefix, &trailers[i])
 		}
 	}
 }
 
 // addField adds a field to h under its canonical name.
-func addField(h http.Header, prefix string, field *Field) {
+func addField(h http.Header, prefix string, field *message.Field) {
 	name := prefix + textproto.CanonicalMIMEHeaderKey(string(field.Name))
 	h[name] = append(h[name], string(field.Value))
 }

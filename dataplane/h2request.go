@@ -3,6 +3,8 @@ package dataplane
 import (
 	"bytes"
 	"net/textproto"
+
+	"github.com/meshgw/meshgw/dataplane/message"
 )
 
 // open checks the request's head and fills in the Exchange. net/http has enforced
@@ -34,21 +36,21 @@ func (f *h2) checkFields() *refusal {
 	for name, values := range f.r.Header {
 		n := view(name)
 		for _, value := range values {
-			fields = append(fields, Field{Name: n, Value: bytes.Trim(view(value), " \t"), id: identify(n)})
+			fields = append(fields, message.Field{Name: n, Value: bytes.Trim(view(value), " \t"), ID: message.Identify(n)})
 		}
 	}
 	for name := range f.r.Trailer { // net/http has split the Trailer field
-		fields = append(fields, Field{Name: view("Trailer"), Value: view(name), id: fieldTrailer})
+		fields = append(fields, message.Field{Name: view("Trailer"), Value: view(name), ID: message.Trailer})
 	}
 	x.Fields, x.scratch.fields = fields, fields
 	x.detectGRPC()
 	switch {
-	case len(fields) > maxFields:
+	case len(fields) > message.MaxFields:
 		return &refusal{code: TooLarge, status: 431, detail: "The request has more than 100 header fields."}
 	case x.Length >= 0 && f.badLength():
 		return malformed(400, "The length of the request's body is malformed.")
 	}
-	if expect, n := find(fields, fieldExpect); n > 1 || n == 1 && !equalFold(expect, "100-continue") {
+	if expect, n := message.Find(fields, message.Expect); n > 1 || n == 1 && !message.EqualFold(expect, "100-continue") {
 		return malformed(417, "The expectation cannot be met.")
 	}
 	return nil
@@ -57,11 +59,11 @@ func (f *h2) checkFields() *refusal {
 // badLength reports whether Content-Length is ambiguous: net/http reads what it
 // cannot parse as 0, and uses the first of several.
 func (f *h2) badLength() bool {
-	digits, count := find(f.x.Fields, fieldContentLength)
+	digits, count := message.Find(f.x.Fields, message.ContentLength)
 	if count == 0 {
 		return false
 	}
-	_, err := parseLength(digits)
+	_, err := message.ParseLength(digits)
 	return err != nil || count > 1
 }
 
@@ -75,18 +77,18 @@ func (f *h2) checkAuthority() *refusal {
 	if !x.setHost(authority) {
 		return malformed(400, "The authority is malformed.")
 	}
-	if host, count := find(x.Fields, fieldHost); count > 1 || count == 1 && !bytes.EqualFold(host, authority) {
+	if host, count := message.Find(x.Fields, message.Host); count > 1 || count == 1 && !bytes.EqualFold(host, authority) {
 		return malformed(400, "The authority and Host name different hosts.")
 	}
 	return nil
 }
 
 // Trailers implements Front. Only those that the request announced are known.
-func (f *h2) Trailers(dst []Field) ([]Field, error) {
+func (f *h2) Trailers(dst []message.Field) ([]message.Field, error) {
 	for name, values := range f.r.Trailer {
 		name := view(textproto.CanonicalMIMEHeaderKey(name))
 		for _, value := range values {
-			dst = append(dst, Field{Name: name, Value: view(value), id: identify(name)})
+			dst = append(dst, message.Field{Name: name, Value: view(value), ID: message.Identify(name)})
 		}
 	}
 	return dst, nil

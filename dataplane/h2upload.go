@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/meshgw/meshgw/dataplane/message"
 )
 
 var errBodyEnded = errors.New("the body was given up")
@@ -48,11 +50,11 @@ func (s *Server) newCallBody(x *Exchange, c *call) *callBody {
 // announce declares the trailers of the request: net/http sends no others.
 func (b *callBody) announce(req *http.Request) {
 	for i := range b.x.Fields {
-		if b.x.Fields[i].id != fieldTrailer {
+		if b.x.Fields[i].ID != message.Trailer {
 			continue
 		}
-		for name := range listed(b.x.Fields[i].Value) {
-			if f := (Field{Name: name, id: identify(name)}); f.allowedInTrailer() && isToken(name) {
+		for name := range message.Listed(b.x.Fields[i].Value) {
+			if f := (message.Field{Name: name, ID: message.Identify(name)}); f.AllowedInTrailer() && message.IsToken(name) {
 				if b.trailer == nil {
 					b.trailer = http.Header{}
 				}

@@ -5,6 +5,8 @@ import (
 	"strconv"
 
 	"github.com/meshgw/meshgw/routetable"
+
+	"github.com/meshgw/meshgw/dataplane/message"
 )
 
 // buildHead makes the head of the request as e is to get it, followed by a small
@@ -57,34 +59,34 @@ func (x *Exchange) tries() int {
 
 // appendClientFields appends those of the client's fields that are passed on.
 func (s *Server) appendClientFields(b []byte, x *Exchange) []byte {
-	x.scratch.tokens = connectionOptions(x.scratch.tokens[:0], x.Fields)
+	x.scratch.tokens = message.ConnectionOptions(x.scratch.tokens[:0], x.Fields)
 	for i := range x.Fields {
 		f := &x.Fields[i]
-		switch f.id {
-		case otherField, fieldContentType, fieldDate, fieldVia:
-		case fieldGRPCTimeout:
+		switch f.ID {
+		case message.Other, message.ContentType, message.Date, message.Via:
+		case message.GRPCTimeout:
 			if !x.until.IsZero() {
 				b = x.appendTimeout(b)
 				continue
 			}
-		case fieldXForwardedFor, fieldXForwardedHost, fieldXForwardedProto, fieldXForwardedOther:
+		case message.XForwardedFor, message.XForwardedHost, message.XForwardedProto, message.XForwardedOther:
 			if x.from == nil {
 				continue
 			}
-		case fieldTracestate:
+		case message.Tracestate:
 			if !x.trace.continued {
 				continue
 			}
-		case fieldTrailer:
-			if x.Length != chunked {
+		case message.Trailer:
+			if x.Length != message.Chunked {
 				continue
 			}
-		case fieldMaxForwards:
+		case message.MaxForwards:
 			if string(x.Method) == "OPTIONS" {
 				b = appendMaxForwards(b, f.Value)
 				continue
 			}
-		case fieldTE:
+		case message.TE:
 			if acceptsTrailers(f.Value) {
 				b = append(b, "te: trailers\r\n"...)
 			}
@@ -92,8 +94,8 @@ func (s *Server) appendClientFields(b []byte, x *Exchange) []byte {
 		default:
 			continue
 		}
-		if !isListed(x.scratch.tokens, f.Name) && !edited(x.rule.RequestHeaders, f.Name) && !x.setByAuth(f.Name) {
-			b = appendField(b, f.Name, f.Value)
+		if !message.IsListed(x.scratch.tokens, f.Name) && !edited(x.rule.RequestHeaders, f.Name) && !x.setByAuth(f.Name) {
+			b = message.AppendField(b, f.Name, f.Value)
 		}
 	}
 	return b
@@ -101,7 +103,7 @@ func (s *Server) appendClientFields(b []byte, x *Exchange) []byte {
 
 // appendMaxForwards decrements Max-Forwards (RFC 9110, section 7.6.2).
 func appendMaxForwards(b, value []byte) []byte {
-	n, err := parseLength(value)
+	n, err := message.ParseLength(value)
 	if err != nil || n == 0 {
 		return b
 	}
@@ -110,8 +112,8 @@ func appendMaxForwards(b, value []byte) []byte {
 }
 
 func acceptsTrailers(te []byte) bool {
-	for coding := range listed(te) {
-		if equalFold(coding, "trailers") {
+	for coding := range message.Listed(te) {
+		if message.EqualFold(coding, "trailers") {
 			return true
 		}
 	}
@@ -135,12 +137,12 @@ func (s *Server) appendForwarded(b []byte, x *Exchange) []byte {
 	proto, host := []byte(nil), []byte(nil)
 	if x.trusted {
 		for i := range x.Fields {
-			if x.Fields[i].id == fieldXForwardedFor && len(x.Fields[i].Value) > 0 {
+			if x.Fields[i].ID == message.XForwardedFor && len(x.Fields[i].Value) > 0 {
 				b = append(append(b, x.Fields[i].Value...), ", "...)
 			}
 		}
-		proto, _ = find(x.Fields, fieldXForwardedProto)
-		host, _ = find(x.Fields, fieldXForwardedHost)
+		proto, _ = message.Find(x.Fields, message.XForwardedProto)
+		host, _ = message.Find(x.Fields, message.XForwardedHost)
 	}
 	b = x.Peer.AppendTo(b)
 	b = append(b, "\r\nx-forwarded-proto: "...)
@@ -164,14 +166,14 @@ func (s *Server) appendForwarded(b []byte, x *Exchange) []byte {
 // appendFraming appends the framing of the body, and Connection.
 func appendFraming(b []byte, x *Exchange) []byte {
 	switch {
-	case x.Length == chunked:
+	case x.Length == message.Chunked:
 		b = append(b, "transfer-encoding: chunked\r\n"...)
 	case x.Length > 0 || !bodyless(x.Method):
 		b = append(b, "content-length: "...)
 		b = strconv.AppendInt(b, x.Length, 10)
 		b = append(b, "\r\n"...)
 	}
-	te, _ := find(x.Fields, fieldTE)
+	te, _ := message.Find(x.Fields, message.TE)
 	switch {
 	case x.Upgrade != nil:
 		b = append(b, "connection: upgrade\r\nupgrade: "...)
@@ -192,60 +194,18 @@ func bodyless(method []byte) bool {
 	return false
 }
 
-func appendField(b, name, value []byte) []byte {
-	b = append(append(b, name...), ": "...)
-	return append(append(b, value...), "\r\n"...)
-}
-
-// connectionOptions appends the names that Connection lists.
-func connectionOptions(tokens [][]byte, fields []Field) [][]byte {
-	for i := range fields {
-		if fields[i].id == fieldConnection {
-			for option := range listed(fields[i].Value) {
-				tokens = append(tokens, option)
-			}
-		}
-	}
-	return tokens
-}
-
-func isListed(tokens [][]byte, name []byte) bool {
-	for _, t := range tokens {
-		if len(t) == len(name) && equalFoldBytes(t, name) {
-			return true
-		}
-	}
-	return false
-}
-
-func equalFoldBytes(a, b []byte) bool {
-	for i, c := range a {
-		d := b[i]
-		if 'A' <= c && c <= 'Z' {
-			c |= 0x20
-		}
-		if 'A' <= d && d <= 'Z' {
-			d |= 0x20
-		}
-		if c != d {
-			return false
-		}
-	}
-	return true
-}
-
 // edited reports whether edit removes or replaces the field called name.
 func edited(edit *routetable.HeaderEdit, name []byte) bool {
 	if edit == nil {
 		return false
 	}
 	for _, removed := range edit.Remove {
-		if equalFold(name, removed) {
+		if message.EqualFold(name, removed) {
 			return true
 		}
 	}
 	for i := range edit.Set {
-		if equalFold(name, edit.Set[i].Name) {
+		if message.EqualFold(name, edit.Set[i].Name) {
 			return true
 		}
 	}
@@ -265,41 +225,10 @@ func (s *Server) appendEdits(b []byte, x *Exchange, edit *routetable.HeaderEdit)
 	return b
 }
 
-// appendTrailers appends the trailer fields that may be forwarded: none for
-// framing, routing or authentication (RFC 9110, section 6.5.1).
-func appendTrailers(b []byte, trailers []Field) []byte {
-	for i := range trailers {
-		if trailers[i].allowedInTrailer() {
-			b = appendField(b, trailers[i].Name, trailers[i].Value)
-		}
-	}
-	return b
-}
-
-func (f *Field) allowedInTrailer() bool {
-	if f.id != otherField {
-		return false
-	}
-	for _, bad := range []string{
-		"authorization", "set-cookie", "cookie", "content-encoding", "content-range", "cache-control", "location",
-		"www-authenticate", "range",
-	} {
-		if equalFold(f.Name, bad) {
-			return false
-		}
-	}
-	return true
-}
-
-// appendOwn appends a field that the gateway itself sets.
-func appendOwn(fields []Field, name string, value []byte) []Field {
-	return append(fields, Field{Name: []byte(name), Value: value, id: identify([]byte(name))})
-}
-
 // replyFields returns the fields of an answer as the client is to get them.
-func (s *Server) replyFields(x *Exchange, from []Field) []Field {
+func (s *Server) replyFields(x *Exchange, from []message.Field) []message.Field {
 	fields := x.scratch.reply[:0]
-	x.scratch.tokens = connectionOptions(x.scratch.tokens[:0], from)
+	x.scratch.tokens = message.ConnectionOptions(x.scratch.tokens[:0], from)
 	edit := &routetable.HeaderEdit{}
 	if x.rule != nil && x.rule.ResponseHeaders != nil {
 		edit = x.rule.ResponseHeaders
@@ -308,27 +237,27 @@ func (s *Server) replyFields(x *Exchange, from []Field) []Field {
 	dated := false
 	for i := range from {
 		f := &from[i]
-		switch f.id {
-		case hopByHop, internalField, fieldConnection, fieldContentLength, fieldTransferEncoding, fieldUpgrade,
-			fieldTrailer, fieldTE, fieldRequestID:
+		switch f.ID {
+		case message.HopByHop, message.Internal, message.Connection, message.ContentLength, message.TransferEncoding, message.Upgrade,
+			message.Trailer, message.TE, message.RequestID:
 			continue
-		case fieldDate:
+		case message.Date:
 			dated = true
 		}
-		if cors && hasPrefixFold(f.Name, "access-control-") {
+		if cors && message.HasPrefixFold(f.Name, "access-control-") {
 			continue // the route decides
 		}
-		if older && hasPrefixFold(f.Name, "x-ratelimit-") {
+		if older && message.HasPrefixFold(f.Name, "x-ratelimit-") {
 			continue // two sets of limits would be mixed up
 		}
-		if !isListed(x.scratch.tokens, f.Name) && !edited(edit, f.Name) {
+		if !message.IsListed(x.scratch.tokens, f.Name) && !edited(edit, f.Name) {
 			fields = append(fields, *f)
 		}
 	}
 	if !dated {
-		fields = append(fields, Field{Name: s.ownFields.date, Value: s.date(s.coarseNow()), id: fieldDate})
+		fields = append(fields, message.Field{Name: s.ownFields.date, Value: s.date(s.coarseNow()), ID: message.Date})
 	}
-	fields = append(fields, Field{Name: s.ownFields.requestID, Value: x.RequestID})
+	fields = append(fields, message.Field{Name: s.ownFields.requestID, Value: x.RequestID})
 	fields = s.appendServedBy(fields, x, from)
 	fields = s.appendLimits(x, fields, older)
 	if cors {

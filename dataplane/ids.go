@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"math/rand/v2"
 	"time"
+
+	"github.com/meshgw/meshgw/dataplane/message"
 )
 
 // appendRequestID appends a UUIDv7 (RFC 9562, section 5.7), which sorts by time.
@@ -57,7 +59,7 @@ func readTrace(traceparent []byte, below uint64) trace {
 		!allZero(p[3:35]) && !allZero(p[36:52]) {
 		copy(t.id[:], p[3:35])
 		t.parent = p[36:52]
-		t.sampled, t.continued = unhex(p[54])&1 == 1, true
+		t.sampled, t.continued = message.Unhex(p[54])&1 == 1, true
 		return t
 	}
 	var raw [16]byte
@@ -103,14 +105,4 @@ func allZero(b []byte) bool {
 		}
 	}
 	return true
-}
-
-func unhex(c byte) int {
-	switch {
-	case '0' <= c && c <= '9':
-		return int(c - '0')
-	case 'a' <= c|0x20 && c|0x20 <= 'f':
-		return int(c|0x20-'a') + 10
-	}
-	return -1
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/meshgw/meshgw/quota"
 	"github.com/meshgw/meshgw/routetable"
+
+	"github.com/meshgw/meshgw/dataplane/message"
 )
 
 // Limiter decides whether requests are within their limits. It must be safe for
@@ -205,7 +207,7 @@ const maxShown = 64
 
 // appendLimits appends RateLimit-Policy and RateLimit, if a limit applied
 // (draft-ietf-httpapi-ratelimit-headers).
-func (s *Server) appendLimits(x *Exchange, fields []Field, older bool) []Field {
+func (s *Server) appendLimits(x *Exchange, fields []message.Field, older bool) []message.Field {
 	if x.decision.Limit == nil {
 		return fields
 	}
@@ -219,8 +221,8 @@ func (s *Server) appendLimits(x *Exchange, fields []Field, older bool) []Field {
 	x.scratch.policy = policy
 	x.scratch.remaining = x.decision.AppendRateLimit(x.scratch.remaining[:0])
 	fields = append(fields,
-		Field{Name: s.ownFields.policy, Value: policy},
-		Field{Name: s.ownFields.remaining, Value: x.scratch.remaining},
+		message.Field{Name: s.ownFields.policy, Value: policy},
+		message.Field{Name: s.ownFields.remaining, Value: x.scratch.remaining},
 	)
 	if older {
 		fields = s.appendLegacyLimits(x, fields)
@@ -243,7 +245,7 @@ func (x *Exchange) sendsLegacyLimits() bool {
 
 // appendLegacyLimits appends the same limit as X-RateLimit fields, which no document
 // defines: the reset is in seconds from now, as in most implementations.
-func (s *Server) appendLegacyLimits(x *Exchange, fields []Field) []Field {
+func (s *Server) appendLegacyLimits(x *Exchange, fields []message.Field) []message.Field {
 	most, _ := x.decision.Limit.Quota()
 	values := [3]int64{most, max(0, x.decision.Remaining), x.decision.ResetSeconds()}
 	told := len(values)
@@ -252,7 +254,7 @@ func (s *Server) appendLegacyLimits(x *Exchange, fields []Field) []Field {
 	}
 	for i, value := range values[:told] {
 		x.scratch.legacy[i] = strconv.AppendInt(x.scratch.legacy[i][:0], value, 10)
-		fields = append(fields, Field{Name: s.ownFields.legacy[i], Value: x.scratch.legacy[i]})
+		fields = append(fields, message.Field{Name: s.ownFields.legacy[i], Value: x.scratch.legacy[i]})
 	}
 	return fields
 }

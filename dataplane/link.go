@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/meshgw/meshgw/failover"
+
+	"github.com/meshgw/meshgw/dataplane/message"
 )
 
 // The mesh link carries a request to a gateway of another region as it is to reach
@@ -68,7 +70,7 @@ func (l *link) append(b []byte) []byte {
 func parseLink(value []byte) (link, error) {
 	l := link{priority: failover.Normal}
 	for part := range bytes.SplitSeq(value, []byte{';'}) {
-		key, text := cutByte(part, '=')
+		key, text := message.CutByte(part, '=')
 		if err := l.set(string(key), text); err != nil {
 			return link{}, err
 		}
@@ -81,7 +83,7 @@ func parseLink(value []byte) (link, error) {
 
 func (l *link) set(key string, text []byte) (err error) {
 	number := func(most int64) int64 {
-		n, bad := parseLength(text)
+		n, bad := message.ParseLength(text)
 		if bad != nil || n > most {
 			err = errLink
 		}
@@ -175,7 +177,7 @@ func (x *Exchange) speaksFor(node []byte) bool {
 // fieldsNamed returns the first field named name, and how many there are.
 func (x *Exchange) fieldsNamed(name string) (value []byte, count int) {
 	for i := range x.Fields {
-		if equalFold(x.Fields[i].Name, name) {
+		if message.EqualFold(x.Fields[i].Name, name) {
 			if count++; count == 1 {
 				value = x.Fields[i].Value
 			}
@@ -211,7 +213,7 @@ func (x *Exchange) gatewayRefusal() Code {
 		return NoError
 	}
 	for i := range x.answer.fields {
-		if f := &x.answer.fields[i]; equalFold(f.Name, "x-meshgw-error") {
+		if f := &x.answer.fields[i]; message.EqualFold(f.Name, "x-meshgw-error") {
 			for _, code := range []Code{Overloaded, NoHealthyUpstream, CircuitOpen, PendingFull} {
 				if string(f.Value) == code.String() {
 					return code
@@ -233,13 +235,13 @@ func linkCertificate(c *tls.Conn) *x509.Certificate {
 
 // appendServedBy appends the fields that name the node that answered: this one, or
 // the next gateway, in which case this one is named in x-meshgw-via.
-func (s *Server) appendServedBy(fields []Field, x *Exchange, from []Field) []Field {
+func (s *Server) appendServedBy(fields []message.Field, x *Exchange, from []message.Field) []message.Field {
 	if x.endpoint == nil || x.endpoint.gateway == "" || x.refused != nil {
 		return append(fields, s.ownFields.node...)
 	}
 	for i := range from {
 		for _, name := range []string{"x-meshgw-node", "x-meshgw-region", "x-meshgw-error"} {
-			if equalFold(from[i].Name, name) {
+			if message.EqualFold(from[i].Name, name) {
 				fields = append(fields, from[i])
 			}
 		}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/meshgw/meshgw/failover"
 	"github.com/meshgw/meshgw/routetable"
+
+	"github.com/meshgw/meshgw/dataplane/message"
 )
 
 // identify determines the client and the ids of the request.
@@ -26,11 +28,11 @@ func (s *Server) identify(x *Exchange) bool {
 
 // trace sets the ids of the request: those it was sent with, or new ones.
 func (s *Server) trace(x *Exchange) {
-	x.RequestID, _ = find(x.Fields, fieldRequestID)
+	x.RequestID, _ = message.Find(x.Fields, message.RequestID)
 	if !validRequestID(x.RequestID) {
 		x.RequestID = appendRequestID(x.scratch.id[:0], x.Start)
 	}
-	parent, count := find(x.Fields, fieldTraceparent)
+	parent, count := message.Find(x.Fields, message.Traceparent)
 	if count > 1 {
 		parent = nil
 	}
@@ -40,9 +42,9 @@ func (s *Server) trace(x *Exchange) {
 // isLoop reports whether the request has passed this node, by Via.
 func (s *Server) isLoop(x *Exchange) bool {
 	for i := range x.Fields {
-		if x.Fields[i].id == fieldVia {
-			for hop := range listed(x.Fields[i].Value) {
-				if _, by := cutByte(hop, ' '); bytes.Equal(by, s.via) {
+		if x.Fields[i].ID == message.Via {
+			for hop := range message.Listed(x.Fields[i].Value) {
+				if _, by := message.CutByte(hop, ' '); bytes.Equal(by, s.via) {
 					return true
 				}
 			}
@@ -67,7 +69,7 @@ func contains(networks []netip.Prefix, ip netip.Addr) bool {
 func (s *Server) clientBehindProxies(x *Exchange) netip.Addr {
 	client := x.Peer
 	for _, f := range slices.Backward(x.Fields) {
-		if f.id != fieldXForwardedFor {
+		if f.ID != message.XForwardedFor {
 			continue
 		}
 		for rest := f.Value; len(rest) > 0; {

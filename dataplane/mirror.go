@@ -12,6 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/meshgw/meshgw/failover"
+
+	"github.com/meshgw/meshgw/dataplane/message"
 )
 
 const (
@@ -73,7 +75,7 @@ func (s *Server) mirror(x *Exchange) {
 	e := u.byState[state]
 	s.buildHead(x, e)
 	x.copy = &mirrorCopy{
-		upstream: u, endpoint: e, isHead: x.isHead(), chunked: x.Length == chunked,
+		upstream: u, endpoint: e, isHead: x.isHead(), chunked: x.Length == message.Chunked,
 		head: append([]byte(nil), x.scratch.head...),
 	}
 	if x.Body == nil {
@@ -149,7 +151,7 @@ func (s *Server) deliver(m *mirrorCopy) (outcome failover.Outcome, how string) {
 		err = a.discard(mirrorAnswer, deadline)
 	}
 	c.end()
-	if err == nil && a.keep && a.length != untilClose {
+	if err == nil && a.keep && a.length != message.UntilClose {
 		pool.put(c, time.Now())
 	} else {
 		_ = c.Close()
@@ -191,14 +193,14 @@ func (a *answer) ask(m *mirrorCopy, deadline time.Time) error {
 			return nil
 		}
 	}
-	return errAnswerSyntax
+	return message.ErrAnswer
 }
 
 // discard reads to the end of a body of at most limit bytes, with nothing
 // behind, until deadline.
 func (a *answer) discard(limit int, deadline time.Time) error {
 	for {
-		piece, err := a.next()
+		piece, err := a.Next()
 		switch {
 		case errors.Is(err, io.EOF) && a.conn.buffered() == 0:
 			return nil

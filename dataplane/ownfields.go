@@ -4,16 +4,18 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"github.com/meshgw/meshgw/dataplane/message"
 )
 
 // ownFields are the fields that the gateway adds to answers, made once.
 type ownFields struct {
 	date, requestID []byte
-	node            []Field // x-meshgw-node and -region
+	node            []message.Field // x-meshgw-node and -region
 
-	policy, remaining []byte    // of limits
-	legacy            [3][]byte // of limits: X-RateLimit-Limit, -Remaining and -Reset
-	via               Field     // x-meshgw-via
+	policy, remaining []byte        // of limits
+	legacy            [3][]byte     // of limits: X-RateLimit-Limit, -Remaining and -Reset
+	via               message.Field // x-meshgw-via
 
 	stamp atomic.Pointer[dateStamp]
 }
@@ -26,10 +28,10 @@ type dateStamp struct {
 
 func (n *ownFields) init(node, region string) {
 	n.date, n.requestID = []byte("date"), []byte("x-request-id")
-	n.via = Field{Name: []byte("x-meshgw-via"), Value: []byte(token(node))}
+	n.via = message.Field{Name: []byte("x-meshgw-via"), Value: []byte(token(node))}
 	n.policy, n.remaining = []byte("ratelimit-policy"), []byte("ratelimit")
 	n.legacy = [3][]byte{[]byte("x-ratelimit-limit"), []byte("x-ratelimit-remaining"), []byte("x-ratelimit-reset")}
-	n.node = []Field{
+	n.node = []message.Field{
 		{Name: []byte("x-meshgw-node"), Value: []byte(token(node))},
 		{Name: []byte("x-meshgw-region"), Value: []byte(token(region))},
 	}

@@ -6,6 +6,8 @@ import (
 	"github.com/meshgw/meshgw/dataplane/grpc"
 	"github.com/meshgw/meshgw/failover"
 	"github.com/meshgw/meshgw/routetable"
+
+	"github.com/meshgw/meshgw/dataplane/message"
 )
 
 // answer sends the answer that forward has obtained.
@@ -14,7 +16,7 @@ func (s *Server) answer(x *Exchange) {
 	case x.preflight:
 		s.sendMade(x, 204, nil, nil)
 	case x.endsHere():
-		s.sendMade(x, 200, appendOwn(nil, "allow", []byte(allowedMethods)), nil)
+		s.sendMade(x, 200, message.Append(nil, "allow", []byte(allowedMethods)), nil)
 	case x.rule.Respond != nil:
 		s.respond(x, x.rule.Respond)
 	case x.rule.Redirect != nil:
@@ -30,15 +32,15 @@ const allowedMethods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 // endsHere reports whether the request is for this hop, by Max-Forwards: 0 (RFC 9110,
 // section 7.6.2).
 func (x *Exchange) endsHere() bool {
-	hops, count := find(x.Fields, fieldMaxForwards)
+	hops, count := message.Find(x.Fields, message.MaxForwards)
 	return count > 0 && string(x.Method) == "OPTIONS" && string(hops) == "0"
 }
 
 // respond sends the fixed answer of a rule.
 func (s *Server) respond(x *Exchange, from *routetable.Response) {
-	fields := make([]Field, 0, len(from.Headers))
+	fields := make([]message.Field, 0, len(from.Headers))
 	for _, f := range from.Headers {
-		fields = appendOwn(fields, f.Name, []byte(f.Value))
+		fields = message.Append(fields, f.Name, []byte(f.Value))
 	}
 	s.sendMade(x, from.Status, fields, from.Body)
 }
@@ -53,7 +55,7 @@ func (s *Server) redirect(x *Exchange) {
 	}
 	location := x.rule.AppendLocation(x.scratch.location[:0], &origin)
 	x.scratch.location = location
-	s.sendMade(x, x.rule.Redirect.Status, appendOwn(nil, "location", location), nil)
+	s.sendMade(x, x.rule.Redirect.Status, message.Append(nil, "location", location), nil)
 }
 
 // port returns the port that the client connected to, by its Host field.
@@ -77,7 +79,7 @@ func (s *Server) relay(x *Exchange) {
 	*r = reply{status: a.status, fields: s.appendSticky(s.replyFields(x, a.fields), x), length: a.length}
 	if a.status == 101 {
 		r.tunnel = true
-		r.fields = appendOwn(appendOwn(r.fields, "connection", []byte("upgrade")), "upgrade", x.Upgrade)
+		r.fields = message.Append(message.Append(r.fields, "connection", []byte("upgrade")), "upgrade", x.Upgrade)
 		x.Front.Send(x, r)
 		return
 	}
@@ -104,7 +106,7 @@ func (x *Exchange) wholeBody() ([]byte, bool) {
 }
 
 // bodyStream returns the body of the endpoint's answer as a stream.
-func (x *Exchange) bodyStream() stream {
+func (x *Exchange) bodyStream() message.Stream {
 	if x.call != nil {
 		return x.call
 	}
@@ -114,9 +116,9 @@ func (x *Exchange) bodyStream() stream {
 // declaredLength returns the Content-Length of an answer without a body, as to HEAD,
 // and untilClose if it has none.
 func (s *Server) declaredLength(a *answer) int64 {
-	length, declared, err := framing(a.fields, false)
+	length, declared, err := message.Framing(a.fields, false)
 	if err != nil || !declared {
-		return untilClose
+		return message.UntilClose
 	}
 	return length
 }
@@ -132,30 +134,30 @@ func (s *Server) refuse(x *Exchange) {
 	} else {
 		x.scratch.problem = r.appendProblem(x.scratch.problem[:0], x.RequestID)
 	}
-	fields := appendOwn(nil, "content-type", []byte(kind))
+	fields := message.Append(nil, "content-type", []byte(kind))
 	if x.grpc && x.status != statusClientLeft {
 		fields = x.refuseCall(r)
 		x.status, x.scratch.problem = 200, x.scratch.problem[:0]
 	}
-	fields = appendOwn(fields, "x-meshgw-error", []byte(r.code.String()))
+	fields = message.Append(fields, "x-meshgw-error", []byte(r.code.String()))
 	if r.code.retryAfter() {
-		fields = appendOwn(fields, "retry-after", x.retryAfter())
+		fields = message.Append(fields, "retry-after", x.retryAfter())
 	}
 	fields = append(fields, r.fields...)
 	if r.status == 405 {
-		fields = appendOwn(fields, "allow", []byte(allowedMethods))
+		fields = message.Append(fields, "allow", []byte(allowedMethods))
 	}
 	out := s.replyFields(x, nil)
 	s.sendOwn(x, append(fields, out...), x.scratch.problem, r.close)
 }
 
 // sendMade sends an answer of the gateway itself that is not an error.
-func (s *Server) sendMade(x *Exchange, status int, fields []Field, body []byte) {
+func (s *Server) sendMade(x *Exchange, status int, fields []message.Field, body []byte) {
 	x.status = status
 	s.sendOwn(x, s.replyFields(x, fields), body, false)
 }
 
-func (s *Server) sendOwn(x *Exchange, fields []Field, body []byte, last bool) {
+func (s *Server) sendOwn(x *Exchange, fields []message.Field, body []byte, last bool) {
 	if !x.isHead() {
 		x.out = int64(len(body))
 	}

@@ -20,6 +20,8 @@ import (
 	"github.com/meshgw/meshgw/quota"
 	"github.com/meshgw/meshgw/routetable"
 	"github.com/meshgw/meshgw/telemetry"
+
+	"github.com/meshgw/meshgw/dataplane/message"
 )
 
 // Config configures a Server. Zero fields get the defaults named beside them.
@@ -188,7 +190,7 @@ func New(cfg Config, log zerolog.Logger, reg prometheus.Registerer) *Server {
 func token(name string) string {
 	b := []byte(name)
 	for i, c := range b {
-		if !isTokenByte(c) {
+		if !message.IsTokenByte(c) {
 			b[i] = '-'
 		}
 	}

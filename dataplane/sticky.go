@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/meshgw/meshgw/quota"
+
+	"github.com/meshgw/meshgw/dataplane/message"
 )
 
 // tokens are the cookie values of an upstream with sticky sessions: for each endpoint
@@ -77,7 +79,7 @@ func (x *Exchange) pickSticky() *endpoint {
 
 // appendSticky appends the cookie for the endpoint that has answered, unless the
 // client has it.
-func (s *Server) appendSticky(fields []Field, x *Exchange) []Field {
+func (s *Server) appendSticky(fields []message.Field, x *Exchange) []message.Field {
 	sticky := x.target.upstream.Sticky
 	if sticky == nil || x.endpoint == x.sticky || x.endpoint.gateway != "" {
 		return fields // the gateway that the request went through has added it
@@ -91,12 +93,12 @@ func (s *Server) appendSticky(fields []Field, x *Exchange) []Field {
 	if age := time.Duration(sticky.MaxAge); age > 0 {
 		value = strconv.AppendInt(append(value, "; Max-Age="...), int64(age/time.Second), 10)
 	}
-	return appendOwn(fields, "set-cookie", value)
+	return message.Append(fields, "set-cookie", value)
 }
 
 // secure reports whether the client speaks TLS, if need be according to trusted
 // proxies before this node.
 func (x *Exchange) secure() bool {
-	proto, _ := find(x.Fields, fieldXForwardedProto)
+	proto, _ := message.Find(x.Fields, message.XForwardedProto)
 	return x.Secure && x.from == nil || (x.trusted || x.from != nil) && string(proto) == "https"
 }

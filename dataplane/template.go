@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/meshgw/meshgw/routetable"
+
+	"github.com/meshgw/meshgw/dataplane/message"
 )
 
 // appendValue appends the value of a field that a rule sets.
@@ -16,14 +18,14 @@ func (s *Server) appendValue(b []byte, x *Exchange, f *routetable.Field) []byte 
 }
 
 // ruleField returns a field that a rule sets in an answer.
-func (s *Server) ruleField(x *Exchange, f *routetable.Field) Field {
+func (s *Server) ruleField(x *Exchange, f *routetable.Field) message.Field {
 	name, value := view(f.Name), view(f.Value)
 	if f.Parts != nil {
 		begin := len(x.scratch.values)
 		x.scratch.values = s.appendParts(x.scratch.values, x, f.Parts)
 		value = x.scratch.values[begin:]
 	}
-	return Field{Name: name, Value: value, id: identify(name)}
+	return message.Field{Name: name, Value: value, ID: message.Identify(name)}
 }
 
 // appendParts appends a text with its placeholders replaced. The values are parts of

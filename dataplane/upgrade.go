@@ -7,6 +7,8 @@ import (
 	"os"
 	"sync/atomic"
 	"time"
+
+	"github.com/meshgw/meshgw/dataplane/message"
 )
 
 // tunnelIdle is how long both directions of a tunnel may be silent.
@@ -17,15 +19,15 @@ var errUnaskedUpgrade = errors.New("switch of protocols that nobody asked for")
 // upgradable returns the protocol that the client asks to switch to, nil if it is not
 // allowed: only WebSocket is. h2c is not, since the requests in it would bypass all
 // checks of this gateway.
-func upgradable(fields []Field) []byte {
-	asked, count := find(fields, fieldUpgrade)
-	if count != 1 || !equalFold(asked, "websocket") {
+func upgradable(fields []message.Field) []byte {
+	asked, count := message.Find(fields, message.Upgrade)
+	if count != 1 || !message.EqualFold(asked, "websocket") {
 		return nil
 	}
 	for i := range fields {
-		if fields[i].id == fieldConnection {
-			for option := range listed(fields[i].Value) {
-				if equalFold(option, "upgrade") {
+		if fields[i].ID == message.Connection {
+			for option := range message.Listed(fields[i].Value) {
+				if message.EqualFold(option, "upgrade") {
 					return asked
 				}
 			}
@@ -36,8 +38,8 @@ func upgradable(fields []Field) []byte {
 
 // checkUpgrade accepts a 101 only if the client asked for that protocol.
 func (x *Exchange) checkUpgrade() error {
-	to, count := find(x.answer.fields, fieldUpgrade)
-	if x.Upgrade == nil || count != 1 || !equalFold(to, "websocket") {
+	to, count := message.Find(x.answer.fields, message.Upgrade)
+	if x.Upgrade == nil || count != 1 || !message.EqualFold(to, "websocket") {
 		return errUnaskedUpgrade
 	}
 	return nil

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/meshgw/meshgw/dataplane/message"
 )
 
 // upload sends a streamed request body to the endpoint, concurrently with its answer.
@@ -100,7 +102,7 @@ func (s *Server) copyBody(x *Exchange, to *upstreamConn) error {
 			x.upload.read.Store(true)
 		}
 		if n > 0 {
-			if err := to.writePiece(b, n, x.Length == chunked, x.target.timeouts.Idle); err != nil {
+			if err := to.writePiece(b, n, x.Length == message.Chunked, x.target.timeouts.Idle); err != nil {
 				return err
 			}
 		}
@@ -132,7 +134,7 @@ func (c *upstreamConn) writePiece(b []byte, n int, chunk bool, idle time.Duratio
 
 // endBody writes the end of the body.
 func (s *Server) endBody(x *Exchange, to *upstreamConn) error {
-	if x.Length != chunked {
+	if x.Length != message.Chunked {
 		if x.in != x.Length {
 			return errors.Join(errClientBody, io.ErrUnexpectedEOF)
 		}
@@ -146,7 +148,7 @@ func (s *Server) endBody(x *Exchange, to *upstreamConn) error {
 	if err := to.SetWriteDeadline(within(time.Now(), x.target.timeouts.Idle)); err != nil {
 		return err
 	}
-	end := appendTrailers([]byte("0\r\n"), trailers)
+	end := message.AppendTrailers([]byte("0\r\n"), trailers)
 	_, err = to.Write(append(end, "\r\n"...))
 	return err
 }

@@ -17,6 +17,8 @@ import (
 
 	"github.com/meshgw/meshgw/failover"
 	"github.com/meshgw/meshgw/routetable"
+
+	"github.com/meshgw/meshgw/dataplane/message"
 )
 
 const (
@@ -211,7 +213,7 @@ func kindOfTry(status int, err error) failover.Kind {
 		return kindOfConnect(err)
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return failover.TimedOut
-	case network, isEOF(err), errors.Is(err, errAnswerSyntax):
+	case network, isEOF(err), errors.Is(err, message.ErrAnswer):
 		return failover.Reset
 	}
 	return kindOfConnect(err) // an unknown name, an untrusted certificate
@@ -267,7 +269,7 @@ func (s *Server) probe(e *endpoint, method, target string, timeout time.Duration
 			return a.status, nil
 		}
 	}
-	return 0, errAnswerSyntax
+	return 0, message.ErrAnswer
 }
 
 // logState logs when an endpoint goes out of use and comes back. A half-open breaker

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/meshgw/meshgw/failover"
+
+	"github.com/meshgw/meshgw/dataplane/message"
 )
 
 func TestATryInTheBackgroundIsCalledWhatItWas(t *testing.T) {
@@ -29,7 +31,7 @@ func TestATryInTheBackgroundIsCalledWhatItWas(t *testing.T) {
 		{"silent over HTTP/2", 0, context.DeadlineExceeded, failover.TimedOut},
 		{"reset", 0, &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}, failover.Reset},
 		{"ended", 0, io.EOF, failover.Reset},
-		{"nonsense", 0, errAnswerSyntax, failover.Reset},
+		{"nonsense", 0, message.ErrAnswer, failover.Reset},
 		{"forbidden", 0, errForbiddenAddress, failover.ConnectFailed},
 		{"not believed", 0, errors.New("x509: unknown authority"), failover.ConnectFailed},
 	} {
