@@ -20,7 +20,7 @@
 // from one table to the next as long as upstream and URL stay the same.
 //
 // The packages below this one do one job each and know nothing of exchanges:
-// message is the syntax of HTTP, grpc what a proxy has to know of gRPC, discovery
-// finds the addresses of endpoints in DNS, socket is the layer between connections
-// and the kernel.
+// message is the syntax of HTTP, grpc what a proxy has to know of gRPC, compress
+// compresses answers, discovery finds the addresses of endpoints in DNS, socket is
+// the layer between connections and the kernel.
 package dataplane

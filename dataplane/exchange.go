@@ -14,6 +14,8 @@ import (
 	"github.com/meshgw/meshgw/telemetry"
 
 	"github.com/meshgw/meshgw/dataplane/message"
+
+	"github.com/meshgw/meshgw/dataplane/compress"
 )
 
 // Exchange is one request and its answer: what the front has read, what the
@@ -70,7 +72,7 @@ type Exchange struct {
 	copy       *mirrorCopy   // for a mirror, not sent yet; nil = none
 	answer     answer
 	reply      reply
-	encoding   *compressor // compresses the reply, until finish; nil = nothing does
+	encoding   *compress.Compressor // compresses the reply, until finish; nil = nothing does
 	outcome    failover.Outcome
 	refused    *refusal
 	decision   quota.Decision // of the limits; its Limit is nil if none applied

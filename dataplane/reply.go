@@ -182,7 +182,7 @@ func (s *Server) finish(x *Exchange, err error) {
 	}
 	s.releaseLimits(x)
 	if x.encoding != nil {
-		x.encoding.release()
+		x.encoding.Release()
 	}
 	s.dropCopy(x)
 	s.observe(x, now, err)

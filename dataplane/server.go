@@ -22,6 +22,8 @@ import (
 	"github.com/meshgw/meshgw/telemetry"
 
 	"github.com/meshgw/meshgw/dataplane/message"
+
+	"github.com/meshgw/meshgw/dataplane/compress"
 )
 
 // Config configures a Server. Zero fields get the defaults named beside them.
@@ -109,7 +111,7 @@ type Server struct {
 	h2fronts       sync.Pool // *h2
 	feed           *feed     // connections that speak HTTP/2
 	cooldown       cooldown  // of clients that abused it
-	encoders       compressors
+	encoders       compress.Pool
 	mirrors        *prometheus.CounterVec // by upstream and outcome
 	inflight       atomic.Int64
 	tarpitted      atomic.Int64 // of these, those in the tarpit

@@ -1,4 +1,4 @@
-package dataplane
+package compress
 
 import (
 	"errors"
@@ -18,28 +18,28 @@ type encoder interface {
 	Reset(w io.Writer)
 }
 
-// compressors are pools of compressors: making one costs more than compressing
-// most answers. The zero value is ready to use.
-type compressors struct{ gzip, zstd sync.Pool }
+// Pool keeps idle compressors: making one costs more than compressing most answers. The zero value is ready to use.
+type Pool struct{ gzip, zstd sync.Pool }
 
 const (
 	gzipLevel  = 5
+	maxOutput  = 76 << 10  // bytes of memory for output that is kept for other answers
 	zstdWindow = 256 << 10 // bytes of memory that an encoder keeps; RFC 9659 allows 8 MiB
 )
 
-// get returns an idle compressor for encoding, gzip or zstd.
-func (p *compressors) get(encoding string) (*compressor, error) {
+// Get returns an idle compressor for encoding, gzip or zstd.
+func (p *Pool) Get(encoding string) (*Compressor, error) {
 	pool := &p.gzip
 	if encoding == "zstd" {
 		pool = &p.zstd
 	}
-	c, ok := pool.Get().(*compressor)
+	c, ok := pool.Get().(*Compressor)
 	if !ok {
 		enc, err := newEncoder(encoding)
 		if err != nil {
 			return nil, err
 		}
-		c = &compressor{enc: enc, home: pool}
+		c = &Compressor{enc: enc, home: pool}
 	}
 	c.ended = false
 	c.out = c.out[:0]
@@ -54,8 +54,8 @@ func newEncoder(encoding string) (encoder, error) {
 	return gzip.NewWriterLevel(nil, gzipLevel)
 }
 
-// compressor compresses the body of one answer at a time.
-type compressor struct {
+// Compressor compresses the body of one answer at a time.
+type Compressor struct {
 	enc     encoder
 	home    *sync.Pool
 	from    message.Stream
@@ -65,21 +65,25 @@ type compressor struct {
 }
 
 // Write takes the output of the encoder.
-func (c *compressor) Write(p []byte) (int, error) {
+func (c *Compressor) Write(p []byte) (int, error) {
 	c.out = append(c.out, p...)
 	return len(p), nil
 }
 
-// whole returns body compressed, valid until release.
-func (c *compressor) whole(body []byte) ([]byte, error) {
+// Whole returns body compressed, valid until Release.
+func (c *Compressor) Whole(body []byte) ([]byte, error) {
 	_, err := c.enc.Write(body)
 	err = errors.Join(err, c.enc.Close())
 	return c.out, err
 }
 
-// Next implements message.Stream. Before waiting for more input, it flushes what it has,
-// unless the length is known: then more is sure to come.
-func (c *compressor) Next() ([]byte, error) {
+// Stream sets the body to compress. flushes says that nothing is held back while more
+// input is waited for; a body of known length does not need it, since more is sure to
+// come.
+func (c *Compressor) Stream(from message.Stream, flushes bool) { c.from, c.flushes = from, flushes }
+
+// Next implements message.Stream.
+func (c *Compressor) Next() ([]byte, error) {
 	c.out = c.out[:0]
 	for len(c.out) == 0 {
 		if c.ended {
@@ -104,13 +108,14 @@ func (c *compressor) Next() ([]byte, error) {
 }
 
 // Ready implements message.Stream.
-func (c *compressor) Ready() bool { return c.from.Ready() }
+func (c *Compressor) Ready() bool { return c.from.Ready() }
 
 // Trailers implements message.Stream.
-func (c *compressor) Trailers() []message.Field { return c.from.Trailers() }
+func (c *Compressor) Trailers() []message.Field { return c.from.Trailers() }
 
-func (c *compressor) release() {
-	if cap(c.out) > maxKept {
+// Release returns c to its pool.
+func (c *Compressor) Release() {
+	if cap(c.out) > maxOutput {
 		c.out = nil
 	}
 	c.from = nil
