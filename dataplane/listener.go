@@ -110,13 +110,18 @@ func (s *Server) accept(ln Listener, stop <-chan struct{}) error {
 		now := time.Now().UnixNano()
 		client.state.Store(now)
 		client.waitingSince.Store(now)
-		if refused := s.clients.add(client, !ln.Link && !s.trusts(client.peer)); refused != "" {
+		balanced := !ln.Link && contains(s.cfg.ProxyProtocol, client.peer)
+		if refused := s.clients.add(client, !ln.Link && !balanced && !s.trusts(client.peer)); refused != "" {
 			s.metrics.closed.WithLabelValues(refused).Inc()
 			_ = c.Close()
 			continue
 		}
 		go func() {
 			defer s.clients.remove(client)
+			if balanced && !client.takeProxyHeader(c) {
+				_ = c.Close()
+				return
+			}
 			client.serve()
 		}()
 		s.evictForNext(c, stop)
@@ -170,17 +175,36 @@ func (c *clients) init(limit, perIP int) {
 func (c *clients) add(conn *clientConn, counted bool) (refused string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	from := network(conn.peer)
-	conn.counted = counted && c.ip > 0
-	switch {
-	case len(c.open) >= c.max:
+	if len(c.open) >= c.max {
 		return "full"
-	case conn.counted && c.perIP[from] >= c.ip:
-		return "per_client"
-	case conn.counted:
-		c.perIP[from]++
 	}
-	c.open[conn] = struct{}{}
+	if refused = c.countLocked(conn, counted); refused == "" {
+		c.open[conn] = struct{}{}
+	}
+	return refused
+}
+
+// identify sets who the client of an open connection is that was not counted so far,
+// with the same result as add.
+func (c *clients) identify(conn *clientConn, peer netip.Addr, counted bool) (refused string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	conn.peer = peer
+	return c.countLocked(conn, counted)
+}
+
+// countLocked counts a connection among those of its client, if it is to be, c.mu
+// held.
+func (c *clients) countLocked(conn *clientConn, counted bool) (refused string) {
+	if !counted || c.ip == 0 {
+		return ""
+	}
+	from := network(conn.peer)
+	if c.perIP[from] >= c.ip {
+		return "per_client"
+	}
+	conn.counted = true
+	c.perIP[from]++
 	return ""
 }
 

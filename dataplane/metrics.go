@@ -60,7 +60,7 @@ func newMetrics(s *Server, reg prometheus.Registerer) *metrics {
 		}
 	}
 	m.closed = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "meshgw_connections_closed_total", Help: "Connections of clients closed to make room for others, or at once since there were too many.",
+		Name: "meshgw_connections_closed_total", Help: "Connections of clients closed to make room for others, at once since there were too many, or for want of a PROXY header.",
 	}, []string{"reason"})
 	for _, reason := range []string{"idle", "slow", "full", "per_client"} { // so that they exist from the start
 		m.closed.WithLabelValues(reason)

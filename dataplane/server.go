@@ -30,6 +30,7 @@ import (
 type Config struct {
 	Node, Region   string
 	TrustedProxies []netip.Prefix // whose X-Forwarded fields are trusted
+	ProxyProtocol  []netip.Prefix // whose connections begin with a header of the PROXY protocol
 	MaxInflight    int            // requests in flight, beyond which new ones get 503; 0 = no bound
 	MaxConns       int            // client connections; 0 = 50,000
 	MaxConnsPerIP  int            // of one client, in IPv6 of a /64; trusted proxies may have more. 0 = no bound
@@ -127,6 +128,7 @@ type Server struct {
 	unrouted       *telemetry.Series // requests without a route
 	upstreams      connRegistry
 	coarseTime     atomic.Pointer[time.Time]
+	proxyWarned    atomic.Int64 // when a connection without its PROXY header was last logged, in Unix ns
 	frozenAt       atomic.Int64 // when this process was last found to have been frozen, in Unix ns
 }
 

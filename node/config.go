@@ -28,6 +28,7 @@ type Config struct {
 	AdminTokensFile string         // empty for none
 	AdminTLS        AdminTLSConfig // zero = in clear
 	TrustedProxies  []netip.Prefix // whose forwarding headers are believed
+	ProxyProtocol   []netip.Prefix // whose connections begin with a PROXY header
 	MaxInflight     int            // requests served at once; 0 = by memory
 	MaxConns        int            // connections of clients
 	MaxConnsPerIP   int            // of one client; 0 = no bound

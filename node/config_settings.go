@@ -111,7 +111,8 @@ func gossipSettings() []Setting {
 
 func serveSettings() []Setting {
 	return []Setting{
-		{Flag: "trusted-proxies", Key: "trusted_proxies", Value: "CIDR", Absent: "none", Many: true, Help: "network whose forwarding headers are believed", set: networks},
+		{Flag: "trusted-proxies", Key: "trusted_proxies", Value: "CIDR", Absent: "none", Many: true, Help: "network whose forwarding headers are believed", set: networks(func(d *draft) *[]netip.Prefix { return &d.TrustedProxies })},
+		{Flag: "proxy-protocol", Key: "proxy_protocol", Value: "CIDR", Absent: "none", Many: true, Help: "network of load balancers whose connections begin with a header of the PROXY protocol, version 1 or 2; one without is closed", set: networks(func(d *draft) *[]netip.Prefix { return &d.ProxyProtocol })},
 		{Flag: "max-inflight", Key: "limits.max_inflight", Value: "N", Absent: "by memory", Help: "requests served at once; more are refused", set: number(func(d *draft) *int { return &d.MaxInflight }, 1, 1<<24)},
 		{Flag: "max-connections", Key: "limits.max_connections", Value: "N", Default: "50000", Help: "connections of clients at once", set: number(func(d *draft) *int { return &d.MaxConns }, 1, 1<<24)},
 		{Flag: "max-connections-per-client", Key: "limits.max_connections_per_client", Value: "N", Absent: "no bound", Help: "of these, from one address (in IPv6, from one network of 64 bits); those of trusted proxies and of gateways are not counted", set: number(func(d *draft) *int { return &d.MaxConnsPerIP }, 1, 1<<24)},
@@ -263,23 +264,25 @@ func seeds(d *draft, values []string) error {
 	return errors.Join(errs...)
 }
 
-func networks(d *draft, values []string) error {
-	var (
-		errs []error
-		all  []netip.Prefix
-	)
-	for _, v := range values {
-		prefix, err := netip.ParsePrefix(v)
-		if addr, addrErr := netip.ParseAddr(v); addrErr == nil {
-			prefix, err = netip.PrefixFrom(addr, addr.BitLen()), nil
+func networks(field func(*draft) *[]netip.Prefix) func(*draft, []string) error {
+	return func(d *draft, values []string) error {
+		var (
+			errs []error
+			all  []netip.Prefix
+		)
+		for _, v := range values {
+			prefix, err := netip.ParsePrefix(v)
+			if addr, addrErr := netip.ParseAddr(v); addrErr == nil {
+				prefix, err = netip.PrefixFrom(addr, addr.BitLen()), nil
+			}
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%q: want a network such as 10.0.0.0/8", v))
+			}
+			all = append(all, prefix.Masked())
 		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%q: want a network such as 10.0.0.0/8", v))
-		}
-		all = append(all, prefix.Masked())
+		*field(d) = all
+		return errors.Join(errs...)
 	}
-	d.TrustedProxies = all
-	return errors.Join(errs...)
 }
 
 func logLevel(d *draft, values []string) error {

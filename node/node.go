@@ -221,6 +221,7 @@ func (n *Node) planeConfig() dataplane.Config {
 		Link: link, Traced: traced, TraceRatio: n.cfg.Tracing.Ratio,
 		Node: n.cfg.Node.Name, Region: n.cfg.Node.Region,
 		TrustedProxies: n.cfg.TrustedProxies,
+		ProxyProtocol:  n.cfg.ProxyProtocol,
 		MaxInflight:    n.cfg.MaxInflight,
 		MaxConns:       n.cfg.MaxConns,
 		MaxConnsPerIP:  n.cfg.MaxConnsPerIP,
