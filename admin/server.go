@@ -35,6 +35,9 @@ type Node interface {
 	// all did, and takes until ctx ends at most. What it refuses is an *api.Problem,
 	// of status 404 where nobody remembers the request.
 	Request(ctx context.Context, id string, mesh bool) (api.RequestTrace, error)
+	// EndpointUse returns what all nodes have to do with the endpoint of a URL, and
+	// takes until ctx ends at most.
+	EndpointUse(ctx context.Context, url string) api.EndpointUse
 	// Events returns what the node logged lately or, for the whole mesh, what all
 	// did, and takes until ctx ends at most.
 	Events(ctx context.Context, mesh bool) api.Events
@@ -164,6 +167,7 @@ func (s *Server) mux(metrics prometheus.Gatherer) *http.ServeMux {
 	m.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.node.Status()) })
 	m.HandleFunc("GET /v1/mesh", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.node.Mesh()) })
 	m.HandleFunc("GET /v1/upstreams", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.node.Status().Upstreams) })
+	m.HandleFunc("GET /v1/endpoints", s.endpoints)
 	m.HandleFunc("GET /v1/limits", s.limits)
 	m.HandleFunc("GET /v1/traffic", s.traffic)
 	m.HandleFunc("GET /v1/requests/{id}", s.request)
@@ -236,6 +240,15 @@ func (s *Server) traffic(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, s.node.Traffic(r.Context(), mesh))
+}
+
+func (s *Server) endpoints(w http.ResponseWriter, r *http.Request) {
+	url := r.URL.Query().Get("url")
+	if url == "" {
+		refuse(w, api.NewProblem(http.StatusBadRequest, "want ?url= of an endpoint"))
+		return
+	}
+	answer(w, s.node.EndpointUse(r.Context(), url))
 }
 
 func (s *Server) events(w http.ResponseWriter, r *http.Request) {

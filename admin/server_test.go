@@ -87,6 +87,10 @@ func (n *node) Doctor(context.Context) api.Diagnosis {
 	return api.Diagnosis{Node: "a", Checks: []api.Check{{Name: api.CheckRoutes, Summary: "<b>"}}}
 }
 
+func (n *node) EndpointUse(_ context.Context, url string) api.EndpointUse {
+	return api.EndpointUse{URL: url}
+}
+
 func (n *node) Events(_ context.Context, mesh bool) api.Events {
 	e := api.Events{Events: []api.Event{{Node: "a", Message: "table in service"}}}
 	if mesh {
@@ -269,6 +273,16 @@ func TestLoopbackAnswersWithoutATokenOnlyWhatIsPlainlyLocal(t *testing.T) {
 				t.Errorf("content type %q, want %q", got, api.ProblemType)
 			}
 		})
+	}
+}
+
+func TestAnEndpointIsAskedForByItsURL(t *testing.T) {
+	url := start(t, &node{}, nil, false)
+	if resp, body := ask(t, "GET", url+"/v1/endpoints?url=http%3A%2F%2F10.0.0.1", ""); resp.StatusCode != 200 || !strings.Contains(body, `"http://10.0.0.1"`) {
+		t.Errorf("status %d: %s", resp.StatusCode, body)
+	}
+	if resp, body := ask(t, "GET", url+"/v1/endpoints", ""); resp.StatusCode != 400 {
+		t.Errorf("without a URL: status %d: %s", resp.StatusCode, body)
 	}
 }
 

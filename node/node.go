@@ -200,7 +200,7 @@ func (n *Node) gossipConfig() gossip.Config {
 			"meshgw-load":    func([]byte) []byte { return answer(n.loadAnswer()) },
 			"meshgw-health":  func(upstream []byte) []byte { return answer(n.healthAnswer(string(upstream))) },
 		},
-		Services:  map[string]gossip.Service{explainService: n.routes.serveExplain, requestService: n.serveRequest, keysService: n.serveKeys, trafficService: n.serveTraffic, factsService: n.serveFacts, eventsService: n.serveEvents, limitService: n.serveLimits},
+		Services:  map[string]gossip.Service{explainService: n.routes.serveExplain, requestService: n.serveRequest, keysService: n.serveKeys, trafficService: n.serveTraffic, factsService: n.serveFacts, eventsService: n.serveEvents, limitService: n.serveLimits, endpointService: n.serveEndpoint},
 		Datagrams: map[string]func([]byte){limitsState: n.limits.receive},
 		OnChange:  n.memberChanged,
 		Network:   n.world.Gossip,

@@ -102,7 +102,7 @@ a node that could not be reached.`,
 		SilenceUsage:  true,
 	}
 	group(root)
-	root.AddCommand(agentCommand(), demoCommand(), statusCommand(), routesCommand(), importCommand(), limitsCommand(), banCommand(), drainCommand(), undrainCommand(), reloadCommand(), weightCommand(), doctorCommand(), traceCommand(), topCommand(), keygenCommand(), keysCommand(), certCommand(), versionCommand())
+	root.AddCommand(agentCommand(), demoCommand(), statusCommand(), routesCommand(), importCommand(), limitsCommand(), banCommand(), drainCommand(), undrainCommand(), endpointCommand(), reloadCommand(), weightCommand(), doctorCommand(), traceCommand(), topCommand(), keygenCommand(), keysCommand(), certCommand(), versionCommand())
 	explainCompletion(root)
 	return root
 }
