@@ -230,7 +230,7 @@ func TestWhatIsWrongIsFoundOnItsLineAlone(t *testing.T) {
 			},
 			"load",
 			[]string{
-				"eu-1: 85 % of the CPU", "95 % of the memory that its cgroup allows, 100 MiB", "91 % of GOMEMLIMIT", "1000 of 1024 file descriptors",
+				"eu-1: 85 % of the CPU", "95 % of the memory that its cgroup allows, 100 MiB", "91 % of the memory that Go may use", "1000 of 1024 file descriptors",
 				"50000 of 50000 client connections", "95 of 100 requests", "600 requests wait for a connection to orders, of 1024", "all 512 connections to http://10.0.0.1", "eu-1 is overloaded",
 			},
 			"eu-1", "meshgw top",

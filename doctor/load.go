@@ -67,7 +67,7 @@ func used(u Use) string {
 	case Memory:
 		return fmt.Sprintf("%s of the memory that its cgroup allows, %s", percent, mebibytes(u.Limit))
 	case Heap:
-		return fmt.Sprintf("%s of GOMEMLIMIT, %s", percent, mebibytes(u.Limit))
+		return fmt.Sprintf("%s of the memory that Go may use, %s", percent, mebibytes(u.Limit))
 	case Descriptors:
 		return fmt.Sprintf("%.0f of %.0f file descriptors are open", u.Used, u.Limit)
 	case Connections:

@@ -36,6 +36,9 @@ func TestMemoryIsThatOfTheTightestCgroup(t *testing.T) {
 		if used, limit := cgroupMemory(root); used != test.used || limit != test.limit {
 			t.Errorf("%s: %v of %v, want %v of %v", name, used, limit, test.used, test.limit)
 		}
+		if got, want := memoryBound(root), int64(test.limit*9/10); got > want || got < want-9 {
+			t.Errorf("%s: bound %d, want %d", name, got, want)
+		}
 	}
 }
 

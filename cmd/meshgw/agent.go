@@ -88,6 +88,7 @@ func (f settingFlag) Type() string {
 func runLogged(ctx context.Context, cfg node.Config, stderr io.Writer) error {
 	signal.Ignore(syscall.SIGPIPE)
 	defer signal.Reset(syscall.SIGPIPE)
+	node.BoundMemory()
 	lines := new(telemetry.Lines)
 	log := openLog(cfg.Log, stderr, lines)
 	logging, stop := context.WithCancel(context.WithoutCancel(ctx))
