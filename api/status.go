@@ -136,7 +136,8 @@ type Upstream struct {
 // RegionShare is the part of a node's requests for an upstream that a region gets.
 type RegionShare struct {
 	Region string  `json:"region"`
-	Share  float64 `json:"share"` // 0..1
+	Share  float64 `json:"share"`          // 0..1
+	Room   float64 `json:"room,omitempty"` // requests/s that its gateways can take from other regions, as they told; none of the node's own
 }
 
 // Endpoint is how one address of an upstream is.

@@ -25,6 +25,7 @@ type division struct {
 type way struct {
 	region   string
 	open     bool               // it is healthy, reachable and has room
+	room     float64            // requests/s that its gateways can take, as they told; 0 where there are none in between
 	balancer *failover.Balancer // over its endpoints or its gateways
 	byState  map[*failover.Endpoint]*endpoint
 }
@@ -97,7 +98,7 @@ func (s *Server) way(now time.Time, u *upstream, mesh *Mesh, name string) (way, 
 	default:
 		var access failover.Access
 		w.balancer, w.byState, access, r.Room = s.gateways(now, u, mesh, name)
-		r.Access = access
+		r.Access, w.room = access, r.Room
 		r.Health, r.Unchecked = s.reportedHealth(now, u, mesh, name)
 	}
 	return w, r
@@ -278,10 +279,12 @@ type Division struct {
 	Refused  float64       // share that no region has room for, in [0,1]
 }
 
-// RegionShare is the share that a region gets, in [0,1].
+// RegionShare is the share that a region gets, in [0,1], and the requests/s that its
+// gateways can take, as they told; 0 where there are none in between.
 type RegionShare struct {
 	Region string
 	Share  float64
+	Room   float64
 }
 
 // Divisions returns the present division for each upstream of the table.
@@ -291,7 +294,7 @@ func (s *Server) Divisions() []Division {
 		d := u.division.Load()
 		of := Division{Upstream: u.Name, Refused: d.split.Refused}
 		for i, w := range d.ways {
-			of.Regions = append(of.Regions, RegionShare{Region: w.region, Share: d.share(i)})
+			of.Regions = append(of.Regions, RegionShare{Region: w.region, Share: d.share(i), Room: w.room})
 		}
 		all = append(all, of)
 	}
