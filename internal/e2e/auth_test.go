@@ -17,8 +17,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -75,15 +73,6 @@ func (c ca) leaf(t *testing.T, name string, end time.Duration) *tls.Certificate 
 		t.Fatal(err)
 	}
 	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-}
-
-func (w *world) save(name string, content []byte) string {
-	w.t.Helper()
-	path := filepath.Join(w.dir, name)
-	if err := os.WriteFile(path, content, 0o600); err != nil {
-		w.t.Fatal(err)
-	}
-	return path
 }
 
 func certPEM(der []byte) []byte {
@@ -199,7 +188,7 @@ tenants:
 	}
 	issuer.Start()
 	defer issuer.Close()
-	eventually(t, 30*time.Second, "the issuer's keys are had", func() error {
+	eventually(t, 90*time.Second, "the issuer's keys are had", func() error {
 		if got := ask("/issuer", "Authorization", ours.bearer("EdDSA", time.Hour), nil); got != 200 {
 			return fmt.Errorf("status %d", got)
 		}

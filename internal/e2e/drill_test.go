@@ -73,6 +73,7 @@ func TestDrillRegionOutage(t *testing.T) {
 	}
 	allSee(t, 15*time.Second, all...)
 	serve(t, all...)
+	haveRoom(t, "us", nodes["eu"]...)
 
 	usLoad := drillCapacity() / 4
 	room := drillCapacity() - usLoad
@@ -85,15 +86,15 @@ func TestDrillRegionOutage(t *testing.T) {
 	for _, e := range endpoints["eu"] {
 		e.kill()
 	}
+	gone := movedTo(t, "us", nodes["eu"]...)
 	time.Sleep(4 * time.Second)
 	first := eu.stop()
 	t.Logf("outage: %d requests of eu, %d failed, all served elsewhere after %v", len(first), count(first, failed), lastFailure(first, dead))
-	for _, p := range nodes["eu"] {
-		if n := count(first, func(r result) bool { return failed(r) && r.node == p.name }); n > 5 {
-			t.Errorf("%d requests of %s failed, want at most 5", n, p.name)
-		}
+	fewFail(t, first, 5, nodes["eu"]...)
+	if n := count(first, func(r result) bool { return r.sent().After(gone) && failed(r) }); n > 0 {
+		t.Errorf("%d requests failed though others were served elsewhere", n)
 	}
-	if late := lastFailure(first, dead); late > time.Second {
+	if late := lastFailure(first, dead); *wholeDrill && late > time.Second {
 		t.Errorf("requests failed until %v after the outage", late)
 	}
 
@@ -116,19 +117,20 @@ func TestDrillRegionOutage(t *testing.T) {
 		goodput, 100*goodput/capacity, capacity, hold.Round(100*time.Microsecond), busy.Round(time.Millisecond), quiet.Round(time.Millisecond), ownFailed, refused, count(flooded, within))
 	t.Logf("flood: answers to eu: %v; to us: %v", byAnswer(flooded, within), byAnswer(own, within))
 	// A machine that is short of CPU offers less than it should, and is late with
-	// all: the whole figures are wanted of one that does nothing else.
+	// all: the figures are wanted of one that does nothing else. What collapses under a
+	// flood serves a small part, wherever.
 	asked := float64(count(flooded, within)+count(own, within)) / over.Seconds()
-	part, slower := 0.8, 4*quiet
+	part := 0.5
 	if *wholeDrill {
-		part, slower = 0.95, 2*quiet
+		part = 0.95
 	}
 	if want := part * min(asked, capacity); goodput < want {
 		t.Errorf("us serves %.0f/s, want at least %.0f/s", goodput, want)
 	}
-	if busy > slower {
-		t.Errorf("the p99 of us is %v, want at most %v", busy, slower)
+	if *wholeDrill && busy > 2*quiet {
+		t.Errorf("the p99 of us is %v, want at most %v", busy, 2*quiet)
 	}
-	if refused == 0 && asked > 1.2*capacity {
+	if refused == 0 && asked > 1.3*capacity {
 		t.Error("nothing was refused at eu")
 	}
 	if !*wholeDrill {

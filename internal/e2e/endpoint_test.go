@@ -69,7 +69,7 @@ func startEndpoint(t *testing.T, hold time.Duration) *endpoint {
 // down, which then could not come back.
 func ownAddress() string {
 	n := endpoints.Add(1)
-	return fmt.Sprintf("127.%d.%d.%d:0", 1+os.Getpid()%200, n/256%256, 1+n%250)
+	return fmt.Sprintf("127.%d.%d.%d:0", 1+os.Getpid()%200, n/250%256, 1+n%250)
 }
 
 var endpoints atomic.Uint32 // so far
@@ -115,6 +115,9 @@ type result struct {
 	region string // that answered
 	header http.Header
 }
+
+// sent is when it was asked for.
+func (r result) sent() time.Time { return r.at.Add(-r.took) }
 
 // traffic is requests to nodes at a steady pace, and what became of each.
 type traffic struct {

@@ -35,10 +35,10 @@ func logged(p *process, texts ...string) error {
 	return fmt.Errorf("%s has not logged %q", p.name, texts)
 }
 
-// freePort is an address that was free a moment ago.
+// freePort is an address that was free a moment ago, and stays so: see ownAddress.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", ownAddress())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,11 +3,11 @@ package e2e
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -31,11 +31,7 @@ func (w *world) serviceFile(protocol, settings string, urls ...string) string {
 		fmt.Fprintf(&b, "      - %s\n", url)
 	}
 	b.WriteString("routes:\n  - {name: grpc, upstream: grpc}\n")
-	path := filepath.Join(w.dir, "grpc.yaml")
-	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
-		w.t.Fatal(err)
-	}
-	return path
+	return w.save("grpc.yaml", []byte(b.String()))
 }
 
 func TestGRPCInteropPassesInClearAndOverTLS(t *testing.T) {
@@ -54,9 +50,12 @@ func TestGRPCInteropPassesInClearAndOverTLS(t *testing.T) {
 	unverified := &tls.Config{ServerName: "localhost", InsecureSkipVerify: true}
 	t.Run("clear", func(t *testing.T) { grpctest.Run(t, grpctest.Dial(t, clear.listen.HTTP, nil)) })
 	t.Run("tls", func(t *testing.T) { grpctest.Run(t, grpctest.Dial(t, secure.listen.HTTPS, unverified)) })
-	if got := clear.metrics(t); !strings.Contains(got, `meshgw_grpc_calls_total{grpc_status="UNIMPLEMENTED",route="grpc",upstream="grpc"} 2`) {
-		t.Errorf("metrics lack the two calls that are not implemented:\n%s", linesWith(got, "grpc_calls"))
-	}
+	eventually(t, time.Second, "the two calls that are not implemented are counted", func() error {
+		if got := clear.metrics(t); !strings.Contains(got, `meshgw_grpc_calls_total{grpc_status="UNIMPLEMENTED",route="grpc",upstream="grpc"} 2`) {
+			return errors.New(linesWith(got, "grpc_calls"))
+		}
+		return nil
+	})
 	eventually(t, 10*time.Second, "the call that ran out of time is logged", func() error {
 		return logged(clear, `"grpc_status":"DEADLINE_EXCEEDED"`, `"error":"client_gone"`)
 	})
@@ -69,19 +68,18 @@ func TestGRPCGoesThroughTheMeshLink(t *testing.T) {
 	us := w.start("us-1", "--region", "us", "--mesh", "127.0.0.1:0", "--insecure", "--routes", routes)
 	eu := w.start("eu-1", "--region", "eu", "--mesh", "127.0.0.1:0", "--insecure", "--join", us.listen.Gossip)
 	allSee(t, 10*time.Second, us, eu)
-	cc := grpctest.Dial(t, us.listen.HTTP, nil)
-	tc := testgrpc.NewTestServiceClient(cc)
-	eventually(t, 15*time.Second, "a call reaches eu through the link", func() error {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		_, err := tc.EmptyCall(ctx, &testgrpc.Empty{})
-		return err
-	})
-	grpctest.Run(t, cc)
+	haveRoom(t, "eu", us)
+	grpctest.Run(t, grpctest.Dial(t, us.listen.HTTP, nil))
 	eventually(t, 10*time.Second, "what came over the link is logged", func() error {
 		return logged(eu, `"protocol":"HTTP/2","attempts"`, `"via":"us-1"`)
 	})
-	w.run("meshgw", "trace", "--admin", "http://"+us.listen.Admin, lastRequest(t, us))
+	eventually(t, time.Second, "a call is traced", func() error {
+		out, err := w.try("meshgw", "trace", "--admin", "http://"+us.listen.Admin, lastRequest(t, us))
+		if err != nil {
+			err = fmt.Errorf("%w: %s", err, out)
+		}
+		return err
+	})
 }
 
 func TestGRPCIsRefusedInItsOwnTerms(t *testing.T) {
@@ -94,7 +92,7 @@ func TestGRPCIsRefusedInItsOwnTerms(t *testing.T) {
 	ln.Close()
 	n := w.start("a", "--routes", w.serviceFile("h2c", "", "{url: http://"+dead+"}"))
 	tc := testgrpc.NewTestServiceClient(grpctest.Dial(t, n.listen.HTTP, nil))
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	_, err = tc.EmptyCall(ctx, &testgrpc.Empty{})
 	if s := status.Convert(err); s.Code() != codes.Unavailable || !strings.Contains(s.Message(), "could not be reached") {

@@ -11,16 +11,10 @@ import (
 
 func TestIncludedRouteFilesAreWatched(t *testing.T) {
 	w := newWorld(t)
-	write := func(name, text string) {
-		t.Helper()
-		path := filepath.Join(w.dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+	if err := os.Mkdir(filepath.Join(w.dir, "parts"), 0o700); err != nil {
+		t.Fatal(err)
 	}
+	write := func(name, text string) { w.save(name, []byte(text)) }
 	write("all.yaml", "include: [parts/*.yaml]\n")
 	write("parts/one.yaml", string(routeTo("one", "first")))
 	a := w.start("a", "--routes", filepath.Join(w.dir, "all.yaml"))

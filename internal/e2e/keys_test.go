@@ -31,6 +31,19 @@ func (p *process) keys() (k api.GossipKeys) {
 	return k
 }
 
+// keysOf waits until the node tells of so many keys, the first of which so many nodes seal
+// with: it tells what the others answer in time.
+func (p *process) keysOf(keys, sealing int) (k api.GossipKeys) {
+	p.w.t.Helper()
+	eventually(p.w.t, time.Second, fmt.Sprintf("%s tells of %d keys, %d seal with the first", p.name, keys, sealing), func() error {
+		if k = p.keys(); len(k.Keys) != keys || len(k.Keys[0].Primary) != sealing {
+			return fmt.Errorf("%+v", k)
+		}
+		return nil
+	})
+	return k
+}
+
 func TestKeysRotateWalksTheMeshAndWaitsForWhoLags(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -38,14 +51,14 @@ func TestKeysRotateWalksTheMeshAndWaitsForWhoLags(t *testing.T) {
 	b := w.start("b", "--keyring", w.ownKeyring("b"), "--join", a.listen.Gossip)
 	c := w.start("c", "--keyring", w.ownKeyring("c"), "--join", a.listen.Gossip)
 	allSee(t, 10*time.Second, a, b, c)
-	before := a.keys()
-	if len(before.Keys) != 1 || len(before.Keys[0].Primary) != 3 || before.Keys[0].Sealed == 0 {
+	before := a.keysOf(1, 3)
+	if before.Keys[0].Sealed == 0 {
 		t.Fatalf("before: %+v", before)
 	}
 	admin := []string{"--admin", "http://" + b.listen.Admin}
 	out := w.run("meshgw", append([]string{"keys", "rotate"}, admin...)...)
-	after := c.keys()
-	if len(after.Keys) != 1 || len(after.Keys[0].Primary) != 3 || after.Keys[0].Fingerprint == before.Keys[0].Fingerprint {
+	after := c.keysOf(1, 3)
+	if after.Keys[0].Fingerprint == before.Keys[0].Fingerprint {
 		t.Fatalf("after: %+v\n%s", after, out)
 	}
 	var rings []string
@@ -64,7 +77,7 @@ func TestKeysRotateWalksTheMeshAndWaitsForWhoLags(t *testing.T) {
 	if rings[0] != rings[1] || rings[1] != rings[2] || strings.Contains(out, rings[0]) {
 		t.Errorf("keyrings differ, or the command tells the key: %s", out)
 	}
-	wantIn(t, "serf keys", a.serf("keys", "-list"), rings[0]+"  [3/3]")
+	a.serfSays([]string{"keys", "-list"}, rings[0]+"  [3/3]")
 
 	c.kill() // who comes back with the old key alone must be able to read
 	eventually(t, 20*time.Second, "c is failed", func() error {
@@ -77,15 +90,13 @@ func TestKeysRotateWalksTheMeshAndWaitsForWhoLags(t *testing.T) {
 	if exitCode(err) != 1 || !strings.Contains(out, "out of reach") || !strings.Contains(out, ": c;") {
 		t.Errorf("with a node away: %v\n%s", err, out)
 	}
-	if k := b.keys(); len(k.Keys) != 2 || len(k.Keys[0].Primary) != 2 || k.Keys[0].Fingerprint != after.Keys[0].Fingerprint {
+	if k := b.keysOf(2, 2); k.Keys[0].Fingerprint != after.Keys[0].Fingerprint {
 		t.Fatalf("with a node away: %+v", k)
 	}
 	c = w.start("c", "--keyring", filepath.Join(w.dir, "c.keyring"), "--join", a.listen.Gossip) // with the old key alone
 	allSee(t, 15*time.Second, a, b, c)
 	w.run("meshgw", append([]string{"keys", "rotate"}, admin...)...)
-	if k := c.keys(); len(k.Keys) != 1 || len(k.Keys[0].Primary) != 3 {
-		t.Errorf("once it is back: %+v", k)
-	}
+	c.keysOf(1, 3)
 	for _, wrong := range [][]string{{"use", "0000000000000000"}, {"remove", c.keys().Keys[0].Fingerprint}} {
 		if out, err := w.try("meshgw", append(append([]string{"keys"}, wrong...), admin...)...); exitCode(err) != 1 {
 			t.Errorf("keys %v: %v %s", wrong, err, out)

@@ -48,9 +48,7 @@ func (w *world) certificateUntil(cert, key string, until time.Time) string {
 		w.t.Fatal(err)
 	}
 	for name, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: private}} {
-		if err := os.WriteFile(filepath.Join(w.dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
-			w.t.Fatal(err)
-		}
+		w.save(name, pem.EncodeToMemory(block))
 	}
 	return template.SerialNumber.String()
 }
@@ -58,11 +56,7 @@ func (w *world) certificateUntil(cert, key string, until time.Time) string {
 // settingsFile writes a settings file of its own for one node.
 func (w *world) settingsFile(name, text string) string {
 	w.t.Helper()
-	path := filepath.Join(w.dir, name)
-	if err := os.WriteFile(path, []byte("drain: {accept_for: 200ms, finish_in: 5s}\n"+text), 0o600); err != nil {
-		w.t.Fatal(err)
-	}
-	return path
+	return w.save(name, []byte("drain: {accept_for: 200ms, finish_in: 5s}\n"+text))
 }
 
 func TestARouteIsServedOnTheListenersItNames(t *testing.T) {

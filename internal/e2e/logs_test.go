@@ -111,7 +111,7 @@ func TestIsolationAndSheddingAreLogged(t *testing.T) {
 	b := w.start("b", "--join", a.listen.Gossip)
 	c := w.start("c", "--join", a.listen.Gossip)
 	allSee(t, 15*time.Second, a, b, c)
-	for began := time.Now(); len(a.events("shedding began")) == 0 && time.Since(began) < 20*time.Second; {
+	for began := time.Now(); len(a.events("shedding began")) == 0 && time.Since(began) < patience; {
 		_, _ = a.get("/")
 	}
 	a.tells("shedding began", map[string]any{"level": "warn"})

@@ -215,15 +215,18 @@ func TestPrometheusAlertsAndDashboardAreOfARealMesh(t *testing.T) {
 		Exemplars []struct{ Labels map[string]string }
 	}
 	now := time.Now()
-	err = p.ask("/api/v1/query_exemplars", url.Values{"query": {"meshgw_request_duration_seconds_bucket"}, "start": {now.Add(-time.Hour).Format(time.RFC3339)}, "end": {now.Add(time.Minute).Format(time.RFC3339)}}, &exemplars)
-	if err != nil || !slices.ContainsFunc(exemplars, func(s struct {
-		Exemplars []struct{ Labels map[string]string }
-	},
-	) bool {
-		return len(s.Exemplars) > 0 && len(s.Exemplars[0].Labels["trace_id"]) == 32
-	}) {
-		t.Errorf("exemplars %v, %v", exemplars, err)
-	}
+	eventually(t, 5*time.Second, "there are exemplars", func() error {
+		err := p.ask("/api/v1/query_exemplars", url.Values{"query": {"meshgw_request_duration_seconds_bucket"}, "start": {now.Add(-time.Hour).Format(time.RFC3339)}, "end": {now.Add(time.Minute).Format(time.RFC3339)}}, &exemplars)
+		if err != nil || !slices.ContainsFunc(exemplars, func(s struct {
+			Exemplars []struct{ Labels map[string]string }
+		},
+		) bool {
+			return len(s.Exemplars) > 0 && len(s.Exemplars[0].Labels["trace_id"]) == 32
+		}) {
+			return fmt.Errorf("exemplars %v, %w", exemplars, err)
+		}
+		return nil
+	})
 
 	far.kill()
 	p.fires("MeshgwNoHealthyEndpoint", "MeshgwErrors")

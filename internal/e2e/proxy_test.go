@@ -79,9 +79,7 @@ func TestAChangedFileIsServedAndABrokenOneChangesNothing(t *testing.T) {
 	eventually(t, 10*time.Second, "a serves two", answeredBy(a, "two"))
 	eventually(t, 5*time.Second, "b serves two", answeredBy(b, "two"))
 
-	if err := os.WriteFile(file, []byte("routes:\n  - nam: x\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	w.save("routes.yaml", []byte("routes:\n  - nam: x\n"))
 	eventually(t, 10*time.Second, "a says what is wrong", func() error { return logged(a, "routes.yaml:2:5") })
 	if err := answeredBy(a, "two")(); err != nil {
 		t.Error(err)

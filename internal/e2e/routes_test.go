@@ -179,6 +179,9 @@ func TestKillDuringAppliesLosesNothingAcknowledged(t *testing.T) {
 			}
 		}()
 		time.Sleep(time.Duration(rand.IntN(30)) * time.Millisecond)
+		for began := time.Now(); acknowledged.Load() == 0 && time.Since(began) < patience; {
+			time.Sleep(time.Millisecond) // the first is given its time
+		}
 		a.kill()
 		<-applying
 		a = w.start("a")

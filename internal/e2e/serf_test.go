@@ -20,6 +20,25 @@ func (p *process) serf(command string, args ...string) string {
 	return p.w.run("serf", append([]string{command, "-rpc-addr=" + p.listen.RPC}, args...)...)
 }
 
+// serfSays waits until the stock CLI succeeds and prints all of that: it tells what nodes
+// answer in time.
+func (p *process) serfSays(command []string, want ...string) {
+	p.w.t.Helper()
+	args := append([]string{command[0], "-rpc-addr=" + p.listen.RPC}, command[1:]...)
+	eventually(p.w.t, 15*time.Second, "serf "+strings.Join(command, " "), func() error {
+		out, err := p.w.try("serf", args...)
+		for _, text := range want {
+			if err == nil && !strings.Contains(out, text) {
+				err = fmt.Errorf("no %q", text)
+			}
+		}
+		if err != nil {
+			err = fmt.Errorf("%w in: %s", err, out)
+		}
+		return err
+	})
+}
+
 func wantIn(t *testing.T, what, got string, want ...string) {
 	t.Helper()
 	for _, text := range want {
@@ -39,19 +58,12 @@ func TestTheStockSerfCLIWorks(t *testing.T) {
 
 	wantIn(t, "members", a.serf("members", "-detailed"), "a ", "b ", "c ", "alive", "role=meshgw", "region=eu", "pv=1", "Protocol Version: 5")
 	wantIn(t, "event", a.serf("event", "-coalesce=false", "deploy", "v2"), "dispatched")
-	wantIn(t, "query", a.serf("query", "-timeout=2s", "meshgw-version"), "Total Acks: 3", "Total Responses: 3", `"version":0`, `"digest":"e3b0c44298fc`)
-	wantIn(t, "query", a.serf("query", "-timeout=2s", "meshgw-load"), "Total Responses: 3", `"cpu":`, `"inflight":0`)
-	wantIn(t, "query", a.serf("query", "-timeout=2s", "meshgw-health", "orders"), "Total Responses: 3", "no upstream orders")
-	wantIn(t, "reachability", a.serf("reachability"), "Successfully contacted all live nodes")
+	a.serfSays([]string{"query", "-timeout=2s", "meshgw-version"}, "Total Acks: 3", "Total Responses: 3", `"version":0`, `"digest":"e3b0c44298fc`)
+	a.serfSays([]string{"query", "-timeout=2s", "meshgw-load"}, "Total Responses: 3", `"cpu":`, `"inflight":0`)
+	a.serfSays([]string{"query", "-timeout=2s", "meshgw-health", "orders"}, "Total Responses: 3", "no upstream orders")
+	a.serfSays([]string{"reachability"}, "Successfully contacted all live nodes")
 	wantIn(t, "info", a.serf("info"), "name = a", "encrypted = true")
-	eventually(t, 15*time.Second, "rtt is known", func() error {
-		out, err := w.try("serf", "rtt", "-rpc-addr="+a.listen.RPC, "b", "c")
-		if err != nil {
-			return fmt.Errorf("%w: %s", err, out)
-		}
-		wantIn(t, "rtt", out, "Estimated b <-> c rtt")
-		return nil
-	})
+	a.serfSays([]string{"rtt", "b", "c"}, "Estimated b <-> c rtt")
 
 	monitor := exec.CommandContext(t.Context(), filepath.Join(bin, "serf"), "monitor", "-log-level=DEBUG", "-rpc-addr="+a.listen.RPC)
 	var seen logBuffer
@@ -117,10 +129,10 @@ func TestSerfKeysRotatesTheKeyringUnderAWorkingMesh(t *testing.T) {
 	if err := json.Unmarshal([]byte(must(os.ReadFile(w.keyring))), &old); err != nil {
 		t.Fatal(err)
 	}
-	wantIn(t, "install", a.serf("keys", "-install="+key), "Successfully installed")
-	wantIn(t, "use", a.serf("keys", "-use="+key), "Successfully changed")
-	wantIn(t, "remove", a.serf("keys", "-remove="+old[0]), "Successfully removed")
-	wantIn(t, "list", a.serf("keys", "-list"), key+"  [3/3]")
+	a.serfSays([]string{"keys", "-install=" + key}, "Successfully installed")
+	a.serfSays([]string{"keys", "-use=" + key}, "Successfully changed")
+	a.serfSays([]string{"keys", "-remove=" + old[0]}, "Successfully removed")
+	a.serfSays([]string{"keys", "-list"}, key+"  [3/3]")
 	for _, name := range []string{"a", "b", "c"} {
 		if got := must(os.ReadFile(filepath.Join(w.dir, name+".keyring"))); !strings.Contains(got, key) || strings.Contains(got, old[0]) {
 			t.Errorf("keyring file of %s: %s", name, got)

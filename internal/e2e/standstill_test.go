@@ -76,7 +76,7 @@ routes:
 		if strings.HasPrefix(what, "new") {
 			_, _ = io.WriteString(c, head+host) // a failure shows below
 		}
-		_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		_ = c.SetReadDeadline(time.Now().Add(patience))
 		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 		if err != nil {
 			t.Errorf("%s: %v", what, err)

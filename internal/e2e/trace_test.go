@@ -63,7 +63,7 @@ func twoHops(t *testing.T) (w *world, in, out []*process) {
 	in = []*process{start("eu-1", "eu"), start("eu-2", "eu"), start("eu-3", "eu")}
 	allSee(t, 15*time.Second, append(slices.Clone(in), out...)...)
 	serve(t, in...)
-	time.Sleep(1200 * time.Millisecond) // for us to tell its room, as each node does every second
+	haveRoom(t, "us", in...)
 	return w, in, out
 }
 
@@ -82,31 +82,44 @@ func bothHops(trace api.RequestTrace) error {
 	return nil
 }
 
+// lookUp finds both hops of a request, asking any of the nodes, and returns how long that
+// took. A node that does not answer in time is named, and asked again.
+func lookUp(t *testing.T, nodes []*process, id string) time.Duration {
+	t.Helper()
+	began := time.Now()
+	for {
+		last := time.Since(began) > patience
+		trace, err := nodes[rand.N(len(nodes))].client().Request(t.Context(), id, true)
+		if err == nil {
+			err = bothHops(trace)
+		}
+		switch {
+		case err == nil:
+			return time.Since(began)
+		case last:
+			t.Fatalf("%s: %v", id, err)
+		}
+		t.Logf("%s: %v", id, err)
+	}
+}
+
 func TestARequestIsFoundByItsIDAtEveryHop(t *testing.T) {
 	w, in, out := twoHops(t)
-	count, lookups, most := 4000, 200, 2*time.Second
+	count, lookups := 4000, 200
 	if full() {
-		count, lookups, most = 100_000, 1000, 200*time.Millisecond
+		count, lookups = 100_000, 1000
 	}
 	ask(t, in, count)
 	all := append(slices.Clone(in), out...)
 	var took []time.Duration
 	for range lookups {
 		id := fmt.Sprint("req-", rand.N(count))
-		began := time.Now()
-		trace, err := all[rand.N(len(all))].client().Request(t.Context(), id, true)
-		took = append(took, time.Since(began))
-		if err == nil {
-			err = bothHops(trace)
-		}
-		if err != nil {
-			t.Fatalf("%s: %v", id, err)
-		}
+		took = append(took, lookUp(t, all, id))
 	}
 	slices.Sort(took)
 	t.Logf("%d requests over two hops, %d of them looked up on five nodes: all found, p50 %v, p99 %v, max %v",
 		count, lookups, quantile(took, .5), quantile(took, .99), quantile(took, 1))
-	if worst := took[len(took)-1]; worst > most {
+	if worst := took[len(took)-1]; full() && worst > 200*time.Millisecond { // of a machine that has no other work
 		t.Errorf("a lookup took %v", worst)
 	}
 
@@ -121,12 +134,13 @@ func TestARequestIsFoundByItsIDAtEveryHop(t *testing.T) {
 	}
 
 	out[0].kill()
-	text, err := w.try("meshgw", "trace", "req-17", "--admin", in[0].listen.Admin)
-	if exitCode(err) != 0 {
-		t.Errorf("with a node killed: exit %d", exitCode(err))
-	}
-	wantIn(t, "with a node killed", text, "us-1 did not answer", "mesh://us-")
-	t.Log(text)
+	eventually(t, time.Second, "with a node killed it is found at the others", func() error {
+		text, err := w.try("meshgw", "trace", "req-17", "--admin", in[0].listen.Admin)
+		if err != nil || !strings.Contains(text, "us-1 did not answer") || !strings.Contains(text, "mesh://us-") {
+			return fmt.Errorf("%w: %s", err, text)
+		}
+		return nil
+	})
 }
 
 func TestARequestThatFailedSaysWhy(t *testing.T) {
@@ -140,14 +154,17 @@ func TestARequestThatFailedSaysWhy(t *testing.T) {
 	if err != nil || got.status < 500 {
 		t.Fatalf("got %+v, %v", got, err)
 	}
-	printed := w.run("meshgw", "trace", got.header.Get("x-request-id"), "--admin", a.listen.Admin, "-o", "json")
-	var trace api.RequestTrace
-	if err := json.Unmarshal([]byte(printed), &trace); err != nil {
-		t.Fatal(err)
-	}
-	if len(trace.Seen) != 1 || trace.Seen[0].Error != got.header.Get("x-meshgw-error") || trace.Seen[0].Detail == "" || trace.Seen[0].Attempts[0].Outcome != "connect_failure" {
-		t.Errorf("got %s", printed)
-	}
+	eventually(t, time.Second, "it is traced", func() error { // remembered a moment after it was answered
+		printed, err := w.try("meshgw", "trace", got.header.Get("x-request-id"), "--admin", a.listen.Admin, "-o", "json")
+		var trace api.RequestTrace
+		if err == nil {
+			err = json.Unmarshal([]byte(printed), &trace)
+		}
+		if err != nil || len(trace.Seen) != 1 || trace.Seen[0].Error != got.header.Get("x-meshgw-error") || trace.Seen[0].Detail == "" || trace.Seen[0].Attempts[0].Outcome != "connect_failure" {
+			return fmt.Errorf("%w: %s", err, printed)
+		}
+		return nil
+	})
 }
 
 func TestTopShowsTheTrafficOfAllNodes(t *testing.T) {
@@ -182,7 +199,13 @@ func TestTopShowsTheTrafficOfAllNodes(t *testing.T) {
 		}
 		return nil
 	})
-	printed := w.run("meshgw", "top", "--admin", out[0].listen.Admin)
-	wantIn(t, "top", printed, "5 nodes", "eu-1 (eu)", "us-2 (us)", "orders", "P99 MS")
-	t.Log(printed)
+	eventually(t, time.Second, "top shows it", func() error {
+		printed := w.run("meshgw", "top", "--admin", out[0].listen.Admin)
+		for _, want := range []string{"5 nodes", "eu-1 (eu)", "us-2 (us)", "orders", "P99 MS"} {
+			if !strings.Contains(printed, want) {
+				return fmt.Errorf("no %q in %s", want, printed)
+			}
+		}
+		return nil
+	})
 }

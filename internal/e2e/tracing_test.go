@@ -69,11 +69,12 @@ func TestTracesOfAllHopsReachTheCollector(t *testing.T) {
 	eu := w.start("eu-1", append(w.secured("eu-1"), "--region", "eu", "--join", us.listen.Gossip, "--otlp", server.URL, "--trace-ratio", "0")...)
 	allSee(t, 15*time.Second, us, eu)
 	serve(t, eu)
+	haveRoom(t, "us", eu)
 
 	whole := func(what, id string, spans int) {
 		t.Helper()
 		eventually(t, 10*time.Second, what, func() error {
-			if got := c.Of(id); len(got) != spans {
+			if got := c.Of(id); len(got) < spans { // a try that found no connection in time is one more
 				return fmt.Errorf("%d spans: %+v", len(got), got)
 			}
 			return hops(c.Of(id), "eu-1", "us-1")
