@@ -230,7 +230,7 @@ func TestPendingQueueIsBounded(t *testing.T) {
 
 func waitFor(t *testing.T, ok func() bool) {
 	t.Helper()
-	for until := time.Now().Add(5 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for until := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(until) {
 			t.Fatal("waited in vain")
 		}
@@ -283,7 +283,7 @@ func TestASlowNameServerIsAskedOnce(t *testing.T) {
 		if resp.StatusCode == 200 {
 			break
 		}
-		if time.Since(began) > 10*time.Second {
+		if time.Since(began) > patience {
 			t.Fatalf("still status %d, %s after %d look-ups", resp.StatusCode, resp.Header.Get("x-meshgw-error"), asked.Load())
 		}
 	}
@@ -446,7 +446,7 @@ func TestDrainEndsInTime(t *testing.T) {
 	waitFor(t, func() bool { return len(up.seen()) == 1 })
 	begun := time.Now()
 	g.stop()
-	if took := time.Since(begun); took > 5*time.Second {
+	if took := time.Since(begun); took > 10*time.Second { // half a minute without a bound
 		t.Errorf("took %v", took)
 	}
 }

@@ -9,9 +9,9 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/meshgw/meshgw/dataplane"
+	"github.com/meshgw/meshgw/routetable"
 	"github.com/meshgw/meshgw/telemetry"
 )
 
@@ -109,6 +109,8 @@ func TestAConnectionThatComesFreeReplacesOneThatFailed(t *testing.T) {
 		return okay(head, c, r)
 	})
 	var dials atomic.Int32
+	spec := toUpstream(up.addr)
+	spec.Upstreams[0].Timeouts = &routetable.Timeouts{Connect: new(routetable.Duration(patience))}
 	g := startGateway(t, dataplane.Config{Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 		if dials.Add(1) == 1 {
 			return new(net.Dialer).DialContext(ctx, network, address)
@@ -116,18 +118,14 @@ func TestAConnectionThatComesFreeReplacesOneThatFailed(t *testing.T) {
 		close(failing)
 		<-fail
 		return nil, os.ErrDeadlineExceeded
-	}}, toUpstream(up.addr))
+	}}, spec)
 	first := g.dial(t).send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
-	for len(up.seen()) == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	waitFor(t, func() bool { return len(up.seen()) > 0 })
 	second := g.dial(t).send(get)
 	<-failing
 	close(slow)
 	first.answer("GET")
-	for g.Load().Inflight > 1 { // until the connection is given back
-		time.Sleep(time.Millisecond)
-	}
+	waitFor(t, func() bool { return g.Load().Inflight == 1 }) // the connection is given back
 	close(fail)
 	if got, body, _ := second.answer("GET"); got.StatusCode != 200 || body != "ok" {
 		t.Errorf("got %d %q", got.StatusCode, body)

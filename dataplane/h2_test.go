@@ -29,7 +29,7 @@ func overHTTP2(tb testing.TB) httpClient {
 	protocols.SetUnencryptedHTTP2(true)
 	transport := &http.Transport{Protocols: &protocols, DisableCompression: true}
 	tb.Cleanup(transport.CloseIdleConnections)
-	return httpClient{&http.Client{Transport: transport, Timeout: 10 * time.Second}, tb}
+	return httpClient{&http.Client{Transport: transport, Timeout: patience}, tb}
 }
 
 // ask sends a request and reads its answer to the end.
@@ -159,11 +159,12 @@ func TestAnswerCutShortResetsItsStreamAlone(t *testing.T) {
 }
 
 func TestClientThatResetsItsStreamEndsTheExchange(t *testing.T) {
-	told := make(chan struct{}, 2)
+	begun, told := make(chan struct{}, 2), make(chan struct{}, 2)
 	up := startRecorder(t, func(head string, c net.Conn, _ *bufio.Reader) bool {
 		if strings.HasPrefix(head, "GET /streams") {
 			io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n")
 		}
+		begun <- struct{}{}
 		c.Read(make([]byte, 1)) // returns when the gateway closes
 		told <- struct{}{}
 		return false
@@ -173,14 +174,18 @@ func TestClientThatResetsItsStreamEndsTheExchange(t *testing.T) {
 	for _, path := range []string{"/silent", "/streams"} {
 		ctx, cancel := context.WithCancel(t.Context())
 		req, _ := http.NewRequestWithContext(ctx, "GET", "http://"+g.addr+path, nil)
-		time.AfterFunc(100*time.Millisecond, cancel)
+		go func() {
+			<-begun
+			time.Sleep(100 * time.Millisecond) // for an answer to come as far as here
+			cancel()
+		}()
 		if resp, err := client.Do(req); err == nil {
 			io.ReadAll(resp.Body)
 			resp.Body.Close()
 		}
 		select {
 		case <-told:
-		case <-time.After(5 * time.Second):
+		case <-time.After(patience):
 			t.Errorf("%s: the endpoint was not told", path)
 		}
 	}
@@ -199,7 +204,7 @@ func TestDrainLetsStreamsEndAndSendsGoAway(t *testing.T) {
 		io.WriteString(c, "in")
 		return true
 	})
-	g := startGateway(t, dataplane.Config{DrainFinish: 10 * time.Second}, toUpstream(up.addr))
+	g := startGateway(t, dataplane.Config{DrainFinish: 2 * patience}, toUpstream(up.addr))
 	result := make(chan string, 1)
 	client := overHTTP2(t)
 	go func() {
@@ -222,7 +227,7 @@ func TestDrainLetsStreamsEndAndSendsGoAway(t *testing.T) {
 	}
 	select {
 	case <-stopped:
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Error("Serve does not end")
 	}
 }

@@ -42,7 +42,7 @@ func clientOf(tb testing.TB, protocol string) httpClient {
 	}
 	transport := &http.Transport{DisableCompression: true}
 	tb.Cleanup(transport.CloseIdleConnections)
-	return httpClient{&http.Client{Transport: transport, Timeout: 10 * time.Second}, tb}
+	return httpClient{&http.Client{Transport: transport, Timeout: patience}, tb}
 }
 
 // bothProtocols is what clients speak.
@@ -126,12 +126,13 @@ func TestInterimAnswersOfEndpointsOverHTTP2Pass(t *testing.T) {
 }
 
 func TestEndpointOverHTTP2IsToldThatTheClientLeft(t *testing.T) {
-	told := make(chan string, 4)
+	begun, told := make(chan string, 4), make(chan string, 4)
 	spec := startHTTP2Upstream(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/streams" {
 			io.WriteString(w, "begin")
 			w.(http.Flusher).Flush()
 		}
+		begun <- r.URL.Path
 		<-r.Context().Done()
 		told <- r.URL.Path
 	})
@@ -140,14 +141,18 @@ func TestEndpointOverHTTP2IsToldThatTheClientLeft(t *testing.T) {
 	for _, path := range []string{"/silent", "/streams"} {
 		ctx, cancel := context.WithCancel(t.Context())
 		req, _ := http.NewRequestWithContext(ctx, "GET", "http://"+g.addr+path, nil)
-		time.AfterFunc(100*time.Millisecond, cancel)
+		go func() {
+			<-begun
+			time.Sleep(100 * time.Millisecond) // for an answer to come as far as here
+			cancel()
+		}()
 		if resp, err := client.Do(req); err == nil {
 			io.ReadAll(resp.Body)
 			resp.Body.Close()
 		}
 		select {
 		case <-told:
-		case <-time.After(5 * time.Second):
+		case <-time.After(patience):
 			t.Errorf("%s: the endpoint was not told", path)
 		}
 	}

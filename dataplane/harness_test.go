@@ -28,6 +28,10 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.refreshServerDate"))
 }
 
+// patience is how long is waited for what must come: so long that this process may
+// have no CPU for seconds meanwhile.
+const patience = 30 * time.Second
+
 // gateway is a Server that listens on loopback.
 type gateway struct {
 	*dataplane.Server
@@ -100,7 +104,7 @@ func (g *gateway) dial(tb testing.TB) *client {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(10 * time.Second))
+	c.SetDeadline(time.Now().Add(patience))
 	return &client{Conn: c, t: tb, r: bufio.NewReader(c)}
 }
 

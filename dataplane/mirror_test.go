@@ -27,7 +27,7 @@ func mirrored(addr, shadow string, percent float64) *routetable.Spec {
 // until waits for a condition that must come true.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("never: %s", what)
 		}
@@ -92,7 +92,7 @@ func TestMirrorsGetTheWholeRequest(t *testing.T) {
 				if body != test.body {
 					t.Errorf("the mirror got %d bytes, want %d", len(body), len(test.body))
 				}
-			case <-time.After(10 * time.Second):
+			case <-time.After(patience):
 				t.Fatal("no copy came")
 			}
 			heads := shadow.seen()

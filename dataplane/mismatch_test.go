@@ -56,12 +56,8 @@ func TestAnEndpointOfAnotherProtocolIsSaidToBeOne(t *testing.T) {
 				t.Errorf("got %d %q", a.StatusCode, body)
 			}
 			said := strings.ToLower(c.want[:1]) + strings.TrimSuffix(c.want[1:], ".")
-			if !strings.Contains(g.log.String(), `"reason":"`+said) {
-				t.Errorf("not in the log: %s", g.log)
-			}
-			if reason := g.Upstreams()[0].Reason; !strings.Contains(reason, said) {
-				t.Errorf("the status says %q", reason)
-			}
+			until(t, "it is in the log", func() bool { return strings.Contains(g.log.String(), `"reason":"`+said) })
+			until(t, "it is in the status", func() bool { return strings.Contains(g.Upstreams()[0].Reason, said) })
 		})
 	}
 }

@@ -14,7 +14,7 @@ import (
 func TestTheEndOfAnUploadMayComeLate(t *testing.T) {
 	up := startRecorder(t, nil)
 	spec := toUpstream(up.addr)
-	idle := routetable.Duration(50 * time.Millisecond)
+	idle := routetable.Duration(200 * time.Millisecond)
 	spec.Upstreams[0].Timeouts = &routetable.Timeouts{Idle: &idle}
 	c := startGateway(t, dataplane.Config{}, spec).dial(t)
 	c.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
@@ -31,7 +31,7 @@ func TestTheEndOfAnUploadMayComeLate(t *testing.T) {
 func TestAnEndpointThatReadsNoMoreOfTheBodyTimesOut(t *testing.T) {
 	spec := toUpstream(serveConns(t, untilClosed))
 	short := routetable.Duration(50 * time.Millisecond)
-	spec.Upstreams[0].Timeouts = &routetable.Timeouts{Connect: &short, Response: &short, Idle: &short}
+	spec.Upstreams[0].Timeouts = &routetable.Timeouts{Response: &short, Idle: &short}
 	g := startGateway(t, dataplane.Config{}, spec)
 	a, _ := overHTTP2(t).ask("POST", "http://"+g.addr+"/", io.MultiReader(strings.NewReader(strings.Repeat("x", 9<<20))))
 	if a.StatusCode != 504 {

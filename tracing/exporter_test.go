@@ -146,7 +146,7 @@ func TestACollectorThatHangsMakesNobodyWaitAndIsCounted(t *testing.T) {
 	for range added {
 		e.Add(request())
 	}
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("adding took %v", took)
 	}
 	if got := e.Stats().Dropped; got == 0 || got > added {
@@ -154,7 +154,7 @@ func TestACollectorThatHangsMakesNobodyWaitAndIsCounted(t *testing.T) {
 	}
 	began = time.Now()
 	stop()
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("the end took %v", took)
 	}
 	got := e.Stats()
