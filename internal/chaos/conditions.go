@@ -62,6 +62,7 @@ func (w *world) within(words []string) error {
 	if err != nil {
 		return err
 	}
+	limit = w.script.bound(limit)
 	began := time.Now()
 	for {
 		err := w.judge(words[1:])

@@ -31,6 +31,7 @@ func run(ctx context.Context, words []string, out io.Writer) int {
 	list := flags.Bool("list", false, "name the scenarios")
 	length := flags.Duration("soak", 0, "instead of scenarios: random faults for about so long")
 	seed := flags.Uint64("seed", uint64(time.Now().UnixNano()%1_000_000), "of the faults of a soak")
+	slack := flags.Int("slack", 1, "so many times as long may what is waited for take: for machines with other work")
 	keep := flags.Bool("keep", false, "keep logs and data of scenarios that pass too")
 	flags.Usage = func() { usage(out, flags) }
 	if err := flags.Parse(words); err != nil {
@@ -62,6 +63,9 @@ func run(ctx context.Context, words []string, out io.Writer) int {
 	}
 	if *length > 0 {
 		scripts = []*script{soak(*length, *seed)}
+	}
+	for _, s := range scripts {
+		s.slack = *slack
 	}
 	if err := able(); err != nil {
 		say(out, "chaos: %v\n", err)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/rogpeppe/go-internal/txtar"
 )
@@ -18,7 +19,11 @@ type script struct {
 	about string // its first line: what is broken, and what must hold
 	steps []step
 	files map[string]string
+	slack int // by which its waits may be longer
 }
+
+// bound is how long what is to take d may take.
+func (s *script) bound(d time.Duration) time.Duration { return d * time.Duration(max(1, s.slack)) }
 
 // step is one line of a script.
 type step struct {

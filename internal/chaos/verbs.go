@@ -126,7 +126,7 @@ func (w *world) start(words []string) (err error) {
 			return err
 		}
 	}
-	return w.raise(a.names, limit)
+	return w.raise(a.names, w.script.bound(limit))
 }
 
 // raise starts machines, all at once, and waits until each answers.
