@@ -101,7 +101,7 @@ func jwt(source string) routetable.Auth {
 }
 
 // ask sends one GET with fields and returns the answer.
-func (g *gateway) ask(tb testing.TB, fields string) (answer, string) {
+func (g *gateway) ask(tb testing.TB, fields string) (Answer, string) {
 	tb.Helper()
 	a, body, err := g.dial(tb).send("GET /v1/x?q=1 HTTP/1.1\r\nHost: a.test\r\n" + fields + "\r\n").answer("GET")
 	if err != nil {

@@ -12,6 +12,8 @@ import (
 	"github.com/meshgw/meshgw/telemetry"
 
 	"github.com/meshgw/meshgw/dataplane/message"
+
+	"github.com/meshgw/meshgw/dataplane/upstream"
 )
 
 // forward gets an answer: from the rule itself, or from an endpoint of its
@@ -94,7 +96,7 @@ type failure struct {
 func (x *Exchange) badAnswer() *failure {
 	switch {
 	case x.endpoint.gateway == "":
-		return badStatus(x.answer.status)
+		return badStatus(x.answer.Status)
 	case x.gatewayRefusal() != NoError:
 		return &failure{reason: routetable.RetryConnectFailure}
 	}
@@ -191,7 +193,7 @@ func (x *Exchange) cookie(name string) []byte {
 }
 
 // noEndpoint is the refusal when no endpoint can take a request.
-func (u *upstream) noEndpoint() refusal {
+func (u *liveUpstream) noEndpoint() refusal {
 	for _, e := range u.endpoints {
 		if e.state.State(time.Now()).Status == failover.Open {
 			return refusal{code: CircuitOpen, detail: "The circuit breakers of the upstream are open."}
@@ -226,11 +228,11 @@ func (s *Server) attempt(x *Exchange, e *endpoint) *failure {
 	}
 	x.presence.start(s.coarseNow())
 	defer x.presence.stop()
-	switch err := e.pool.acquire(x.maxPending(), x, x.deadline, x.presence.left); {
-	case errors.Is(err, errClientLeft):
+	switch err := e.pool.Acquire(x.maxPending(), x, x.deadline, x.presence.left); {
+	case errors.Is(err, upstream.ErrCanceled):
 		x.recordAttempt(e, time.Now(), 0, failover.Canceled.String())
 		return &failure{refusal: clientLeft()}
-	case errors.Is(err, errPendingFull):
+	case errors.Is(err, upstream.ErrPendingFull):
 		x.recordAttempt(e, time.Now(), 0, PendingFull.String())
 		s.metrics.shed.WithLabelValues(x.priority.String(), "pending_full").Inc()
 		return &failure{refusal: refusal{code: PendingFull, detail: "Too many requests wait for the upstream."}}
@@ -254,7 +256,7 @@ func (s *Server) attempt(x *Exchange, e *endpoint) *failure {
 			kind = failover.Canceled
 		}
 		e.state.End(now, failover.Outcome{Kind: kind, Latency: x.upstream})
-		e.pool.release()
+		e.pool.Release()
 		return f
 	}
 	x.outcome = failover.Outcome{Kind: kind, Latency: x.upstream, Answered: true, Later: x.statusFollows(kind)}
@@ -266,7 +268,7 @@ func (s *Server) attempt(x *Exchange, e *endpoint) *failure {
 func (x *Exchange) recordAttempt(e *endpoint, begun time.Time, took time.Duration, outcome string) {
 	status := 0
 	if outcome == failover.OK.String() || outcome == failover.Unavailable.String() {
-		status = x.answer.status
+		status = x.answer.Status
 	}
 	x.scratch.attempts = append(x.scratch.attempts, telemetry.Attempt{
 		Endpoint: e.address.URL, Region: e.state.Region(), Outcome: outcome, Status: status,
@@ -278,7 +280,7 @@ func (x *Exchange) recordAttempt(e *endpoint, begun time.Time, took time.Duratio
 func (s *Server) abandon(x *Exchange) {
 	s.closeUpstream(x)
 	x.endpoint.state.End(time.Now(), failover.Outcome{Kind: failover.OK, Answered: true})
-	x.endpoint.pool.release()
+	x.endpoint.pool.Release()
 }
 
 // closeUpstream closes the connection of a try and ends its upload.
@@ -292,7 +294,7 @@ func (s *Server) closeUpstream(x *Exchange) {
 	x.stopUpload()
 	x.call = nil
 	if x.conn != nil {
-		x.conn.end()
+		x.conn.End()
 		x.conn = nil
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/meshgw/meshgw/dataplane/discovery"
 	"github.com/meshgw/meshgw/dataplane/socket"
 	"github.com/meshgw/meshgw/failover"
+
+	"github.com/meshgw/meshgw/dataplane/upstream"
 )
 
 // frozenAfter is how late a tick of the watch has to be for this process to
@@ -20,15 +22,12 @@ import (
 // about endpoints.
 const frozenAfter = 5 * watchEvery
 
-// dialer opens a connection to one endpoint.
-type dialer func(ctx context.Context) (net.Conn, error)
-
 // boundedDialer returns a dialer that first waits for a free descriptor, and
 // then has timeout (in ns) to connect. If this process was frozen meanwhile, it
 // gets another try.
-func (s *Server) boundedDialer(dial dialer, timeout *atomic.Int64) dialer {
+func (s *Server) boundedDialer(dial upstream.Dialer, timeout *atomic.Int64) upstream.Dialer {
 	within := func(ctx context.Context) (net.Conn, error) {
-		ctx, cancel := withTimeout(ctx, time.Duration(timeout.Load()))
+		ctx, cancel := upstream.WithTimeout(ctx, time.Duration(timeout.Load()))
 		defer cancel()
 		return dial(ctx)
 	}
@@ -52,13 +51,6 @@ func (s *Server) boundedDialer(dial dialer, timeout *atomic.Int64) dialer {
 	}
 }
 
-func withTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	if d <= 0 {
-		return context.WithCancel(ctx)
-	}
-	return context.WithTimeout(ctx, d)
-}
-
 // dial connects to the first reachable address of names, with TLS unless secure is
 // nil.
 func (s *Server) dial(ctx context.Context, names *discovery.Resolver, secure *tls.Config) (net.Conn, error) {
@@ -80,7 +72,7 @@ func (s *Server) dial(ctx context.Context, names *discovery.Resolver, secure *tl
 		t := tls.Client(c, secure)
 		if err = t.HandshakeContext(ctx); err != nil {
 			_ = c.Close()
-			err = handshakeMismatch(err, secure.NextProtos)
+			err = upstream.HandshakeMismatch(err, secure.NextProtos)
 			continue
 		}
 		return t, nil

@@ -7,9 +7,8 @@
 //
 //   - to clients, h1.go speaks HTTP/1.1 with fasthttp's parser, and h2.go speaks
 //     HTTP/2 with net/http, which gets the connections that open with it;
-//   - to endpoints, client.go speaks HTTP/1.1 over pooled connections of our own,
-//     since a proxy has to know what was written, to read early answers and to
-//     pass on that an answer was cut off; h2call.go speaks HTTP/2 with net/http.
+//   - to endpoints, forward.go speaks HTTP/1.1 and h2call.go HTTP/2, both over
+//     connections of package upstream.
 //
 // Whatever two parsers could read differently is rejected, in either direction:
 // with 400, 501 or 505 to clients, with 502 for endpoints, and the connection is
@@ -20,7 +19,7 @@
 // from one table to the next as long as upstream and URL stay the same.
 //
 // The packages below this one do one job each and know nothing of exchanges:
+// upstream has the connections to endpoints, discovery finds their addresses in DNS,
 // message is the syntax of HTTP, grpc what a proxy has to know of gRPC, compress
-// compresses answers, discovery finds the addresses of endpoints in DNS, socket is
-// the layer between connections and the kernel.
+// compresses answers, socket is the layer between connections and the kernel.
 package dataplane

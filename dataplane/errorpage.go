@@ -21,9 +21,9 @@ func (s *Server) refusedByGateway(x *Exchange) bool {
 	if x.endpoint.gateway == "" || !x.rule.HasErrorPages() {
 		return false
 	}
-	for i := range x.answer.fields {
-		if f := &x.answer.fields[i]; message.EqualFold(f.Name, "x-meshgw-error") {
-			r := refusal{code: codeOf(f.Value), status: x.answer.status, detail: "Another gateway could not serve the request."}
+	for i := range x.answer.Fields {
+		if f := &x.answer.Fields[i]; message.EqualFold(f.Name, "x-meshgw-error") {
+			r := refusal{code: codeOf(f.Value), status: x.answer.Status, detail: "Another gateway could not serve the request."}
 			if r.code != NoError && x.errorPage(&r) != nil {
 				s.abandon(x)
 				x.refused = &r

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/meshgw/meshgw/dataplane/socket"
+
+	"github.com/meshgw/meshgw/dataplane/upstream"
 )
 
 const (
@@ -63,7 +65,7 @@ func (s *Server) evictConns(limit int) int {
 	now, want := time.Now(), min(max(1, limit/reserveShare), maxEvictions)
 	if now.Sub(s.eviction.sweptAt) >= slowAfter {
 		s.eviction.sweptAt = now
-		s.plan.Load().sweep(now.Add(connIdle - slowAfter)) // connections to endpoints that were idle for as long
+		s.plan.Load().sweep(now.Add(upstream.MaxIdle - slowAfter)) // connections to endpoints that were idle for as long
 	}
 	idle, slow := s.clients.closeIdle(want, now.Add(-slowAfter)), 0
 	if now.Sub(s.eviction.scannedAt) >= slowScanEvery {

@@ -16,6 +16,8 @@ import (
 	"github.com/meshgw/meshgw/dataplane/message"
 
 	"github.com/meshgw/meshgw/dataplane/compress"
+
+	"github.com/meshgw/meshgw/dataplane/upstream"
 )
 
 // Exchange is one request and its answer: what the front has read, what the
@@ -65,12 +67,12 @@ type Exchange struct {
 	endpoint   *endpoint
 	deadline   time.Time // for the answer's head; zero = none
 	attempts   int
-	conn       *upstreamConn
+	conn       *upstream.Conn
 	call       *call // instead of conn, to an endpoint that speaks HTTP/2
 	upload     *upload
 	messages   grpc.Messages // of the body of a gRPC call
 	copy       *mirrorCopy   // for a mirror, not sent yet; nil = none
-	answer     answer
+	answer     upstream.Answer
 	reply      reply
 	encoding   *compress.Compressor // compresses the reply, until finish; nil = nothing does
 	outcome    failover.Outcome
@@ -97,7 +99,8 @@ type scratch struct {
 	body      []byte // a small body
 	tokens    [][]byte
 	fields    []message.Field
-	upstream  []message.Field
+	upstream  []message.Field       // of an answer over HTTP/2
+	answer    upstream.AnswerMemory // of one over HTTP/1.1
 	reply     []message.Field
 	tried     []*failover.Endpoint
 	attempts  []telemetry.Attempt
@@ -105,13 +108,11 @@ type scratch struct {
 	recorded  []byte
 	line      []byte // of the access log
 	route     []byte
-	trailers  []message.Field
 	match     routetable.Request
 	view      matchFields // for matching by header and query
 	problem   []byte
 	query     []byte
 	location  []byte
-	trailText []byte
 	values    []byte // of fields that the rule sets in the answer
 	subject   []byte // what a limit counts by
 	policy    []byte // values of RateLimit-Policy and RateLimit
@@ -206,7 +207,7 @@ func appendUnescaped(dst, b []byte) []byte {
 }
 
 // maxKept is the largest buffer, in bytes, that is kept for other exchanges.
-const maxKept = answerBuffer + 8<<10
+const maxKept = upstream.BufferSize + 8<<10
 
 // reset prepares x for another request, keeping its memory.
 func (x *Exchange) reset() {

@@ -13,6 +13,8 @@ import (
 	"github.com/meshgw/meshgw/routetable"
 
 	"github.com/meshgw/meshgw/dataplane/message"
+
+	"github.com/meshgw/meshgw/dataplane/upstream"
 )
 
 // try sends the request to e and reads the head of its answer. If an idle
@@ -22,7 +24,7 @@ func (s *Server) try(x *Exchange, e *endpoint, begun time.Time) (*failure, failo
 	if e.h2 != nil {
 		return s.tryHTTP2(x, e, begun)
 	}
-	x.conn = e.pool.get(begun, x.idempotent())
+	x.conn = e.pool.Get(begun, x.idempotent())
 	deadline := x.headDeadline(begun)
 	s.buildHead(x, e)
 	for {
@@ -31,14 +33,14 @@ func (s *Server) try(x *Exchange, e *endpoint, begun time.Time) (*failure, failo
 			if err != nil {
 				// If a connection has become idle meanwhile, the endpoint is well and this
 				// node was slow.
-				c = e.pool.get(time.Now(), x.idempotent())
+				c = e.pool.Get(time.Now(), x.idempotent())
 			}
 			if c == nil {
 				return s.connectFailure(x, e, err)
 			}
 			x.conn = c
 		}
-		x.conn.begin(&s.answers)
+		x.conn.Begin(&s.answers)
 		x.presence.closeOnLeave(x.conn)
 		err := s.send(x, deadline)
 		if err == nil {
@@ -47,7 +49,7 @@ func (s *Server) try(x *Exchange, e *endpoint, begun time.Time) (*failure, failo
 		if err == nil {
 			return nil, x.kind()
 		}
-		if x.conn.used && !x.conn.received && broken(err) && x.idempotent() && x.upload == nil && !x.presence.hasLeft() {
+		if x.conn.Stale() && broken(err) && x.idempotent() && x.upload == nil && !x.presence.hasLeft() {
 			s.closeUpstream(x)
 			continue
 		}
@@ -90,7 +92,7 @@ func kindOfConnect(err error) failover.Kind {
 
 // connect opens a connection to e, until deadline, or takes one that becomes idle
 // before it may dial. x is nil for a request that no client waits for.
-func (s *Server) connect(e *endpoint, deadline time.Time, x *Exchange) (*upstreamConn, error) {
+func (s *Server) connect(e *endpoint, deadline time.Time, x *Exchange) (*upstream.Conn, error) {
 	ctx, cancel := context.Background(), func() {}
 	if !deadline.IsZero() {
 		ctx, cancel = context.WithDeadline(ctx, deadline)
@@ -101,21 +103,21 @@ func (s *Server) connect(e *endpoint, deadline time.Time, x *Exchange) (*upstrea
 		left = x.presence.left
 	}
 	for {
-		c, err := e.pool.mayDial(ctx, left)
+		c, err := e.pool.MayDial(ctx, left)
 		if err != nil {
 			return nil, err
 		}
 		if c == nil {
 			begun := time.Now()
-			raw, err := e.pool.dial(ctx)
-			e.pool.dialled(time.Since(begun), err, !e.state.Usable())
+			raw, err := e.pool.Dial(ctx)
+			e.pool.Dialed(time.Since(begun), err, !e.state.Usable())
 			if err != nil {
 				s.log.Debug().Err(err).Str("endpoint", e.address.URL).Msg("connect failed")
 				return nil, err
 			}
-			return newUpstreamConn(raw, lifetime(time.Now()), &s.upstreams)
+			return upstream.NewConn(raw, upstream.Lifetime(time.Now()), &s.upstreams)
 		}
-		if c.fresh(time.Now(), x != nil && x.idempotent()) {
+		if c.Fresh(time.Now(), x != nil && x.idempotent()) {
 			return c, nil
 		}
 		_ = c.Close()
@@ -128,33 +130,26 @@ func (s *Server) send(x *Exchange, deadline time.Time) error {
 	if err := x.conn.SetDeadline(deadline); err != nil {
 		return err
 	}
-	if x.Body == nil && x.conn.raw != nil {
-		x.conn.outgoing = x.scratch.head // is written by the first read
-		return nil
+	if x.Body == nil {
+		return x.conn.WriteRequest(x.scratch.head)
 	}
 	if _, err := x.conn.Write(x.scratch.head); err != nil {
 		return err
 	}
-	if x.Body != nil {
-		// While the body is sent, its own timeouts apply.
-		if err := x.conn.SetReadDeadline(time.Time{}); err != nil {
-			return err
-		}
-		s.startUpload(x)
+	// While the body is sent, its own timeouts apply.
+	if err := x.conn.SetReadDeadline(time.Time{}); err != nil {
+		return err
 	}
+	s.startUpload(x)
 	return nil
 }
 
 // receive reads the head of the answer, and passes on interim answers before it.
 func (s *Server) receive(x *Exchange, deadline, begun time.Time) error {
 	a := &x.answer
-	*a = answer{
-		conn: x.conn, idle: x.target.timeouts.Idle,
-		fields: x.scratch.upstream, trailers: x.scratch.trailers, text: x.scratch.trailText,
-	}
+	*a = upstream.NewAnswer(x.conn, x.target.timeouts.Idle, &x.scratch.answer)
 	for interim, late := 0, false; ; interim++ {
 		err := x.awaitHead(deadline, begun)
-		x.scratch.upstream = a.fields[:0]
 		switch {
 		case !late && errors.Is(err, os.ErrDeadlineExceeded) && s.wasFrozen(begun):
 			// It may have arrived meanwhile.
@@ -164,17 +159,17 @@ func (s *Server) receive(x *Exchange, deadline, begun time.Time) error {
 			}
 		case err != nil:
 			return err
-		case a.status == 101:
+		case a.Status == 101:
 			return x.checkUpgrade()
-		case a.status >= 200:
+		case a.Status >= 200:
 			if x.upload != nil {
 				x.upload.answerBegan()
 			}
 			return nil
-		case interim == maxInterim:
+		case interim == upstream.MaxInterim:
 			return message.ErrAnswer
-		case a.status != 100: // 100 Continue was sent to the client by the front
-			x.Front.Inform(a.status, a.fields)
+		case a.Status != 100: // 100 Continue was sent to the client by the front
+			x.Front.Inform(a.Status, a.Fields)
 		}
 	}
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/meshgw/meshgw/routetable"
 
 	"github.com/meshgw/meshgw/dataplane/message"
+
+	"github.com/meshgw/meshgw/dataplane/upstream"
 )
 
 const (
@@ -27,7 +29,7 @@ const (
 type authService struct {
 	host   []byte // value of Host
 	target []byte // path and query
-	pool   *pool
+	pool   *upstream.Pool
 }
 
 // authService returns the service at an address that the validator has
@@ -47,11 +49,11 @@ func (s *Server) authService(address string, p *plan) *authService {
 }
 
 func (s *Server) newAuthService(address string) *authService {
-	a := &authService{pool: &pool{pending: new(atomic.Int64), queued: new(atomic.Int64)}}
-	a.pool.resize(authConcurrency)
+	a := &authService{pool: &upstream.Pool{Pending: new(atomic.Int64), Queued: new(atomic.Int64)}}
+	a.pool.Resize(authConcurrency)
 	u, err := url.Parse(address)
 	if err != nil { // the validator has parsed it
-		a.pool.dial = func(context.Context) (net.Conn, error) { return nil, err }
+		a.pool.Dial = func(context.Context) (net.Conn, error) { return nil, err }
 		return a
 	}
 	a.host, a.target = []byte(u.Host), []byte(u.RequestURI())
@@ -59,7 +61,7 @@ func (s *Server) newAuthService(address string) *authService {
 	if u.Scheme == "https" {
 		port = 443
 		if secure, err = upstreamTLS(routetable.UpstreamTLS{}, u.Hostname(), routetable.HTTP1); err != nil {
-			a.pool.dial = func(context.Context) (net.Conn, error) { return nil, err }
+			a.pool.Dial = func(context.Context) (net.Conn, error) { return nil, err }
 			return a
 		}
 	}
@@ -67,7 +69,7 @@ func (s *Server) newAuthService(address string) *authService {
 		port = given
 	}
 	names := discovery.NewResolver(u.Hostname(), uint16(port), s.cfg.Resolve, s.spawn)
-	a.pool.dial = s.boundedDialer(func(ctx context.Context) (net.Conn, error) { return s.dial(ctx, names, secure) }, new(atomic.Int64))
+	a.pool.Dial = s.boundedDialer(func(ctx context.Context) (net.Conn, error) { return s.dial(ctx, names, secure) }, new(atomic.Int64))
 	return a
 }
 
@@ -131,23 +133,23 @@ type authAnswer struct {
 func (s *Server) askAuth(x *Exchange, w *forwardAuth) (authAnswer, error) {
 	p := w.service.pool
 	deadline := x.Start.Add(authTimeout)
-	if err := p.acquire(authConcurrency, queueRank{}, deadline, nil); err != nil {
+	if err := p.Acquire(authConcurrency, upstream.Rank{}, deadline, nil); err != nil {
 		return authAnswer{}, err
 	}
-	defer p.release()
+	defer p.Release()
 	x.scratch.head = s.appendAuthRequest(x.scratch.head[:0], x, w.service)
-	if c := p.get(time.Now(), true); c != nil {
-		if answer, err := s.askAuthVia(x, w, c, deadline); err == nil || c.received || !broken(err) {
+	if c := p.Get(time.Now(), true); c != nil {
+		if answer, err := s.askAuthVia(x, w, c, deadline); err == nil || !c.Stale() || !broken(err) {
 			return answer, err
 		}
 	}
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
-	conn, err := p.dial(ctx)
+	conn, err := p.Dial(ctx)
 	if err != nil {
 		return authAnswer{}, err
 	}
-	c, err := newUpstreamConn(conn, lifetime(time.Now()), &s.upstreams)
+	c, err := upstream.NewConn(conn, upstream.Lifetime(time.Now()), &s.upstreams)
 	if err != nil {
 		return authAnswer{}, err
 	}
@@ -155,40 +157,22 @@ func (s *Server) askAuth(x *Exchange, w *forwardAuth) (authAnswer, error) {
 }
 
 // askAuthVia does the exchange over c, and keeps or closes c.
-func (s *Server) askAuthVia(x *Exchange, w *forwardAuth, c *upstreamConn, deadline time.Time) (authAnswer, error) {
-	c.begin(&s.answers)
-	a := answer{conn: c, fields: x.scratch.upstream[:0]}
-	got, err := exchangeOnce(&a, x.scratch.head, w, deadline)
-	x.scratch.upstream = a.fields[:0]
-	if _, whole := a.whole(); err == nil && whole && a.reusable() {
-		c.end()
-		w.service.pool.put(c, time.Now())
+func (s *Server) askAuthVia(x *Exchange, w *forwardAuth, c *upstream.Conn, deadline time.Time) (authAnswer, error) {
+	c.Begin(&s.answers)
+	var got authAnswer
+	a := upstream.NewAnswer(c, 0, &x.scratch.answer)
+	err := a.RoundTrip(x.scratch.head, false, deadline)
+	if err == nil {
+		got = authAnswer{status: a.Status, fields: copies(a.Fields, w.answerFields(a.Status))}
+	}
+	if _, whole := a.Whole(); err == nil && whole && a.Reusable() {
+		c.End()
+		w.service.pool.Put(c, time.Now())
 		return got, nil
 	}
 	_ = c.Close() // the rest of the answer is of no interest
-	c.end()
+	c.End()
 	return got, err
-}
-
-func exchangeOnce(a *answer, question []byte, w *forwardAuth, deadline time.Time) (authAnswer, error) {
-	if err := a.conn.SetDeadline(deadline); err != nil {
-		return authAnswer{}, err
-	}
-	if _, err := a.conn.Write(question); err != nil {
-		return authAnswer{}, err
-	}
-	for range maxInterim {
-		if err := a.readHead(false); err != nil {
-			return authAnswer{}, err
-		}
-		if a.status >= 200 {
-			return authAnswer{status: a.status, fields: copies(a.fields, w.answerFields(a.status))}, nil
-		}
-		if a.status == 101 {
-			break
-		}
-	}
-	return authAnswer{}, message.ErrAnswer
 }
 
 // copies returns copies of the fields with these names, which outlive their
@@ -246,7 +230,7 @@ func goesToAuth(f *message.Field) bool {
 func (p *plan) retireAuthServices(to *plan) {
 	for address, a := range p.authServices {
 		if to == nil || to.authServices[address] == nil {
-			a.pool.retire()
+			a.pool.Retire()
 		}
 	}
 }

@@ -2,58 +2,16 @@ package dataplane
 
 import (
 	"bytes"
-	"errors"
-	"io"
-	"net"
 	"net/netip"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
 	"github.com/meshgw/meshgw/dataplane/message"
 )
-
-// Whatever an endpoint sends, reading its answer ends, and a body that is
-// whole has the length that its head says.
-func FuzzReadAnswer(f *testing.F) {
-	for _, s := range []string{
-		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
-		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;a=b\r\nok\r\n0\r\nX: y\r\n\r\n",
-		"HTTP/1.0 200\r\n\r\nok",
-		"HTTP/1.1 103 Early\r\nLink: x\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
-	} {
-		f.Add([]byte(s), false)
-	}
-	buffers := &sync.Pool{New: func() any { return new(make([]byte, answerBuffer)) }}
-	f.Fuzz(func(t *testing.T, raw []byte, head bool) {
-		conn := &upstreamConn{Conn: &bytesConn{r: bytes.NewReader(raw)}}
-		conn.begin(buffers)
-		defer conn.end()
-		a := answer{conn: conn}
-		if a.readHead(head) != nil {
-			return
-		}
-		total, limit := int64(0), len(raw)+1
-		for {
-			piece, err := a.Next()
-			total += int64(len(piece))
-			if err != nil {
-				if errors.Is(err, io.EOF) && a.done && a.length >= 0 && total != a.length {
-					t.Fatalf("%d bytes of %d pass for whole", total, a.length)
-				}
-				return
-			}
-			if limit--; limit < 0 {
-				t.Fatal("does not end")
-			}
-		}
-	})
-}
 
 func FuzzReadTrace(f *testing.F) {
 	f.Add([]byte("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"))
@@ -65,15 +23,6 @@ func FuzzReadTrace(f *testing.F) {
 		}
 	})
 }
-
-// bytesConn is a connection that ends after some bytes.
-type bytesConn struct {
-	net.Conn
-	r *bytes.Reader
-}
-
-func (c *bytesConn) Read(p []byte) (int, error)      { return c.r.Read(p) }
-func (c *bytesConn) SetReadDeadline(time.Time) error { return nil }
 
 // Who a client is said to be is the peer, or stands in the list with nobody but
 // trusted proxies behind it, and what is sent on of that is one line of each field.

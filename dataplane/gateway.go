@@ -10,6 +10,8 @@ import (
 
 	"github.com/meshgw/meshgw/failover"
 	"github.com/meshgw/meshgw/routetable"
+
+	"github.com/meshgw/meshgw/dataplane/upstream"
 )
 
 // regionGateways are the gateways of another region, as the way to an upstream
@@ -22,14 +24,14 @@ type regionGateways struct {
 	balancer *failover.Balancer
 	byState  map[*failover.Endpoint]*endpoint
 
-	of                *upstream // the upstream that the following is about
+	of                *liveUpstream // the upstream that the following is about
 	heard             listening
 	health, unchecked float64
 }
 
 // gateways returns the gateways of a region as ways to u, and the access and
 // room (requests/s) that they offer together. u.shared.dividing is held.
-func (s *Server) gateways(now time.Time, u *upstream, mesh *Mesh, region string) (*failover.Balancer, map[*failover.Endpoint]*endpoint, failover.Access, float64) {
+func (s *Server) gateways(now time.Time, u *liveUpstream, mesh *Mesh, region string) (*failover.Balancer, map[*failover.Endpoint]*endpoint, failover.Access, float64) {
 	var names []string
 	var offers []failover.Gateway
 	peers, all := mesh.View.Gateways(u.Name, region)
@@ -54,7 +56,7 @@ func (s *Server) gateways(now time.Time, u *upstream, mesh *Mesh, region string)
 }
 
 // outdated reports whether the address or protocol of a gateway has changed.
-func (g *regionGateways) outdated(mesh *Mesh, u *upstream) bool {
+func (g *regionGateways) outdated(mesh *Mesh, u *liveUpstream) bool {
 	for _, e := range g.byState {
 		if !e.reaches(mesh, u) {
 			return true
@@ -64,13 +66,13 @@ func (g *regionGateways) outdated(mesh *Mesh, u *upstream) bool {
 }
 
 // reaches reports whether e has the gateway's present address and u's protocol.
-func (e *endpoint) reaches(mesh *Mesh, u *upstream) bool {
+func (e *endpoint) reaches(mesh *Mesh, u *liveUpstream) bool {
 	return e.address.HostPort == mesh.Links[e.gateway] && e.protocol == u.Protocol
 }
 
 // newRegionGateways makes the gateways with these names, taking over those of
 // old, which may be nil, that are unchanged.
-func (s *Server) newRegionGateways(now time.Time, u *upstream, old *regionGateways, mesh *Mesh, region string, names []string, weights []int) *regionGateways {
+func (s *Server) newRegionGateways(now time.Time, u *liveUpstream, old *regionGateways, mesh *Mesh, region string, names []string, weights []int) *regionGateways {
 	g := &regionGateways{names: names, weights: weights, byState: map[*failover.Endpoint]*endpoint{}}
 	before := map[string]*endpoint{}
 	if old != nil {
@@ -86,7 +88,7 @@ func (s *Server) newRegionGateways(now time.Time, u *upstream, old *regionGatewa
 		} else {
 			delete(before, name)
 		}
-		e.pool.resize(u.MaxConnections * max(1, len(u.endpoints)))
+		e.pool.Resize(u.MaxConnections * max(1, len(u.endpoints)))
 		g.byState[e.state] = e
 		candidates = append(candidates, failover.Candidate{Endpoint: e.state, Weight: weights[i]})
 	}
@@ -97,7 +99,7 @@ func (s *Server) newRegionGateways(now time.Time, u *upstream, old *regionGatewa
 	return g
 }
 
-func (s *Server) newGateway(now time.Time, u *upstream, name, addr, region string) *endpoint {
+func (s *Server) newGateway(now time.Time, u *liveUpstream, name, addr, region string) *endpoint {
 	url := "mesh://" + name
 	e := &endpoint{
 		state: failover.NewEndpoint(now, url, region), gateway: name,
@@ -105,8 +107,8 @@ func (s *Server) newGateway(now time.Time, u *upstream, name, addr, region strin
 		connect: new(atomic.Int64), monitor: &monitor{}, protocol: u.Protocol,
 	}
 	e.connect.Store(int64(u.Timeouts.Connect))
-	e.pool = &pool{pending: &u.shared.pending, queued: &e.state.Queued}
-	e.pool.dial = s.boundedDialer(func(ctx context.Context) (net.Conn, error) {
+	e.pool = &upstream.Pool{Pending: &u.shared.pending, Queued: &e.state.Queued}
+	e.pool.Dial = s.boundedDialer(func(ctx context.Context) (net.Conn, error) {
 		c, err := s.dialAt(ctx, addr)
 		secure := s.cfg.Link(name) // as it is now: certificates are rotated
 		if err != nil || secure == nil {
@@ -121,14 +123,14 @@ func (s *Server) newGateway(now time.Time, u *upstream, name, addr, region strin
 		return t, nil
 	}, e.connect)
 	if e.protocol != routetable.HTTP1 {
-		e.h2 = s.newH2Pool(e.pool.dial, e.connect)
+		e.h2 = upstream.NewHTTP2Pool(e.pool.Dial, e.connect, &s.upstreams, s.spawn, h2Config(h2UpstreamWindow))
 	}
 	return e
 }
 
 // allGateways returns the known gateways of all regions as ways to u, and the
 // balancers over them.
-func (u *upstream) allGateways() (endpoints []*endpoint, balancers []*failover.Balancer) {
+func (u *liveUpstream) allGateways() (endpoints []*endpoint, balancers []*failover.Balancer) {
 	u.shared.dividing.Lock()
 	defer u.shared.dividing.Unlock()
 	for _, g := range u.shared.gateways {
@@ -142,7 +144,7 @@ func (u *upstream) allGateways() (endpoints []*endpoint, balancers []*failover.B
 
 // retireGateways closes the connections to gateways: idle ones now, others when
 // they become idle.
-func (u *upstream) retireGateways() {
+func (u *liveUpstream) retireGateways() {
 	gateways, _ := u.allGateways()
 	for _, e := range gateways {
 		e.retire()

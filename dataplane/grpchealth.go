@@ -15,11 +15,11 @@ import (
 // that is empty, of the server. It returns the HTTP status with the same meaning,
 // 200 or 503.
 func (e *endpoint) checkGRPC(ctx context.Context, service string) (status int, err error) {
-	c, _, err := e.h2.dial(ctx)
+	c, err := e.h2.DialOnce(ctx)
 	if err != nil {
 		return 0, err
 	}
-	defer e.h2.close(c) // was used for this alone
+	defer e.h2.Close(c) // was used for this alone
 	body := grpc.HealthRequest(service)
 	req := &http.Request{
 		Method: http.MethodPost, URL: &url.URL{Scheme: e.scheme(), Host: e.address.HostPort, Path: e.address.BasePath + grpc.HealthMethod},

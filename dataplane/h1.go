@@ -88,7 +88,7 @@ func (f *h1) hasNoBody() bool {
 	return x.refused == nil && x.Length == 0 && x.Upgrade == nil && !f.expectsContinue()
 }
 
-// readHead reads the head of a request. It reports whether respond has to follow.
+// ReadHead reads the head of a request. It reports whether respond has to follow.
 func (f *h1) readHead() bool {
 	f.begin()
 	f.conn.beginHead()

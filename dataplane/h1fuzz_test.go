@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"io"
+	"net"
 	"net/http"
 	"slices"
 	"testing"
@@ -40,7 +41,7 @@ func FuzzHTTP1Requests(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		ours, theirs := bytes.NewReader(raw), bytes.NewReader(raw)
 		front, twin := newH1(s), bufio.NewReaderSize(theirs, headLimit)
-		front.conn = &clientConn{Conn: &deafConn{bytesConn{r: ours}}, server: s}
+		front.conn = &clientConn{Conn: &deafConn{r: ours}, server: s}
 		front.in.Reset(front.conn)
 		for front.readHead() && front.x.refused == nil && front.x.Upgrade == nil && front.takeBody() == nil {
 			body, err := front.x.Buffered, error(nil)
@@ -96,9 +97,15 @@ func asTwin(t *testing.T, f *h1, twin *bufio.Reader, body []byte) {
 	}
 }
 
-// deafConn takes whatever is written to it.
-type deafConn struct{ bytesConn }
+// deafConn is a connection that ends after some bytes, and takes whatever is written
+// to it.
+type deafConn struct {
+	net.Conn
+	r *bytes.Reader
+}
 
+func (c *deafConn) Read(p []byte) (int, error)       { return c.r.Read(p) }
 func (c *deafConn) Write(p []byte) (int, error)      { return len(p), nil }
+func (c *deafConn) SetReadDeadline(time.Time) error  { return nil }
 func (c *deafConn) SetWriteDeadline(time.Time) error { return nil }
 func (c *deafConn) Close() error                     { return nil }

@@ -13,13 +13,14 @@ import (
 )
 
 const (
-	h2Streams       = 128       // concurrent requests of one connection
-	h2Frame         = 16 << 10  // the smallest that HTTP/2 allows: a large frame delays the others
-	h2StreamWindow  = 256 << 10 // bytes of a request's body in transit or unread
-	h2ConnWindow    = 1 << 20
-	h2PingAfter     = 30 * time.Second // of silence
-	h2PingTimeout   = 10 * time.Second
-	h2WriteProgress = 10 * time.Second // for a connection to make any progress in writing
+	h2Streams        = 128              // concurrent requests of one connection
+	h2Frame          = 16 << 10         // the smallest that HTTP/2 allows: a large frame delays the others
+	h2StreamWindow   = 256 << 10        // bytes of a request's body in transit or unread
+	h2ConnWindow     = 1 << 20          // the same of all bodies from a client together
+	h2UpstreamWindow = 4 << 20          // and of all answers from an endpoint
+	h2PingAfter      = 30 * time.Second // of silence
+	h2PingTimeout    = 10 * time.Second
+	h2WriteProgress  = 10 * time.Second // for a connection to make any progress in writing
 )
 
 // h2 is the front of one HTTP/2 exchange. net/http frames, and has the request
@@ -62,6 +63,8 @@ func longAgo() time.Time { return time.Unix(1, 0) }
 // newH2Server returns the server of HTTP/2 connections. Timeouts are up to the
 // fronts: those of net/http are totals, which would end long streams.
 func (s *Server) newH2Server() *http.Server {
+	cfg := h2Config(h2ConnWindow)
+	cfg.MaxConcurrentStreams, cfg.CountError = h2Streams, s.metrics.h2Error
 	var protocols http.Protocols
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
@@ -74,16 +77,19 @@ func (s *Server) newH2Server() *http.Server {
 		ConnContext:       s.feed.context,
 		ConnState:         s.feed.changed,
 		ErrorLog:          log.New(io.Discard, "", 0), // about peers that violate the protocol, which CountError counts
-		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams:          h2Streams,
-			MaxReadFrameSize:              h2Frame,
-			MaxReceiveBufferPerStream:     h2StreamWindow,
-			MaxReceiveBufferPerConnection: h2ConnWindow,
-			SendPingTimeout:               h2PingAfter,
-			PingTimeout:                   h2PingTimeout,
-			WriteByteTimeout:              h2WriteProgress,
-			CountError:                    s.metrics.h2Error,
-		},
+		HTTP2:             cfg,
+	}
+}
+
+// h2Config configures a connection in either direction; window is in bytes.
+func h2Config(window int) *http.HTTP2Config {
+	return &http.HTTP2Config{
+		MaxReadFrameSize:              h2Frame,
+		MaxReceiveBufferPerStream:     h2StreamWindow,
+		MaxReceiveBufferPerConnection: window,
+		SendPingTimeout:               h2PingAfter,
+		PingTimeout:                   h2PingTimeout,
+		WriteByteTimeout:              h2WriteProgress,
 	}
 }
 

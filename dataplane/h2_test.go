@@ -33,7 +33,7 @@ func overHTTP2(tb testing.TB) httpClient {
 }
 
 // ask sends a request and reads its answer to the end.
-func (c httpClient) ask(method, url string, body io.Reader) (answer, string) {
+func (c httpClient) ask(method, url string, body io.Reader) (Answer, string) {
 	c.t.Helper()
 	req, err := http.NewRequest(method, url, body)
 	if err != nil {
@@ -42,7 +42,7 @@ func (c httpClient) ask(method, url string, body io.Reader) (answer, string) {
 	return c.do(req)
 }
 
-func (c httpClient) do(req *http.Request) (answer, string) {
+func (c httpClient) do(req *http.Request) (Answer, string) {
 	c.t.Helper()
 	resp, err := c.Do(req)
 	if err != nil {
@@ -53,7 +53,7 @@ func (c httpClient) do(req *http.Request) (answer, string) {
 	if err != nil {
 		c.t.Fatalf("read body: %v", err)
 	}
-	return answer{resp.StatusCode, resp.Header, resp.Trailer, resp.Close, resp.ContentLength, resp.Proto}, string(body)
+	return Answer{resp.StatusCode, resp.Header, resp.Trailer, resp.Close, resp.ContentLength, resp.Proto}, string(body)
 }
 
 func TestHTTP2InClearIsServedBesideHTTP1(t *testing.T) {

@@ -14,11 +14,11 @@ import (
 
 // probeHTTP2 is probe over HTTP/2.
 func (e *endpoint) probeHTTP2(ctx context.Context, method, target string) (status int, err error) {
-	c, _, err := e.h2.dial(ctx)
+	c, err := e.h2.DialOnce(ctx)
 	if err != nil {
 		return 0, err
 	}
-	defer e.h2.close(c) // it served this exchange alone
+	defer e.h2.Close(c) // it served this exchange alone
 	req := &http.Request{
 		Method: method, URL: &url.URL{Scheme: e.scheme(), Host: e.address.HostPort, Opaque: target},
 		Header: http.Header{"User-Agent": {"meshgw-check"}},
@@ -34,17 +34,17 @@ func (e *endpoint) probeHTTP2(ctx context.Context, method, target string) (statu
 func (m *mirrorCopy) deliverHTTP2(begun, deadline time.Time) (outcome failover.Outcome, how string) {
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
-	l, _, err := m.endpoint.h2.reserve(ctx)
+	l, _, err := m.endpoint.h2.Reserve(ctx)
 	if err != nil {
 		return failover.Outcome{Kind: kindOfConnect(err)}, "failed"
 	}
-	defer l.release()
+	defer l.Release()
 	req, err := m.request()
 	if err != nil {
-		l.conn.Release()
+		l.GiveUp()
 		return failover.Outcome{Kind: failover.Canceled}, "failed"
 	}
-	resp, err := l.conn.RoundTrip(req.WithContext(ctx))
+	resp, err := l.RoundTrip(req.WithContext(ctx))
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return failover.Outcome{Kind: failover.TimedOut, Latency: time.Since(begun)}, "failed"

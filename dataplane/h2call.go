@@ -18,6 +18,8 @@ import (
 	"github.com/meshgw/meshgw/failover"
 
 	"github.com/meshgw/meshgw/dataplane/message"
+
+	"github.com/meshgw/meshgw/dataplane/upstream"
 )
 
 // call is an exchange with an endpoint over HTTP/2, and the body of its answer.
@@ -28,14 +30,14 @@ type call struct {
 	guard        watchdog
 	inform       interims
 	retriesStall bool // is retried elsewhere if the endpoint is found to stall
-	conn         *h2UpstreamConn
-	fresh        bool // link was opened for this call
+	conn         *upstream.HTTP2Conn
+	fresh        bool // conn was opened for this call
 	resp         *http.Response
 	upload       *callBody     // nil if no body is streamed
 	until        time.Time     // deadline of the whole call; zero = none
 	idle         time.Duration // between bytes of the body; 0 = no bound
 	length       int64         // of the body, -1 = unknown
-	pieces       *sync.Pool    // of *[]byte of answerBuffer
+	pieces       *sync.Pool    // of *[]byte of BufferSize
 	buf          *[]byte
 	gotInterim   bool // an interim answer has arrived
 	begun        bool // a piece has been read
@@ -66,15 +68,15 @@ func (s *Server) tryHTTP2(x *Exchange, e *endpoint, begun time.Time) (*failure, 
 
 // ask sends the request and waits for the answer's head.
 func (c *call) ask(x *Exchange, e *endpoint) (err error) {
-	if c.conn, c.fresh, err = e.h2.reserve(c.ctx); err != nil {
+	if c.conn, c.fresh, err = e.h2.Reserve(c.ctx); err != nil {
 		return c.cause(err)
 	}
 	req, err := c.request(x, e)
 	if err != nil {
-		c.conn.conn.Release()
+		c.conn.GiveUp()
 		return err
 	}
-	c.resp, err = c.conn.conn.RoundTrip(req) //nolint:bodyclose // end does
+	c.resp, err = c.conn.RoundTrip(req) //nolint:bodyclose // end does
 	c.gotInterim = c.inform.wait()
 	if err == nil {
 		err = c.answered(x)
@@ -203,11 +205,11 @@ func (c *call) answered(x *Exchange) error {
 	}
 	fields := appendFields(x.scratch.upstream[:0], c.resp.Header)
 	x.scratch.upstream = fields
-	x.answer = answer{status: c.resp.StatusCode, fields: fields, length: c.resp.ContentLength}
-	if x.isHead() || !message.HasBody(x.answer.status) {
-		x.answer.length = 0
+	x.answer = upstream.Answer{Status: c.resp.StatusCode, Fields: fields, Length: c.resp.ContentLength}
+	if x.isHead() || !message.HasBody(x.answer.Status) {
+		x.answer.Length = 0
 	}
-	c.length = x.answer.length
+	c.length = x.answer.Length
 	c.done = c.length == 0 && len(c.resp.Trailer) == 0
 	return nil
 }
@@ -281,7 +283,7 @@ func (c *call) end() {
 		_ = c.resp.Body.Close()
 	}
 	if c.conn != nil {
-		c.conn.release()
+		c.conn.Release()
 		c.conn = nil
 	}
 	if c.buf != nil {

@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"github.com/meshgw/meshgw/dataplane/message"
+
+	"github.com/meshgw/meshgw/dataplane/upstream"
 )
 
 // interims passes on the interim answers of a call. net/http reports them from
@@ -30,7 +32,7 @@ func (i *interims) traced(ctx context.Context) context.Context {
 func (i *interims) receive(status int, header textproto.MIMEHeader) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.count++; i.over || i.count > maxInterim {
+	if i.count++; i.over || i.count > upstream.MaxInterim {
 		return message.ErrAnswer
 	}
 	if status == 100 { // 100 Continue was sent to the client by the front

@@ -124,7 +124,7 @@ func (c *client) send(text string) *client {
 }
 
 // answer reads an answer and its body.
-func (c *client) answer(method string) (answer, string, error) {
+func (c *client) answer(method string) (Answer, string, error) {
 	c.t.Helper()
 	resp, err := http.ReadResponse(c.r, &http.Request{Method: method})
 	if err != nil {
@@ -132,11 +132,11 @@ func (c *client) answer(method string) (answer, string, error) {
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	return answer{resp.StatusCode, resp.Header, resp.Trailer, resp.Close, resp.ContentLength, resp.Proto}, string(body), err
+	return Answer{resp.StatusCode, resp.Header, resp.Trailer, resp.Close, resp.ContentLength, resp.Proto}, string(body), err
 }
 
-// answer is what is looked at of an answer.
-type answer struct {
+// Answer is what is looked at of an answer.
+type Answer struct {
 	StatusCode      int
 	Header, Trailer http.Header
 	Close           bool

@@ -118,7 +118,7 @@ func limitedSpec(addr string, limits ...routetable.Limit) *routetable.Spec {
 	return spec
 }
 
-func (g *gateway) fetch(tb testing.TB, fields ...string) answer {
+func (g *gateway) fetch(tb testing.TB, fields ...string) Answer {
 	tb.Helper()
 	head := "GET /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"
 	for _, f := range fields {

@@ -209,11 +209,11 @@ func (s *Server) matchLinked(x *Exchange) bool {
 // gatewayRefusal returns the code of an answer that is a refusal of the next gateway
 // itself, so that nothing was done for the request; else NoError.
 func (x *Exchange) gatewayRefusal() Code {
-	if x.endpoint.gateway == "" || x.answer.status != 503 && !x.grpc {
+	if x.endpoint.gateway == "" || x.answer.Status != 503 && !x.grpc {
 		return NoError
 	}
-	for i := range x.answer.fields {
-		if f := &x.answer.fields[i]; message.EqualFold(f.Name, "x-meshgw-error") {
+	for i := range x.answer.Fields {
+		if f := &x.answer.Fields[i]; message.EqualFold(f.Name, "x-meshgw-error") {
 			for _, code := range []Code{Overloaded, NoHealthyUpstream, CircuitOpen, PendingFull} {
 				if string(f.Value) == code.String() {
 					return code

@@ -60,13 +60,13 @@ func (s *Server) Serve(ctx context.Context, lns ...Listener) error {
 	s.spawn(func() { _ = http2.Shutdown(drained) }) // sends GOAWAY
 	if !s.clients.drain(s.cfg.DrainFinish) {
 		s.clients.abort()
-		s.upstreams.abort()
+		s.upstreams.Abort()
 		<-s.clients.empty
 	}
 	done()
 	close(stopWatching)
 	s.endLookups()
-	s.upstreams.abort() // what is left are copies to mirrors
+	s.upstreams.Abort() // what is left are copies to mirrors
 	for _, u := range s.plan.Load().upstreams {
 		for _, e := range u.endpoints {
 			e.retire()

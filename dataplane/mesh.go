@@ -43,7 +43,7 @@ func (l *listening) news(now time.Time, words uint64, check failover.CheckVerdic
 
 // hear collects what the region's nodes say of e. For this node it uses its latest
 // check, which the mesh may not know yet.
-func (s *Server) hear(now time.Time, u *upstream, e *endpoint, check failover.Check, interval time.Duration) failover.Hearing {
+func (s *Server) hear(now time.Time, u *liveUpstream, e *endpoint, check failover.Check, interval time.Duration) failover.Hearing {
 	h := s.mesh.Load().View.Hear(now, u.Name, e.address.URL, e.state.Region(), interval)
 	for i := range h.Witnesses {
 		if w := &h.Witnesses[i]; w.ID == h.Self {

@@ -3,7 +3,6 @@ package dataplane
 import (
 	"cmp"
 	"errors"
-	"io"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -14,6 +13,8 @@ import (
 	"github.com/meshgw/meshgw/failover"
 
 	"github.com/meshgw/meshgw/dataplane/message"
+
+	"github.com/meshgw/meshgw/dataplane/upstream"
 )
 
 const (
@@ -25,13 +26,13 @@ const (
 
 // liveMirror is where a percentage of a rule's requests is copied to.
 type liveMirror struct {
-	upstream *upstream
+	upstream *liveUpstream
 	percent  float64
 }
 
 // mirrorCopy is a copy of a request for a mirror. It owns its bytes.
 type mirrorCopy struct {
-	upstream *upstream
+	upstream *liveUpstream
 	endpoint *endpoint
 	isHead   bool
 	chunked  bool
@@ -128,31 +129,31 @@ func (s *Server) deliver(m *mirrorCopy) (outcome failover.Outcome, how string) {
 	begun := time.Now()
 	deadline := begun.Add(min(mirrorTime, cmp.Or(m.upstream.Timeouts.Request, mirrorTime)))
 	pool := m.endpoint.pool
-	if pool.acquire(m.upstream.MaxPending, queueRank{priority: failover.Low}, deadline, nil) != nil {
+	if pool.Acquire(m.upstream.MaxPending, upstream.Rank{Priority: failover.Low}, deadline, nil) != nil {
 		return failover.Outcome{Kind: failover.Canceled}, "dropped"
 	}
-	defer pool.release()
+	defer pool.Release()
 	if m.endpoint.h2 != nil {
 		return m.deliverHTTP2(begun, deadline)
 	}
-	c := pool.get(begun, false)
+	c := pool.Get(begun, false)
 	if c == nil {
 		var err error
 		if c, err = s.connect(m.endpoint, deadline, nil); err != nil {
 			return failover.Outcome{Kind: kindOfConnect(err)}, "failed"
 		}
 	}
-	c.begin(&s.answers)
-	a := answer{conn: c, idle: m.upstream.Timeouts.Idle}
-	err := a.ask(m, deadline)
-	outcome = failover.Outcome{Kind: kindOf(a.status), Latency: time.Since(begun), Answered: err == nil}
+	c.Begin(&s.answers)
+	a := upstream.NewAnswer(c, m.upstream.Timeouts.Idle, new(upstream.AnswerMemory))
+	err := a.RoundTrip(m.text(), m.isHead, deadline)
+	outcome = failover.Outcome{Kind: kindOf(a.Status), Latency: time.Since(begun), Answered: err == nil}
 	if err == nil {
 		m.endpoint.state.Answer(time.Now(), outcome)
-		err = a.discard(mirrorAnswer, deadline)
+		err = a.Discard(mirrorAnswer, deadline)
 	}
-	c.end()
-	if err == nil && a.keep && a.length != message.UntilClose {
-		pool.put(c, time.Now())
+	c.End()
+	if err == nil && a.Reusable() {
+		pool.Put(c, time.Now())
 	} else {
 		_ = c.Close()
 	}
@@ -167,50 +168,16 @@ func (s *Server) deliver(m *mirrorCopy) (outcome failover.Outcome, how string) {
 	return outcome, "failed"
 }
 
-// ask writes m and reads the head of its answer.
-func (a *answer) ask(m *mirrorCopy, deadline time.Time) error {
-	if err := a.conn.SetDeadline(deadline); err != nil {
-		return err
-	}
+// text returns the request with its body.
+func (m *mirrorCopy) text() []byte {
 	text := m.head
-	if m.chunked {
-		text = append(strconv.AppendInt(text, int64(len(m.body)), 16), "\r\n"...)
-		text = append(append(text, m.body...), "\r\n"...)
-		if len(m.body) > 0 {
-			text = append(text, "0\r\n\r\n"...)
-		}
-	} else {
-		text = append(text, m.body...)
+	if !m.chunked {
+		return append(text, m.body...)
 	}
-	if _, err := a.conn.Write(text); err != nil {
-		return err
+	text = append(strconv.AppendInt(text, int64(len(m.body)), 16), "\r\n"...)
+	text = append(append(text, m.body...), "\r\n"...)
+	if len(m.body) > 0 {
+		text = append(text, "0\r\n\r\n"...)
 	}
-	for range maxInterim {
-		if err := a.readHead(m.isHead); err != nil {
-			return err
-		}
-		if a.status >= 200 {
-			return nil
-		}
-	}
-	return message.ErrAnswer
-}
-
-// discard reads to the end of a body of at most limit bytes, with nothing
-// behind, until deadline.
-func (a *answer) discard(limit int, deadline time.Time) error {
-	for {
-		piece, err := a.Next()
-		switch {
-		case errors.Is(err, io.EOF) && a.conn.buffered() == 0:
-			return nil
-		case err != nil:
-			return err
-		case len(piece) > limit:
-			return errBodyTooLarge
-		case time.Now().After(deadline):
-			return os.ErrDeadlineExceeded
-		}
-		limit -= len(piece)
-	}
+	return text
 }

@@ -17,6 +17,8 @@ import (
 	"github.com/meshgw/meshgw/failover"
 	"github.com/meshgw/meshgw/routetable"
 	"github.com/meshgw/meshgw/telemetry"
+
+	"github.com/meshgw/meshgw/dataplane/upstream"
 )
 
 // plan is a table with the live state that its requests need. It is made once for
@@ -24,8 +26,8 @@ import (
 type plan struct {
 	table        *routetable.Table
 	rules        []atomic.Pointer[liveRule] // by Rule.Index; see live
-	upstreams    []*upstream                // sorted by name
-	upstream     map[string]*upstream       // by name
+	upstreams    []*liveUpstream            // sorted by name
+	upstream     map[string]*liveUpstream   // by name
 	limits       []*liveLimit               // by LimitRule.Index, then those of tenants
 	tenants      []*liveTenant              // by TenantRule.Index
 	authServices map[string]*authService    // by URL
@@ -46,14 +48,14 @@ type liveRule struct {
 
 // liveTarget is one of a rule's targets.
 type liveTarget struct {
-	upstream *upstream
+	upstream *liveUpstream
 	timeouts routetable.ServiceTimeouts
 	weight   int
 	series   regional
 }
 
-// upstream is a service and the live state of its endpoints.
-type upstream struct {
+// liveUpstream is a service and the live state of its endpoints.
+type liveUpstream struct {
 	*routetable.Service
 	addresses []routetable.Address // of its endpoints
 	endpoints []*endpoint
@@ -85,17 +87,17 @@ type upstreamState struct {
 // table to the next: counters, breaker, connections.
 type endpoint struct {
 	state    *failover.Endpoint
-	pool     *pool
-	h2       *h2Pool // connections, if the upstream speaks HTTP/2; else nil and pool has them
+	pool     *upstream.Pool
+	h2       *upstream.HTTP2Pool // connections, if the upstream speaks HTTP/2; else nil and pool has them
 	address  routetable.Address
-	tls      routetable.UpstreamTLS // as dialled
+	tls      routetable.UpstreamTLS // as dialed
 	protocol routetable.Protocol
 	shown    *certificates
 	connect  *atomic.Int64 // time to connect, ns
 	monitor  *monitor
 	near     bool   // in this node's region
 	gateway  string // the node, if this is a gateway of another region; else empty
-	broken   string // why it cannot be dialled; empty if it can
+	broken   string // why it cannot be dialed; empty if it can
 }
 
 // Publish makes t the table of all requests that begin from now on. Endpoints that
@@ -120,9 +122,9 @@ func (s *Server) publish(t *routetable.Table) {
 	old := s.plan.Load()
 	p := &plan{
 		table: t, rules: make([]atomic.Pointer[liveRule], t.Places()),
-		upstream: make(map[string]*upstream, len(t.Services())), authServices: map[string]*authService{},
+		upstream: make(map[string]*liveUpstream, len(t.Services())), authServices: map[string]*authService{},
 	}
-	kept := map[*pool]bool{}
+	kept := map[*upstream.Pool]bool{}
 	for _, service := range t.Services() {
 		u := s.upstream(service, old)
 		p.upstreams, p.upstream[u.Name] = append(p.upstreams, u), u
@@ -192,7 +194,7 @@ func (s *Server) liveRule(r *routetable.Rule, p *plan) *liveRule {
 }
 
 // seriesOf returns the series of a route to u, for each region that may serve.
-func (s *Server) seriesOf(route string, u *upstream) regional {
+func (s *Server) seriesOf(route string, u *liveUpstream) regional {
 	all := regional{s.metrics.series(route, u.Name, s.cfg.Region)}
 	for _, e := range u.endpoints {
 		if region := e.state.Region(); all.of(region) == nil {
@@ -214,13 +216,13 @@ func Unsupported(r *routetable.Rule) []string {
 
 // upstream returns the live upstream of a service. It takes over what old, which may
 // be nil, has of it: everything, if the service is unchanged.
-func (s *Server) upstream(service *routetable.Service, old *plan) *upstream {
+func (s *Server) upstream(service *routetable.Service, old *plan) *liveUpstream {
 	addresses := s.discovery.Expand(service.Endpoints)
 	if old != nil && old.upstream[service.Name] != nil && old.upstream[service.Name].Service == service &&
 		slices.Equal(old.upstream[service.Name].addresses, addresses) {
 		return old.upstream[service.Name]
 	}
-	u := &upstream{Service: service, addresses: addresses, byState: map[*failover.Endpoint]*endpoint{}, elsewhere: otherRegions(service, s.cfg.Region)}
+	u := &liveUpstream{Service: service, addresses: addresses, byState: map[*failover.Endpoint]*endpoint{}, elsewhere: otherRegions(service, s.cfg.Region)}
 	u.shared = &upstreamState{budget: failover.NewRetryBudget(time.Now()), gateways: map[string]*regionGateways{}}
 	before := map[string]*endpoint{}
 	if old != nil {
@@ -274,7 +276,7 @@ func (e *endpoint) at(address routetable.Address) *endpoint {
 }
 
 func (e *endpoint) configure(service *routetable.Service) {
-	e.pool.resize(service.MaxConnections)
+	e.pool.Resize(service.MaxConnections)
 	e.connect.Store(int64(service.Timeouts.Connect))
 	e.state.Configure(failover.Settings{Breaker: failover.BreakerConfig{
 		Off: !service.Breaker, Failures: service.ConsecutiveFailures, OpenFor: service.OpenFor,
@@ -296,7 +298,7 @@ func policy(p routetable.BalancePolicy) failover.Policy {
 	return failover.LeastRequest
 }
 
-func (s *Server) newEndpoint(u *upstream, address routetable.Address) *endpoint {
+func (s *Server) newEndpoint(u *liveUpstream, address routetable.Address) *endpoint {
 	e := &endpoint{
 		state:    failover.NewEndpoint(time.Now(), address.URL, cmp.Or(address.Region, s.cfg.Region)),
 		address:  address,
@@ -321,27 +323,27 @@ func (s *Server) newEndpoint(u *upstream, address routetable.Address) *endpoint 
 			e.shown.follow(secure)
 		}
 	}
-	e.pool = &pool{pending: &u.shared.pending, queued: &e.state.Queued}
-	e.pool.dial = s.boundedDialer(func(ctx context.Context) (net.Conn, error) { return s.dial(ctx, names, secure) }, e.connect)
+	e.pool = &upstream.Pool{Pending: &u.shared.pending, Queued: &e.state.Queued}
+	e.pool.Dial = s.boundedDialer(func(ctx context.Context) (net.Conn, error) { return s.dial(ctx, names, secure) }, e.connect)
 	if u.Protocol != routetable.HTTP1 {
-		e.h2 = s.newH2Pool(e.pool.dial, e.connect)
+		e.h2 = upstream.NewHTTP2Pool(e.pool.Dial, e.connect, &s.upstreams, s.spawn, h2Config(h2UpstreamWindow))
 	}
 	return e
 }
 
 // retire closes idle connections now, and the others when they become idle.
 func (e *endpoint) retire() {
-	e.pool.retire()
+	e.pool.Retire()
 	if e.h2 != nil {
-		e.h2.retire()
+		e.h2.Retire()
 	}
 }
 
 // sweep closes connections that have been idle too long.
 func (e *endpoint) sweep(now time.Time) {
-	e.pool.sweep(now)
+	e.pool.Sweep(now)
 	if e.h2 != nil {
-		e.h2.sweep(now)
+		e.h2.Sweep(now)
 	}
 }
 
@@ -357,13 +359,8 @@ func (p *plan) sweep(now time.Time) {
 		}
 	}
 	for _, a := range p.authServices {
-		a.pool.sweep(now)
+		a.pool.Sweep(now)
 	}
-}
-
-// lifetime returns until when a connection made at now may be reused.
-func lifetime(now time.Time) time.Time {
-	return now.Add(connLifetime + rand.N(connLifetime/10))
 }
 
 // choose picks one of the rule's targets by weight.

@@ -35,7 +35,7 @@ type way struct {
 const staleAfter = 10 * time.Millisecond
 
 // refreshDivision returns the division of u, replaced if it is due.
-func (s *Server) refreshDivision(now time.Time, u *upstream) *division {
+func (s *Server) refreshDivision(now time.Time, u *liveUpstream) *division {
 	d := u.division.Load()
 	if d == nil || !d.calm || now.Sub(d.made) >= calmFor || d.words != s.mesh.Load().Words {
 		return s.divide(now, u)
@@ -51,7 +51,7 @@ func (s *Server) refreshDivision(now time.Time, u *upstream) *division {
 const calmFor = time.Second
 
 // divide replaces the division of u.
-func (s *Server) divide(now time.Time, u *upstream) *division {
+func (s *Server) divide(now time.Time, u *liveUpstream) *division {
 	u.shared.dividing.Lock()
 	defer u.shared.dividing.Unlock()
 	if d := u.division.Load(); d != nil && now.Sub(d.made) < staleAfter {
@@ -76,7 +76,7 @@ func (s *Server) divide(now time.Time, u *upstream) *division {
 }
 
 // order returns the regions that u's requests may go to, home first.
-func (u *upstream) order(home string, mesh *Mesh) []string {
+func (u *liveUpstream) order(home string, mesh *Mesh) []string {
 	if !u.Failover {
 		return []string{home}
 	}
@@ -84,7 +84,7 @@ func (u *upstream) order(home string, mesh *Mesh) []string {
 }
 
 // way returns the way to a region, and the state of the region.
-func (s *Server) way(now time.Time, u *upstream, mesh *Mesh, name string) (way, failover.Region) {
+func (s *Server) way(now time.Time, u *liveUpstream, mesh *Mesh, name string) (way, failover.Region) {
 	r := mesh.View.Region(u.Name, name, u.Direct)
 	w := way{region: name, byState: u.byState}
 	switch {
@@ -106,7 +106,7 @@ func (s *Server) way(now time.Time, u *upstream, mesh *Mesh, name string) (way, 
 
 // reportedHealth returns the health of an upstream in another region, in [0,1], as
 // the nodes there report it. u.shared.dividing is held.
-func (s *Server) reportedHealth(now time.Time, u *upstream, mesh *Mesh, region string) (health, unchecked float64) {
+func (s *Server) reportedHealth(now time.Time, u *liveUpstream, mesh *Mesh, region string) (health, unchecked float64) {
 	g := u.shared.gateways[region]
 	if !g.heard.news(now, mesh.Words, 0) && g.of == u {
 		return g.health, g.unchecked
@@ -126,7 +126,7 @@ func (s *Server) reportedHealth(now time.Time, u *upstream, mesh *Mesh, region s
 }
 
 // logFailover logs when requests of an upstream begin or cease to leave the region.
-func (s *Server) logFailover(u *upstream, after string) {
+func (s *Server) logFailover(u *liveUpstream, after string) {
 	before := u.shared.away
 	u.shared.away = after
 	switch {
@@ -256,7 +256,7 @@ func (e *endpoint) failing() bool {
 
 // hasRoom reports whether a request of priority p may go on. If all regions together
 // lack capacity, a share of requests may not, of the lowest priorities first.
-func (u *upstream) hasRoom(p failover.Priority) bool {
+func (u *liveUpstream) hasRoom(p failover.Priority) bool {
 	refuse := u.division.Load().refuse[p]
 	return refuse == 0 || !u.shared.refused[p].Says(refuse)
 }

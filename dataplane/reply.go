@@ -8,6 +8,8 @@ import (
 	"github.com/meshgw/meshgw/routetable"
 
 	"github.com/meshgw/meshgw/dataplane/message"
+
+	"github.com/meshgw/meshgw/dataplane/upstream"
 )
 
 // answer sends the answer that forward has obtained.
@@ -74,16 +76,16 @@ func (x *Exchange) port() int {
 // relay forwards the endpoint's answer.
 func (s *Server) relay(x *Exchange) {
 	a := &x.answer
-	x.status = a.status
+	x.status = a.Status
 	r := &x.reply
-	*r = reply{status: a.status, fields: s.appendSticky(s.replyFields(x, a.fields), x), length: a.length}
-	if a.status == 101 {
+	*r = reply{status: a.Status, fields: s.appendSticky(s.replyFields(x, a.Fields), x), length: a.Length}
+	if a.Status == 101 {
 		r.tunnel = true
 		r.fields = message.Append(message.Append(r.fields, "connection", []byte("upgrade")), "upgrade", x.Upgrade)
 		x.Front.Send(x, r)
 		return
 	}
-	if x.isHead() || a.status == 304 {
+	if x.isHead() || a.Status == 304 {
 		r.length = s.declaredLength(a)
 	}
 	if body, ok := x.wholeBody(); ok {
@@ -102,7 +104,7 @@ func (x *Exchange) wholeBody() ([]byte, bool) {
 	if x.call != nil {
 		return nil, x.call.done
 	}
-	return x.answer.whole()
+	return x.answer.Whole()
 }
 
 // bodyStream returns the body of the endpoint's answer as a stream.
@@ -115,8 +117,8 @@ func (x *Exchange) bodyStream() message.Stream {
 
 // declaredLength returns the Content-Length of an answer without a body, as to HEAD,
 // and untilClose if it has none.
-func (s *Server) declaredLength(a *answer) int64 {
-	length, declared, err := message.Framing(a.fields, false)
+func (s *Server) declaredLength(a *upstream.Answer) int64 {
+	length, declared, err := message.Framing(a.Fields, false)
 	if err != nil || !declared {
 		return message.UntilClose
 	}
@@ -192,15 +194,12 @@ func (s *Server) finish(x *Exchange, err error) {
 // releaseUpstream returns the connection and the slot, and reports the outcome to the
 // endpoint's state.
 func (s *Server) releaseUpstream(x *Exchange, now time.Time, err error) {
-	clean := err == nil && x.conn != nil && x.answer.reusable() && x.uploaded()
-	if x.conn != nil {
-		x.scratch.trailers, x.scratch.trailText = x.answer.trailers[:0], x.answer.text[:0]
-	}
-	if clean && now.Before(x.conn.expires) {
+	clean := err == nil && x.conn != nil && x.answer.Reusable() && x.uploaded()
+	if clean {
 		c := x.conn
 		x.conn = nil
-		c.end()
-		x.endpoint.pool.put(c, now)
+		c.End()
+		x.endpoint.pool.Put(c, now)
 	} else {
 		s.closeUpstream(x)
 	}
@@ -215,5 +214,5 @@ func (s *Server) releaseUpstream(x *Exchange, now time.Time, err error) {
 		outcome.Kind = failover.Canceled
 	}
 	x.endpoint.state.End(now, outcome)
-	x.endpoint.pool.release()
+	x.endpoint.pool.Release()
 }

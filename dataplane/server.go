@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
-	"io"
 	"net"
 	"net/netip"
 	"sync"
@@ -24,6 +23,8 @@ import (
 	"github.com/meshgw/meshgw/dataplane/message"
 
 	"github.com/meshgw/meshgw/dataplane/compress"
+
+	"github.com/meshgw/meshgw/dataplane/upstream"
 )
 
 // Config configures a Server. Zero fields get the defaults named beside them.
@@ -37,7 +38,7 @@ type Config struct {
 	AccessLog      AccessLog
 
 	// Control reports whether an address is one of the node's control ports, such
-	// as admin and gossip, which are never dialled. nil = none is.
+	// as admin and gossip, which are never dialed. nil = none is.
 	Control func(netip.AddrPort) bool
 
 	// Banned reports whether a client is banned. It is called for every request, so
@@ -91,6 +92,9 @@ type Config struct {
 	DNS *dns.ClientConfig
 }
 
+// readBuffer is how much of a body from a client, or of a tunnel, is read at once.
+const readBuffer = 16 << 10
+
 // Server is the data plane of one node. It is safe for concurrent use; Serve may be
 // called once.
 type Server struct {
@@ -107,7 +111,7 @@ type Server struct {
 	sampledBelow uint64 // traces that begin here are sampled if their id is below this
 
 	buffers        sync.Pool // *[]byte of readBuffer
-	answers        sync.Pool // *[]byte of answerBuffer
+	answers        sync.Pool // *[]byte of BufferSize
 	fronts         sync.Pool // *h1
 	h2fronts       sync.Pool // *h2
 	feed           *feed     // connections that speak HTTP/2
@@ -126,7 +130,7 @@ type Server struct {
 	clients        clients
 	eviction       eviction
 	unrouted       *telemetry.Series // requests without a route
-	upstreams      connRegistry
+	upstreams      upstream.Registry
 	coarseTime     atomic.Pointer[time.Time]
 	proxyWarned    atomic.Int64 // when a connection without its PROXY header was last logged, in Unix ns
 	frozenAt       atomic.Int64 // when this process was last found to have been frozen, in Unix ns
@@ -175,13 +179,12 @@ func New(cfg Config, log zerolog.Logger, reg prometheus.Registerer) *Server {
 	s.metrics = newMetrics(s, reg)
 	s.mirrors = newMirrorCounter(reg)
 	s.buffers.New = func() any { return new(make([]byte, readBuffer)) }
-	s.answers.New = func() any { return new(make([]byte, answerBuffer)) }
+	s.answers.New = func() any { return new(make([]byte, upstream.BufferSize)) }
 	s.fronts.New = func() any { return newH1(s) }
 	s.h2fronts.New = func() any { return newH2(s) }
 	s.feed = newFeed()
 	s.eviction.dialing = make(chan struct{}, 1)
 	s.cooldown.next = map[netip.Addr]time.Time{}
-	s.upstreams.open = map[io.Closer]struct{}{}
 	s.clients.init(cfg.MaxConns, cfg.MaxConnsPerIP)
 	s.mesh.Store(alone(cfg))
 	s.discovery = discovery.NewSRV(cfg.DNS, log, s.spawn, s.republish)
@@ -235,7 +238,7 @@ type UpstreamStatus struct {
 	Weight   int
 	State    string // closed, stalled, ejected, unhealthy, half_open or open
 	Since    time.Time
-	Reason   string // why it is not closed, or why it cannot be dialled
+	Reason   string // why it is not closed, or why it cannot be dialed
 	Inflight int
 	Pending  int // requests that wait, of the whole upstream
 	Latency  time.Duration

@@ -20,14 +20,14 @@ var errStalled = errors.New("silent while others answer")
 // retried does not wait at an endpoint that was found to stall.
 func (x *Exchange) awaitHead(deadline, begun time.Time) error {
 	if !x.mayRetryStall() {
-		return x.answer.readHead(x.isHead())
+		return x.answer.ReadHead(x.isHead())
 	}
 	for now := begun; ; now = time.Now() {
 		until := earlier(deadline, now.Add(stallLook))
 		if err := x.conn.SetReadDeadline(until); err != nil {
 			return err
 		}
-		err := x.answer.readHead(x.isHead())
+		err := x.answer.ReadHead(x.isHead())
 		switch {
 		case !errors.Is(err, os.ErrDeadlineExceeded), until.Equal(deadline):
 			return err
@@ -48,14 +48,14 @@ func (x *Exchange) mayRetryStall() bool {
 // is a success, unless it finds no usable endpoint itself.
 func (x *Exchange) kind() failover.Kind {
 	if x.grpc {
-		x.grpcStatus = statusOf(x.answer.fields)
+		x.grpcStatus = statusOf(x.answer.Fields)
 	}
 	switch {
 	case x.endpoint.gateway != "":
 	case x.grpcStatus == grpc.Unavailable:
 		return failover.Unavailable
 	default:
-		return kindOf(x.answer.status)
+		return kindOf(x.answer.Status)
 	}
 	switch x.gatewayRefusal() {
 	case NoHealthyUpstream, CircuitOpen:

@@ -26,7 +26,7 @@ type tokens struct {
 const tokenBytes = 16 // of the HMAC; as many as the secret has
 
 // tokens returns those of u, which are replaced when the mesh's secret changes.
-func (s *Server) tokens(u *upstream) *tokens {
+func (s *Server) tokens(u *liveUpstream) *tokens {
 	secret := s.cfg.Secret()
 	if t := u.tokens.Load(); t != nil && t.secret == secret {
 		return t

@@ -3,6 +3,8 @@ package dataplane
 import (
 	"github.com/meshgw/meshgw/failover"
 	"github.com/meshgw/meshgw/routetable"
+
+	"github.com/meshgw/meshgw/dataplane/upstream"
 )
 
 // findTenant sets the tenant of x by a header, which only trusted proxies may set.
@@ -24,14 +26,14 @@ func (x *Exchange) belongTo(t *routetable.TenantRule) {
 	}
 }
 
-// queueRank returns the rank of the request among those that wait for a connection.
-func (x *Exchange) queueRank() queueRank {
-	p := queueRank{priority: x.priority}
+// Rank returns the rank of the request among those that wait for a connection.
+func (x *Exchange) Rank() upstream.Rank {
+	p := upstream.Rank{Priority: x.priority}
 	switch {
 	case x.from != nil:
-		p.tenant = string(x.from.tenant)
+		p.Tenant = string(x.from.tenant)
 	case x.tenant != nil:
-		p.tenant = x.tenant.Name
+		p.Tenant = x.tenant.Name
 	}
 	return p
 }

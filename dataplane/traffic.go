@@ -110,7 +110,7 @@ func (s *Server) Loads(rate, cpu float64) []failover.Load {
 
 // healthySlots returns how many requests the usable endpoints of this region may
 // have in progress.
-func (u *upstream) healthySlots(now time.Time) int {
+func (u *liveUpstream) healthySlots(now time.Time) int {
 	slots := 0
 	for _, e := range u.endpoints {
 		if e.near && e.broken == "" && e.address.Weight > 0 && e.state.State(now).Status == failover.Closed {
@@ -121,7 +121,7 @@ func (u *upstream) healthySlots(now time.Time) int {
 }
 
 // usedSlots returns how many requests are in progress at this region's endpoints.
-func (u *upstream) usedSlots() int {
+func (u *liveUpstream) usedSlots() int {
 	used := 0
 	for _, e := range u.endpoints {
 		if e.near {

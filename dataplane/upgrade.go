@@ -38,7 +38,7 @@ func upgradable(fields []message.Field) []byte {
 
 // checkUpgrade accepts a 101 only if the client asked for that protocol.
 func (x *Exchange) checkUpgrade() error {
-	to, count := message.Find(x.answer.fields, message.Upgrade)
+	to, count := message.Find(x.answer.Fields, message.Upgrade)
 	if x.Upgrade == nil || count != 1 || !message.EqualFold(to, "websocket") {
 		return errUnaskedUpgrade
 	}
@@ -61,7 +61,7 @@ func (s *Server) tunnel(x *Exchange, client net.Conn) error {
 	ended := make(chan struct{})
 	s.spawn(func() {
 		defer close(ended)
-		if down, downErr = quiet.pump(client, x.conn.Conn, x.conn.view()); downErr != nil {
+		if down, downErr = quiet.pump(client, x.conn.Conn, x.conn.Buffered()); downErr != nil {
 			shut()
 		}
 	})

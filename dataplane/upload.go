@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/meshgw/meshgw/dataplane/message"
+
+	"github.com/meshgw/meshgw/dataplane/upstream"
 )
 
 // upload sends a streamed request body to the endpoint, concurrently with its answer.
@@ -49,7 +51,7 @@ func (s *Server) startUpload(x *Exchange) {
 
 // awaitAnswer bounds the wait for an answer that has not begun before the end of the
 // upload.
-func (u *upload) awaitAnswer(to *upstreamConn, timeout time.Duration) {
+func (u *upload) awaitAnswer(to *upstream.Conn, timeout time.Duration) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if !u.answered {
@@ -87,7 +89,7 @@ const (
 
 // copyBody writes the body with the framing that it had. Each read becomes a chunk,
 // so that no byte is held back.
-func (s *Server) copyBody(x *Exchange, to *upstreamConn) error {
+func (s *Server) copyBody(x *Exchange, to *upstream.Conn) error {
 	buf := s.buffers.Get().(*[]byte)
 	defer s.buffers.Put(buf)
 	b := *buf
@@ -102,7 +104,7 @@ func (s *Server) copyBody(x *Exchange, to *upstreamConn) error {
 			x.upload.read.Store(true)
 		}
 		if n > 0 {
-			if err := to.writePiece(b, n, x.Length == message.Chunked, x.target.timeouts.Idle); err != nil {
+			if err := writePiece(to, b, n, x.Length == message.Chunked, x.target.timeouts.Idle); err != nil {
 				return err
 			}
 		}
@@ -115,8 +117,9 @@ func (s *Server) copyBody(x *Exchange, to *upstreamConn) error {
 	}
 }
 
-// writePiece writes the n bytes at b[chunkHead:], as a chunk if chunk is set.
-func (c *upstreamConn) writePiece(b []byte, n int, chunk bool, idle time.Duration) error {
+// writePiece writes the n bytes at b[chunkHead:] to an endpoint, as a chunk if chunk
+// is set.
+func writePiece(to *upstream.Conn, b []byte, n int, chunk bool, idle time.Duration) error {
 	piece := b[chunkHead : chunkHead+n]
 	if chunk {
 		var size [chunkHead]byte
@@ -125,15 +128,15 @@ func (c *upstreamConn) writePiece(b []byte, n int, chunk bool, idle time.Duratio
 		copy(b[start:], head)
 		piece = append(b[start:chunkHead+n], "\r\n"...)
 	}
-	if err := c.SetWriteDeadline(within(time.Now(), idle)); err != nil {
+	if err := to.SetWriteDeadline(within(time.Now(), idle)); err != nil {
 		return err
 	}
-	_, err := c.Write(piece)
+	_, err := to.Write(piece)
 	return err
 }
 
 // endBody writes the end of the body.
-func (s *Server) endBody(x *Exchange, to *upstreamConn) error {
+func (s *Server) endBody(x *Exchange, to *upstream.Conn) error {
 	if x.Length != message.Chunked {
 		if x.in != x.Length {
 			return errors.Join(errClientBody, io.ErrUnexpectedEOF)

@@ -19,18 +19,21 @@ import (
 	"github.com/meshgw/meshgw/routetable"
 
 	"github.com/meshgw/meshgw/dataplane/message"
+
+	"github.com/meshgw/meshgw/dataplane/upstream"
 )
 
 const (
 	watchEvery = 100 * time.Millisecond // as failover.Balancer.Suspect requires
 	judgeEvery = 10 * time.Second       // for outlier statistics; also Envoy's default
 	tryTimeout = time.Second            // for a probe in the background
-	maxInterim = 16                     // interim answers before the final one
 )
+
+var errNoHTTP2 = errors.New("endpoint does not speak HTTP/2")
 
 // monitor is the state of watching an endpoint.
 type monitor struct {
-	mismatch atomic.Pointer[protocolMismatch] // the protocol it was last found to speak instead of its upstream's; nil = none
+	mismatch atomic.Pointer[upstream.Mismatch] // the protocol it was last found to speak instead of its upstream's; nil = none
 
 	mu       sync.Mutex // guards the rest
 	heard    listening
@@ -76,7 +79,7 @@ func (s *Server) watch(stop <-chan struct{}) {
 	}
 }
 
-func (s *Server) watchUpstream(now time.Time, u *upstream, judge bool) {
+func (s *Server) watchUpstream(now time.Time, u *liveUpstream, judge bool) {
 	u.near.Suspect(now)
 	if judge {
 		u.near.EjectOutliers(now, u.MaxEjectedPercent)
@@ -101,7 +104,7 @@ func (s *Server) watchUpstream(now time.Time, u *upstream, judge bool) {
 }
 
 // watchGateways monitors the gateways of other regions as ways to u.
-func (s *Server) watchGateways(now time.Time, u *upstream, d *division) {
+func (s *Server) watchGateways(now time.Time, u *liveUpstream, d *division) {
 	gateways, balancers := u.allGateways()
 	for _, b := range balancers {
 		b.Suspect(now)
@@ -133,7 +136,7 @@ func (d *division) need(region string) failover.Need {
 
 // heed runs the endpoint's health check if it is due and this node's to do, and
 // applies the verdict of the region's nodes.
-func (s *Server) heed(now time.Time, u *upstream, e *endpoint) {
+func (s *Server) heed(now time.Time, u *liveUpstream, e *endpoint) {
 	w := e.monitor
 	w.mu.Lock()
 	if w.heard.news(now, s.mesh.Load().Words, w.check.Verdict) {
@@ -152,7 +155,7 @@ func (s *Server) heed(now time.Time, u *upstream, e *endpoint) {
 }
 
 // checkInterval returns the time between two health checks; 0 if there are none.
-func (u *upstream) checkInterval() time.Duration {
+func (u *liveUpstream) checkInterval() time.Duration {
 	if u.Check == nil {
 		return 0
 	}
@@ -185,7 +188,7 @@ func (s *Server) check(spec *routetable.HealthCheck, e *endpoint) {
 
 // tryInBackground probes the endpoint in the background: by its health check, or
 // else with "OPTIONS *" (RFC 9110, section 9.3.7), to which any answer will do.
-func (s *Server) tryInBackground(u *upstream, e *endpoint) {
+func (s *Server) tryInBackground(u *liveUpstream, e *endpoint) {
 	e.monitor.mu.Lock()
 	defer e.monitor.mu.Unlock()
 	if e.monitor.trying {
@@ -241,40 +244,27 @@ func (s *Server) probe(e *endpoint, method, target string, timeout time.Duration
 	if e.h2 != nil {
 		return e.probeHTTP2(ctx, method, target)
 	}
-	raw, err := e.pool.dial(ctx)
+	raw, err := e.pool.Dial(ctx)
 	if err != nil {
 		return 0, err
 	}
-	c, err := newUpstreamConn(raw, time.Time{}, &s.upstreams)
+	c, err := upstream.NewConn(raw, time.Time{}, &s.upstreams)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { _ = c.Close() }() // it served this exchange alone
-	c.begin(&s.answers)
-	defer c.end()
+	c.Begin(&s.answers)
+	defer c.End()
 	deadline, _ := ctx.Deadline()
-	if err := c.SetDeadline(deadline); err != nil {
-		return 0, err
-	}
 	head := method + " " + target + " HTTP/1.1\r\nhost: " + e.address.HostPort + "\r\nuser-agent: meshgw-check\r\nconnection: close\r\n\r\n"
-	if _, err := c.Write([]byte(head)); err != nil {
-		return 0, err
-	}
-	a := answer{conn: c}
-	for range maxInterim {
-		if err := a.readHead(method == "HEAD"); err != nil {
-			return 0, err
-		}
-		if a.status >= 200 {
-			return a.status, nil
-		}
-	}
-	return 0, message.ErrAnswer
+	a := upstream.NewAnswer(c, 0, new(upstream.AnswerMemory))
+	err = a.RoundTrip([]byte(head), method == "HEAD", deadline)
+	return a.Status, err
 }
 
 // logState logs when an endpoint goes out of use and comes back. A half-open breaker
 // is neither.
-func (s *Server) logState(now time.Time, u *upstream, e *endpoint) {
+func (s *Server) logState(now time.Time, u *liveUpstream, e *endpoint) {
 	state := e.state.State(now)
 	if state.Status == failover.HalfOpen {
 		return
@@ -304,7 +294,7 @@ func (s *Server) logState(now time.Time, u *upstream, e *endpoint) {
 
 // Checks reports whether the table has health checks.
 func (s *Server) Checks() bool {
-	return slices.ContainsFunc(s.plan.Load().upstreams, func(u *upstream) bool { return u.Check != nil })
+	return slices.ContainsFunc(s.plan.Load().upstreams, func(u *liveUpstream) bool { return u.Check != nil })
 }
 
 // Verdicts returns what this node reports about endpoints: the results of its health

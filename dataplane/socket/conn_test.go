@@ -20,7 +20,7 @@ func pair(t *testing.T) (*socket.Conn, *net.TCPConn) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	dialled, err := net.Dial("tcp", ln.Addr().String())
+	dialed, err := net.Dial("tcp", ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,8 +28,8 @@ func pair(t *testing.T) (*socket.Conn, *net.TCPConn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _, _ = dialled.Close(), accepted.Close() })
-	return socket.Wrap(accepted).(*socket.Conn), dialled.(*net.TCPConn)
+	t.Cleanup(func() { _, _ = dialed.Close(), accepted.Close() })
+	return socket.Wrap(accepted).(*socket.Conn), dialed.(*net.TCPConn)
 }
 
 func TestPartsLargerThanTheBuffersArriveWholeAndInOrder(t *testing.T) {

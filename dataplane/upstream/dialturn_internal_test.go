@@ -1,4 +1,4 @@
-package dataplane
+package upstream
 
 import (
 	"context"
@@ -8,20 +8,20 @@ import (
 	"time"
 )
 
-func newTestPool() *pool { return &pool{limit: 512} }
+func newTestPool() *Pool { return &Pool{limit: 512} }
 
 // dialInTurn takes a turn in the background and tells what came of it.
-func dialInTurn(ctx context.Context, p *pool, left <-chan struct{}) <-chan dialTurn {
+func dialInTurn(ctx context.Context, p *Pool, left <-chan struct{}) <-chan dialTurn {
 	came := make(chan dialTurn, 1)
 	go func() {
-		c, err := p.mayDial(ctx, left)
+		c, err := p.MayDial(ctx, left)
 		came <- dialTurn{c, err}
 	}()
 	return came
 }
 
-// dialling has n tries take a slot and a turn each, and returns how many have it.
-func dialling(t *testing.T, p *pool, n int) (all []<-chan dialTurn) {
+// dialing has n tries take a slot and a turn each, and returns how many have it.
+func dialing(t *testing.T, p *Pool, n int) (all []<-chan dialTurn) {
 	t.Helper()
 	for range n {
 		p.mu.Lock()
@@ -54,19 +54,19 @@ func ended(all []<-chan dialTurn) (turns, conns, failures int) {
 func TestDialsDoubleWithEachRoundTrip(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newTestPool()
-		all := dialling(t, p, 100)
+		all := dialing(t, p, 100)
 		for _, want := range []int{dialsAtOnce, 2 * dialsAtOnce, 4 * dialsAtOnce, 100 - 7*dialsAtOnce} {
 			turns, conns, failures := ended(all)
 			if turns != want || conns != 0 || failures != 0 {
 				t.Fatalf("%d turns, %d connections and %d failures, want %d turns", turns, conns, failures, want)
 			}
 			for range turns {
-				p.dialled(time.Millisecond, nil, false)
+				p.Dialed(time.Millisecond, nil, false)
 			}
 			synctest.Wait()
 		}
-		if p.dialling != 0 || len(p.dialers) != 0 {
-			t.Errorf("%d dial and %d wait in the end", p.dialling, len(p.dialers))
+		if p.dialing != 0 || len(p.dialers) != 0 {
+			t.Errorf("%d dial and %d wait in the end", p.dialing, len(p.dialers))
 		}
 	})
 }
@@ -74,14 +74,14 @@ func TestDialsDoubleWithEachRoundTrip(t *testing.T) {
 func TestOneFailedDialAnswersAllWhoWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newTestPool()
-		all := dialling(t, p, 20)
+		all := dialing(t, p, 20)
 		ended(all)
-		p.dialled(time.Millisecond, errors.New("refused"), false)
+		p.Dialed(time.Millisecond, errors.New("refused"), false)
 		synctest.Wait()
 		if turns, _, failures := ended(all); turns != 0 || failures != 20-dialsAtOnce {
 			t.Errorf("%d turns and %d failures, want %d failures", turns, failures, 20-dialsAtOnce)
 		}
-		if more := dialling(t, p, 1); len(more[0]) != 1 {
+		if more := dialing(t, p, 1); len(more[0]) != 1 {
 			t.Error("the turn of who failed is not free")
 		}
 	})
@@ -112,14 +112,14 @@ func TestWhereConnectionsAreOpenAFailureIsOnesOwn(t *testing.T) {
 		for out, want := range map[bool][2]int{false: {1, 0}, true: {0, 3}} {
 			p := newTestPool()
 			p.slots = 5 // that have their connection
-			all := dialling(t, p, dialsAtOnce+3)
+			all := dialing(t, p, dialsAtOnce+3)
 			ended(all)
-			p.dialled(500*time.Millisecond, errors.New("timeout"), out)
+			p.Dialed(500*time.Millisecond, errors.New("timeout"), out)
 			synctest.Wait()
 			if turns, _, failures := ended(all); turns != want[0] || failures != want[1] {
 				t.Errorf("out %v: %d turns and %d failures, want %v", out, turns, failures, want)
 			}
-			p.dialled(time.Millisecond, errors.New("the rest"), true)
+			p.Dialed(time.Millisecond, errors.New("the rest"), true)
 			synctest.Wait()
 		}
 	})
@@ -128,25 +128,26 @@ func TestWhereConnectionsAreOpenAFailureIsOnesOwn(t *testing.T) {
 func TestWhoWaitsToDialTakesWhatComesFree(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newTestPool()
-		all := dialling(t, p, dialsAtOnce+2)
+		all := dialing(t, p, dialsAtOnce+2)
 		ended(all)
-		first, second := &upstreamConn{}, &upstreamConn{}
-		p.put(first, time.Now())
+		expires := time.Now().Add(time.Hour)
+		first, second := &Conn{expires: expires}, &Conn{expires: expires}
+		p.Put(first, time.Now())
 		synctest.Wait()
 		if got := <-all[dialsAtOnce]; got.conn != first {
 			t.Errorf("who waited longest got %+v", got)
 		}
 		left := make(chan struct{})
 		close(left)
-		if _, err := p.mayDial(t.Context(), left); !errors.Is(err, errClientLeft) {
+		if _, err := p.MayDial(t.Context(), left); !errors.Is(err, ErrCanceled) {
 			t.Errorf("for a client that left: %v", err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := p.mayDial(ctx, nil); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := p.MayDial(ctx, nil); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("after its time: %v", err)
 		}
-		p.put(second, time.Now())
+		p.Put(second, time.Now())
 		synctest.Wait()
 		if got := <-all[dialsAtOnce+1]; got.conn != second || len(p.idle) != 0 || len(p.dialers) != 0 {
 			t.Errorf("the last got %+v; %d are idle, %d wait", got, len(p.idle), len(p.dialers))

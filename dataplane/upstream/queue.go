@@ -1,4 +1,4 @@
-package dataplane
+package upstream
 
 import (
 	"slices"
@@ -6,20 +6,21 @@ import (
 	"github.com/meshgw/meshgw/failover"
 )
 
-// queueRank is what a waiting request is ordered by.
-type queueRank struct {
-	priority failover.Priority
-	tenant   string // empty if none is known
+// Rank is what a waiting request is ordered by.
+type Rank struct {
+	Priority failover.Priority
+	Tenant   string // empty if none is known
 }
 
-// ranked is what can wait in a queue. Its rank is only asked for if it has to wait.
-type ranked interface{ queueRank() queueRank }
+// Ranked is what can wait in a queue. Its rank is only asked for if it has to wait.
+type Ranked interface{ Rank() Rank }
 
-func (p queueRank) queueRank() queueRank { return p }
+// Rank implements Ranked.
+func (p Rank) Rank() Rank { return p }
 
 // waiter is one request in the queue.
 type waiter struct {
-	rank queueRank
+	rank Rank
 	turn chan error // receives once: nil with a slot, or why there is none
 }
 
@@ -39,14 +40,14 @@ type queue struct {
 
 func (q *queue) push(w *waiter) {
 	q.length++
-	class := &q.classes[w.rank.priority]
+	class := &q.classes[w.rank.Priority]
 	for _, f := range *class {
-		if f.tenant == w.rank.tenant {
+		if f.tenant == w.rank.Tenant {
 			f.waiters = append(f.waiters, w)
 			return
 		}
 	}
-	*class = append(*class, &flow{tenant: w.rank.tenant, waiters: []*waiter{w}})
+	*class = append(*class, &flow{tenant: w.rank.Tenant, waiters: []*waiter{w}})
 }
 
 // pop removes and returns the next in turn, nil if the queue is empty.
@@ -71,7 +72,7 @@ func (q *queue) pop() *waiter {
 
 // remove removes w and reports whether it was in the queue.
 func (q *queue) remove(w *waiter) bool {
-	class := &q.classes[w.rank.priority]
+	class := &q.classes[w.rank.Priority]
 	for i, f := range *class {
 		at := slices.Index(f.waiters, w)
 		if at < 0 {
@@ -91,22 +92,22 @@ func (q *queue) remove(w *waiter) bool {
 // when the queue is full: the newest of the longest flow of the lowest class, if that
 // class is lower than p's, or it is the same and the flow is longer by more than one
 // than that of p's tenant. It returns nil if there is none.
-func (q *queue) displace(p queueRank) *waiter {
-	for i := len(q.classes) - 1; i >= int(p.priority); i-- {
+func (q *queue) displace(p Rank) *waiter {
+	for i := len(q.classes) - 1; i >= int(p.Priority); i-- {
 		var longest *flow
 		own := 0
 		for _, f := range q.classes[i] {
 			if longest == nil || len(f.waiters) > len(longest.waiters) {
 				longest = f
 			}
-			if f.tenant == p.tenant {
+			if f.tenant == p.Tenant {
 				own = len(f.waiters)
 			}
 		}
 		if longest == nil {
 			continue
 		}
-		if i == int(p.priority) && len(longest.waiters) <= own+1 {
+		if i == int(p.Priority) && len(longest.waiters) <= own+1 {
 			return nil
 		}
 		w := longest.waiters[len(longest.waiters)-1]

@@ -1,4 +1,4 @@
-package dataplane
+package upstream
 
 import (
 	"context"
@@ -38,14 +38,14 @@ func (p *dialPace) observe(took time.Duration, failed bool) {
 // dialTurn is what a try that had to wait to dial gets: a connection that became
 // idle, the error of another try's dial, or, if both are nil, leave to dial.
 type dialTurn struct {
-	conn *upstreamConn
+	conn *Conn
 	err  error
 }
 
-// mayDial waits until the caller may dial, ctx ends or left is closed. It returns
-// nil if the caller may dial, who then calls dialled, or a connection that has
+// MayDial waits until the caller may dial, ctx ends or left is closed. It returns
+// nil if the caller may dial, who then calls Dialed, or a connection that has
 // become idle meanwhile, which may be stale.
-func (p *pool) mayDial(ctx context.Context, left <-chan struct{}) (*upstreamConn, error) {
+func (p *Pool) MayDial(ctx context.Context, left <-chan struct{}) (*Conn, error) {
 	p.mu.Lock()
 	if n := len(p.idle); n > 0 {
 		c := p.idle[n-1]
@@ -53,8 +53,8 @@ func (p *pool) mayDial(ctx context.Context, left <-chan struct{}) (*upstreamConn
 		p.mu.Unlock()
 		return c, nil
 	}
-	if p.dialling < p.pace.most() {
-		p.dialling++
+	if p.dialing < p.pace.most() {
+		p.dialing++
 		p.mu.Unlock()
 		return nil, nil //nolint:nilnil // it may dial
 	}
@@ -68,7 +68,7 @@ func (p *pool) mayDial(ctx context.Context, left <-chan struct{}) (*upstreamConn
 	case <-ctx.Done():
 		err = ctx.Err()
 	case <-left:
-		err = errClientLeft
+		err = ErrCanceled
 	}
 	p.mu.Lock()
 	i := slices.Index(p.dialers, turn)
@@ -79,10 +79,10 @@ func (p *pool) mayDial(ctx context.Context, left <-chan struct{}) (*upstreamConn
 	if i < 0 { // its turn came at the same moment
 		switch t := <-turn; {
 		case t.conn != nil:
-			p.put(t.conn, time.Now())
+			p.Put(t.conn, time.Now())
 		case t.err == nil:
 			p.mu.Lock()
-			p.dialling--
+			p.dialing--
 			p.passTurns()
 			p.mu.Unlock()
 		}
@@ -90,14 +90,14 @@ func (p *pool) mayDial(ctx context.Context, left <-chan struct{}) (*upstreamConn
 	return nil, err
 }
 
-// dialled ends a dial. If it failed and no connection is open, or the endpoint is
+// Dialed ends a dial. If it failed and no connection is open, or the endpoint is
 // out of service, it fails those who wait to dial, too.
-func (p *pool) dialled(took time.Duration, err error, out bool) {
+func (p *Pool) Dialed(took time.Duration, err error, out bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.dialling--
+	p.dialing--
 	p.pace.observe(took, err != nil)
-	open := len(p.idle) + p.slots - p.dialling - len(p.dialers)
+	open := len(p.idle) + p.slots - p.dialing - len(p.dialers)
 	if err != nil {
 		open-- // this one's slot
 	}
@@ -107,21 +107,21 @@ func (p *pool) dialled(took time.Duration, err error, out bool) {
 		}
 		p.dialers = nil
 	}
-	if p.passTurns(); p.dialling == 0 {
+	if p.passTurns(); p.dialing == 0 {
 		p.pace = dialPace{}
 	}
 }
 
 // passTurns lets as many dial as the pace allows, p.mu held.
-func (p *pool) passTurns() {
-	for len(p.dialers) > 0 && p.dialling < p.pace.most() {
-		p.dialling++
+func (p *Pool) passTurns() {
+	for len(p.dialers) > 0 && p.dialing < p.pace.most() {
+		p.dialing++
 		p.nextDialer() <- dialTurn{}
 	}
 }
 
 // nextDialer removes and returns the one that has waited longest, p.mu held.
-func (p *pool) nextDialer() chan<- dialTurn {
+func (p *Pool) nextDialer() chan<- dialTurn {
 	turn := p.dialers[0]
 	p.dialers = p.dialers[1:]
 	return turn

@@ -1,4 +1,4 @@
-package dataplane
+package upstream
 
 import (
 	"bytes"
@@ -12,7 +12,7 @@ import (
 )
 
 // pair returns a connection to an endpoint, and the endpoint's end of it.
-func pair(t *testing.T) (*upstreamConn, *net.TCPConn) {
+func pair(t *testing.T) (*Conn, *net.TCPConn) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -27,12 +27,12 @@ func pair(t *testing.T) (*upstreamConn, *net.TCPConn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	uc, err := newUpstreamConn(c, time.Time{}, &connRegistry{open: map[io.Closer]struct{}{}})
+	uc, err := NewConn(c, time.Time{}, new(Registry))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _, _ = uc.Close(), far.Close() })
-	uc.begin(&sync.Pool{New: func() any { return new(make([]byte, answerBuffer)) }})
+	uc.Begin(&sync.Pool{New: func() any { return new(make([]byte, BufferSize)) }})
 	return uc, far.(*net.TCPConn)
 }
 

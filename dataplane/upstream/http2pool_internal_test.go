@@ -1,4 +1,4 @@
-package dataplane
+package upstream
 
 import (
 	"context"
@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/rs/zerolog"
 	"golang.org/x/net/http2"
 )
 
@@ -33,7 +31,7 @@ func (p *silentPeer) serve(c net.Conn) {
 }
 
 // conns returns the connections to p, and what ends all.
-func (p *silentPeer) conns(t *testing.T) (*Server, *h2Pool) {
+func (p *silentPeer) conns(t *testing.T) (*Registry, *HTTP2Pool) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -49,22 +47,23 @@ func (p *silentPeer) conns(t *testing.T) (*Server, *h2Pool) {
 			all.Go(func() { p.serve(c) })
 		}
 	})
-	s := New(Config{}, zerolog.Nop(), prometheus.NewRegistry())
-	timeout := &atomic.Int64{}
+	var registry Registry
+	var background sync.WaitGroup
+	var timeout atomic.Int64
 	timeout.Store(int64(time.Second))
-	conns := s.newH2Pool(func(ctx context.Context) (net.Conn, error) {
+	conns := NewHTTP2Pool(func(ctx context.Context) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "tcp", ln.Addr().String())
-	}, timeout)
+	}, &timeout, &registry, background.Go, &http.HTTP2Config{})
 	t.Cleanup(func() {
-		s.upstreams.abort()
-		s.background.Wait()
+		registry.Abort()
+		background.Wait()
 		ln.Close()
 		all.Wait()
 	})
-	return s, conns
+	return &registry, conns
 }
 
-func (r *connRegistry) count() int {
+func (r *Registry) count() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.open)
@@ -83,14 +82,14 @@ func soon(t *testing.T, what string, ok func() bool) {
 // that takes nothing is not kept.
 func TestConnectionsThatTakeNothingAreNotHoarded(t *testing.T) {
 	peer := &silentPeer{settings: []http2.Setting{{ID: http2.SettingMaxConcurrentStreams, Val: 0}}}
-	s, conns := peer.conns(t)
+	registry, conns := peer.conns(t)
 	const many = 20
 	var all sync.WaitGroup
 	for range many {
 		all.Go(func() {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			if _, _, err := conns.reserve(ctx); err == nil {
+			if _, _, err := conns.Reserve(ctx); err == nil {
 				t.Error("a place where there is none")
 			}
 		})
@@ -99,17 +98,17 @@ func TestConnectionsThatTakeNothingAreNotHoarded(t *testing.T) {
 	if n := peer.opened.Load(); n > many {
 		t.Errorf("%d connections for %d requests", n, many)
 	}
-	soon(t, "all are closed", func() bool { return peer.gone.Load() == peer.opened.Load() && s.upstreams.count() == 0 })
+	soon(t, "all are closed", func() bool { return peer.gone.Load() == peer.opened.Load() && registry.count() == 0 })
 }
 
 // What net/http still counts as in flight, since the endpoint answers no PING,
 // keeps no connection open.
 func TestAConnectionWithUnansweredResetsIsClosed(t *testing.T) {
 	peer := &silentPeer{}
-	s, conns := peer.conns(t)
+	registry, conns := peer.conns(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	l, fresh, err := conns.reserve(t.Context())
+	l, fresh, err := conns.Reserve(t.Context())
 	if err != nil || !fresh {
 		t.Fatal(fresh, err)
 	}
@@ -118,12 +117,12 @@ func TestAConnectionWithUnansweredResetsIsClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	soon(t, "net/http counts the reset", func() bool { return l.conn.InFlight() > 0 })
-	l.release()
+	l.Release()
 	if len(*conns.open.Load()) != 1 {
 		t.Error("it is not kept for others")
 	}
-	conns.retire()
-	soon(t, "it is closed", func() bool { return peer.gone.Load() == 1 && s.upstreams.count() == 0 })
+	conns.Retire()
+	soon(t, "it is closed", func() bool { return peer.gone.Load() == 1 && registry.count() == 0 })
 }
 
 // A connection that somebody holds is closed when that one lets go, and taken by
@@ -131,16 +130,16 @@ func TestAConnectionWithUnansweredResetsIsClosed(t *testing.T) {
 func TestAConnectionOutlivesItsRetirementForWhoHoldsIt(t *testing.T) {
 	peer := &silentPeer{}
 	_, conns := peer.conns(t)
-	l, _, err := conns.reserve(t.Context())
+	l, _, err := conns.Reserve(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	conns.retire()
+	conns.Retire()
 	if l.conn.Err() != nil || !l.reserve() {
 		t.Error("it was closed under who holds it")
 	}
-	l.release()
-	l.release()
+	l.Release()
+	l.Release()
 	if l.conn.Err() == nil || l.hold() {
 		t.Error("it was not closed in the end")
 	}

@@ -1,4 +1,4 @@
-package dataplane
+package upstream
 
 import (
 	"context"
@@ -15,20 +15,18 @@ import (
 	"golang.org/x/net/http2"
 )
 
-var errNoHTTP2 = errors.New("endpoint does not speak HTTP/2")
-
-// h2Pool holds the HTTP/2 connections to one endpoint. Each carries as many
+// HTTP2Pool holds the HTTP/2 connections to one endpoint. Each carries as many
 // exchanges at once as the endpoint allows; the slots of pool bound them all.
 // net/http frames; which connection is used and what is retried is decided
 // here.
-type h2Pool struct {
+type HTTP2Pool struct {
 	transport *http.Transport
-	connects  dialer
+	connects  Dialer
 	timeout   *atomic.Int64 // to connect, ns
-	registry  *connRegistry
+	registry  *Registry
 	spawn     func(func())
 
-	open    atomic.Pointer[[]*h2UpstreamConn] // available to new exchanges; never modified in place
+	open    atomic.Pointer[[]*HTTP2Conn] // available to new exchanges; never modified in place
 	retired atomic.Bool
 
 	mu      sync.Mutex // guards the rest, and changes of open
@@ -38,16 +36,19 @@ type h2Pool struct {
 // opening is a connection that is being opened, for all exchanges that wait for it.
 type opening struct {
 	done chan struct{}
-	conn *h2UpstreamConn // held and reserved for the exchange that began it; valid when done is closed
-	err  error           // likewise
+	conn *HTTP2Conn // held and reserved for the exchange that began it; valid when done is closed
+	err  error      // likewise
 }
 
-func (s *Server) newH2Pool(connects dialer, timeout *atomic.Int64) *h2Pool {
+// NewHTTP2Pool returns a pool that dials with connects, and gives a connection timeout
+// (in ns) to open. The connections are registered until they are closed; spawn runs
+// what may outlast a request.
+func NewHTTP2Pool(connects Dialer, timeout *atomic.Int64, registry *Registry, spawn func(func()), cfg *http.HTTP2Config) *HTTP2Pool {
 	var protocols http.Protocols
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
-	p := &h2Pool{
-		connects: connects, timeout: timeout, registry: &s.upstreams, spawn: s.spawn,
+	p := &HTTP2Pool{
+		connects: connects, timeout: timeout, registry: registry, spawn: spawn,
 		transport: &http.Transport{
 			DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 				return ctx.Value(settingsConnKey{}).(*settingsConn), nil //nolint:forcetypeassert // dial put it there
@@ -55,14 +56,7 @@ func (s *Server) newH2Pool(connects dialer, timeout *atomic.Int64) *h2Pool {
 			Protocols:              &protocols,
 			DisableCompression:     true, // Accept-Encoding is the client's
 			MaxResponseHeaderBytes: maxHead,
-			HTTP2: &http.HTTP2Config{
-				MaxReadFrameSize:              h2Frame,
-				MaxReceiveBufferPerStream:     h2StreamWindow,
-				MaxReceiveBufferPerConnection: 4 * h2ConnWindow,
-				SendPingTimeout:               h2PingAfter,
-				PingTimeout:                   h2PingTimeout,
-				WriteByteTimeout:              h2WriteProgress,
-			},
+			HTTP2:                  cfg,
 		},
 	}
 	// The HTTP/2 client in net/http of Go 1.26 deadlocks when an endpoint opens the
@@ -71,14 +65,14 @@ func (s *Server) newH2Pool(connects dialer, timeout *atomic.Int64) *h2Pool {
 	if err := http2.ConfigureTransport(p.transport); err != nil { //nolint:staticcheck // deprecated for that reason
 		panic(err) // fails only if called twice
 	}
-	p.open.Store(new([]*h2UpstreamConn))
+	p.open.Store(new([]*HTTP2Conn))
 	return p
 }
 
 type settingsConnKey struct{}
 
 // dialHTTP2 dials an endpoint. One that speaks TLS has to agree on HTTP/2.
-func dialHTTP2(ctx context.Context, dial dialer) (net.Conn, error) {
+func dialHTTP2(ctx context.Context, dial Dialer) (net.Conn, error) {
 	c, err := dial(ctx)
 	if err != nil {
 		return nil, err
@@ -89,11 +83,11 @@ func dialHTTP2(ctx context.Context, dial dialer) (net.Conn, error) {
 	return c, nil
 }
 
-// reserve returns a connection that will take one exchange: RoundTrip or
+// Reserve returns a connection that will take one exchange: RoundTrip or
 // Release has to be called once on it, and release at the end. fresh means that
 // it was opened for this. Only one is opened at a time, and the exchange that
 // began to open it gets it before all others.
-func (p *h2Pool) reserve(ctx context.Context) (link *h2UpstreamConn, fresh bool, err error) {
+func (p *HTTP2Pool) Reserve(ctx context.Context) (link *HTTP2Conn, fresh bool, err error) {
 	for {
 		if l := p.available(time.Now()); l != nil {
 			return l, false, nil
@@ -114,7 +108,7 @@ func (p *h2Pool) reserve(ctx context.Context) (link *h2UpstreamConn, fresh bool,
 }
 
 // available reserves a place on an open connection; nil if none can take more.
-func (p *h2Pool) available(now time.Time) *h2UpstreamConn {
+func (p *HTTP2Pool) available(now time.Time) *HTTP2Conn {
 	for _, l := range *p.open.Load() {
 		if now.Before(l.expires) && l.reserve() {
 			return l
@@ -125,7 +119,7 @@ func (p *h2Pool) available(now time.Time) *h2UpstreamConn {
 
 // begin starts to open a connection, unless one is being opened. mine reports
 // whether the caller has started it.
-func (p *h2Pool) begin() (o *opening, mine bool) {
+func (p *HTTP2Pool) begin() (o *opening, mine bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.opening != nil {
@@ -142,12 +136,12 @@ func (o *opening) discard() {
 	<-o.done
 	if o.err == nil {
 		o.conn.conn.Release()
-		o.conn.release()
+		o.conn.Release()
 	}
 }
 
 // add opens a connection.
-func (p *h2Pool) add(o *opening) {
+func (p *HTTP2Pool) add(o *opening) {
 	l, err := p.connect()
 	p.opened(o, l, err)
 	if err != nil {
@@ -161,12 +155,12 @@ func (p *h2Pool) add(o *opening) {
 }
 
 // connect opens a connection that takes at least one exchange.
-func (p *h2Pool) connect() (*h2UpstreamConn, error) {
+func (p *HTTP2Pool) connect() (*HTTP2Conn, error) {
 	c, hello, err := p.dial(context.Background()) // bounded by connects
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := withTimeout(context.Background(), time.Duration(p.timeout.Load()))
+	ctx, cancel := WithTimeout(context.Background(), time.Duration(p.timeout.Load()))
 	defer cancel()
 	select {
 	case <-hello.received:
@@ -177,14 +171,14 @@ func (p *h2Pool) connect() (*h2UpstreamConn, error) {
 		err = ctx.Err()
 	}
 	if err != nil {
-		p.close(c)
+		p.Close(c)
 		return nil, fmt.Errorf("open HTTP/2: %w", err)
 	}
-	return newH2UpstreamConn(p, c), nil
+	return newHTTP2Conn(p, c), nil
 }
 
 // opened hands a connection, or the error, to all that wait for it.
-func (p *h2Pool) opened(o *opening, l *h2UpstreamConn, err error) {
+func (p *HTTP2Pool) opened(o *opening, l *HTTP2Conn, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err == nil {
@@ -197,14 +191,14 @@ func (p *h2Pool) opened(o *opening, l *h2UpstreamConn, err error) {
 
 // changed is called by net/http when an exchange over c has ended, or c itself. It
 // may be called with a lock of another connection held.
-func (p *h2Pool) changed(c *http.ClientConn) {
+func (p *HTTP2Pool) changed(c *http.ClientConn) {
 	if p.retired.Load() || c.Err() != nil || refusesStreams(c) {
-		p.sweep(time.Now())
+		p.Sweep(time.Now())
 	}
 }
 
 // dial opens a connection and registers it until it is closed.
-func (p *h2Pool) dial(ctx context.Context) (*http.ClientConn, *settingsConn, error) {
+func (p *HTTP2Pool) dial(ctx context.Context) (*http.ClientConn, *settingsConn, error) {
 	conn, err := dialHTTP2(ctx, p.connects)
 	if err != nil {
 		return nil, nil, err
@@ -220,11 +214,11 @@ func (p *h2Pool) dial(ctx context.Context) (*http.ClientConn, *settingsConn, err
 	return c, hello, nil
 }
 
-// sweep releases the connections that are to take no new exchanges: those that are
+// Sweep releases the connections that are to take no new exchanges: those that are
 // broken or too old, and those that have been idle too long.
-func (p *h2Pool) sweep(now time.Time) {
+func (p *HTTP2Pool) Sweep(now time.Time) {
 	p.mu.Lock()
-	var open, over []*h2UpstreamConn
+	var open, over []*HTTP2Conn
 	for _, l := range *p.open.Load() {
 		if p.retired.Load() || l.expired(now) {
 			over = append(over, l)
@@ -235,17 +229,33 @@ func (p *h2Pool) sweep(now time.Time) {
 	p.open.Store(&open)
 	p.mu.Unlock()
 	for _, l := range over {
-		l.release()
+		l.Release()
 	}
 }
 
-func (p *h2Pool) close(c *http.ClientConn) {
+// DialOnce opens a connection for one exchange, which is not kept; close has to
+// follow.
+func (p *HTTP2Pool) DialOnce(ctx context.Context) (*http.ClientConn, error) {
+	c, _, err := p.dial(ctx)
+	return c, err
+}
+
+// Close closes a connection.
+func (p *HTTP2Pool) Close(c *http.ClientConn) {
 	p.registry.remove(c)
 	_ = c.Close()
 }
 
-// retire closes idle connections now, and the others when they become idle.
-func (p *h2Pool) retire() {
+// Retire closes idle connections now, and the others when they become idle.
+func (p *HTTP2Pool) Retire() {
 	p.retired.Store(true)
-	p.sweep(time.Now())
+	p.Sweep(time.Now())
+}
+
+// WithTimeout is context.WithTimeout, without a timeout if d is not positive.
+func WithTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	if d <= 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, d)
 }

@@ -1,13 +1,11 @@
-package dataplane
+package upstream
 
 import (
 	"bytes"
 	"errors"
-	"io"
-	"maps"
+	"math/rand/v2"
 	"net"
 	"os"
-	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -15,20 +13,20 @@ import (
 	"github.com/meshgw/meshgw/dataplane/socket"
 )
 
+// Bounds of a connection.
 const (
-	readBuffer   = 16 << 10 // bytes of a body from a client, or of a tunnel, read at once
-	answerBuffer = 68 << 10 // the same of an answer: what fast networks deliver at once, and a head
-	maxHead      = 64 << 10 // of an answer
-	connIdle     = 20 * time.Second
+	BufferSize   = 68 << 10         // bytes of an answer read at once: what fast networks deliver, and a head
+	maxHead      = 64 << 10         // of an answer
+	MaxIdle      = 20 * time.Second // idle connections are closed after it
 	justUsed     = 50 * time.Millisecond
 	connLifetime = 5 * time.Minute // plus up to a tenth, so that not all end at once
 )
 
-// upstreamConn is an HTTP/1.1 connection to an endpoint, used by one exchange
+// Conn is an HTTP/1.1 connection to an endpoint, used by one exchange
 // at a time. It holds a buffer only while there is something in it.
-type upstreamConn struct {
+type Conn struct {
 	net.Conn
-	registry  *connRegistry
+	registry  *Registry
 	raw       syscall.RawConn // of a plain socket; else nil
 	belowTLS  syscall.RawConn // the socket beneath TLS; nil if there is none
 	look      func(fd uintptr)
@@ -39,7 +37,7 @@ type upstreamConn struct {
 
 	reading, writing deadline
 
-	buffers  *sync.Pool // of *[]byte of answerBuffer
+	buffers  *sync.Pool // of *[]byte of BufferSize
 	buf      *[]byte    // nil if nothing is buffered
 	r, w     int        // read but not taken yet: (*buf)[r:w]
 	received bool       // a byte has arrived in this exchange
@@ -50,8 +48,10 @@ type upstreamConn struct {
 	failed   error
 }
 
-func newUpstreamConn(c net.Conn, expires time.Time, registry *connRegistry) (*upstreamConn, error) {
-	uc := &upstreamConn{Conn: c, expires: expires, registry: registry}
+// NewConn returns a connection over c that serves exchanges until it expires, and is
+// registered until it is closed. If the registry was aborted, it closes c.
+func NewConn(c net.Conn, expires time.Time, registry *Registry) (*Conn, error) {
+	uc := &Conn{Conn: c, expires: expires, registry: registry}
 	if !registry.add(uc) {
 		return nil, errors.Join(net.ErrClosed, c.Close())
 	}
@@ -77,7 +77,7 @@ func newUpstreamConn(c net.Conn, expires time.Time, registry *connRegistry) (*up
 
 // writeOut writes as much of outgoing as the socket takes, and reports whether
 // that was all.
-func (c *upstreamConn) writeOut(fd int) bool {
+func (c *Conn) writeOut(fd int) bool {
 	c.n = 0
 	n, err := socket.WriteNow(fd, &[3][]byte{c.outgoing})
 	c.outgoing = c.outgoing[n:]
@@ -89,12 +89,12 @@ func (c *upstreamConn) writeOut(fd int) bool {
 }
 
 // SetReadDeadline sets the deadline of reads, including one in progress.
-func (c *upstreamConn) SetReadDeadline(by time.Time) error {
+func (c *Conn) SetReadDeadline(by time.Time) error {
 	return c.reading.move(by, c.Conn.SetReadDeadline)
 }
 
 // SetWriteDeadline sets the deadline of future writes.
-func (c *upstreamConn) SetWriteDeadline(by time.Time) error {
+func (c *Conn) SetWriteDeadline(by time.Time) error {
 	if c.raw == nil {
 		return c.Conn.SetWriteDeadline(by) // crypto/tls breaks a connection whose deadline has passed
 	}
@@ -102,12 +102,12 @@ func (c *upstreamConn) SetWriteDeadline(by time.Time) error {
 }
 
 // SetDeadline sets both.
-func (c *upstreamConn) SetDeadline(by time.Time) error {
+func (c *Conn) SetDeadline(by time.Time) error {
 	return errors.Join(c.SetReadDeadline(by), c.SetWriteDeadline(by))
 }
 
 // Read reads until the deadline.
-func (c *upstreamConn) Read(p []byte) (int, error) {
+func (c *Conn) Read(p []byte) (int, error) {
 	for {
 		n, err := c.Conn.Read(p)
 		if err == nil || n > 0 || !c.goesOn(err) {
@@ -117,12 +117,12 @@ func (c *upstreamConn) Read(p []byte) (int, error) {
 }
 
 // goesOn reports whether err is a deadline that has been moved since it was set.
-func (c *upstreamConn) goesOn(err error) bool {
+func (c *Conn) goesOn(err error) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) && c.reading.passed(time.Now(), c.Conn.SetReadDeadline)
 }
 
 // Write writes until the deadline.
-func (c *upstreamConn) Write(p []byte) (int, error) {
+func (c *Conn) Write(p []byte) (int, error) {
 	for written := 0; ; {
 		n, err := c.Conn.Write(p[written:])
 		written += n
@@ -133,52 +133,18 @@ func (c *upstreamConn) Write(p []byte) (int, error) {
 }
 
 // Close closes the connection.
-func (c *upstreamConn) Close() error {
+func (c *Conn) Close() error {
 	c.registry.remove(c)
 	return c.Conn.Close()
 }
 
-// connRegistry knows all open connections to endpoints, so that they can be
-// closed when draining takes too long.
-type connRegistry struct {
-	mu     sync.Mutex // guards the rest
-	open   map[io.Closer]struct{}
-	closed bool
-}
-
-func (r *connRegistry) add(c io.Closer) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.closed {
-		r.open[c] = struct{}{}
-	}
-	return !r.closed
-}
-
-func (r *connRegistry) remove(c io.Closer) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.open, c)
-}
-
-// abort closes all connections, present and future.
-func (r *connRegistry) abort() {
-	r.mu.Lock()
-	r.closed = true
-	open := slices.Collect(maps.Keys(r.open))
-	r.mu.Unlock()
-	for _, c := range open {
-		_ = c.Close() // removes itself
-	}
-}
-
-// fresh reports whether an idle connection may be used: it is not too old, and
+// Fresh reports whether an idle connection may be used: it is not too old, and
 // the endpoint has neither closed it nor sent unsolicited bytes. The latter
 // costs a system call, which is saved for a connection that was just in use if
 // the request could be repeated.
-func (c *upstreamConn) fresh(now time.Time, repeatable bool) bool {
+func (c *Conn) Fresh(now time.Time, repeatable bool) bool {
 	idle := now.Sub(c.idleSince)
-	if now.After(c.expires) || idle > connIdle {
+	if now.After(c.expires) || idle > MaxIdle {
 		return false
 	}
 	if c.belowTLS == nil || repeatable && idle < justUsed {
@@ -189,32 +155,42 @@ func (c *upstreamConn) fresh(now time.Time, repeatable bool) bool {
 	return err == nil && c.quiet
 }
 
-// begin prepares c for an exchange.
-func (c *upstreamConn) begin(buffers *sync.Pool) {
+// Lifetime returns until when a connection made at now may be reused.
+func Lifetime(now time.Time) time.Time {
+	return now.Add(connLifetime + rand.N(connLifetime/10))
+}
+
+// Stale reports whether c, over which an exchange has failed, was probably closed by
+// the endpoint while it was idle: it served others, and nothing has arrived now.
+func (c *Conn) Stale() bool { return c.used && !c.received }
+
+// Begin prepares c for an exchange.
+func (c *Conn) Begin(buffers *sync.Pool) {
 	c.buffers, c.outgoing = buffers, nil
 	c.r, c.w, c.received = 0, 0, false
 }
 
-// end returns the buffer after an exchange.
-func (c *upstreamConn) end() {
+// End returns the buffer after an exchange.
+func (c *Conn) End() {
 	c.giveBuffer()
 	c.used = true
 }
 
-func (c *upstreamConn) takeBuffer() {
+func (c *Conn) takeBuffer() {
 	c.buf = c.buffers.Get().(*[]byte) // the pool holds nothing else
 }
 
-func (c *upstreamConn) giveBuffer() {
+func (c *Conn) giveBuffer() {
 	if c.buf != nil {
 		c.buffers.Put(c.buf)
 	}
 	c.buf, c.r, c.w = nil, 0, 0
 }
 
-func (c *upstreamConn) buffered() int { return c.w - c.r }
+func (c *Conn) buffered() int { return c.w - c.r }
 
-func (c *upstreamConn) view() []byte {
+// Buffered returns what was read and not taken yet, valid until the next read.
+func (c *Conn) Buffered() []byte {
 	if c.buf == nil {
 		return nil
 	}
@@ -222,14 +198,14 @@ func (c *upstreamConn) view() []byte {
 }
 
 // take returns the next n buffered bytes, valid until the next fill.
-func (c *upstreamConn) take(n int) []byte {
+func (c *Conn) take(n int) []byte {
 	b := (*c.buf)[c.r : c.r+n]
 	c.r += n
 	return b
 }
 
 // fill waits for data and appends it to what is buffered.
-func (c *upstreamConn) fill() error {
+func (c *Conn) fill() error {
 	if c.r == c.w {
 		c.giveBuffer()
 		return c.refill()
@@ -247,7 +223,7 @@ func (c *upstreamConn) fill() error {
 }
 
 // refill waits for data without holding a buffer, and reads it into one.
-func (c *upstreamConn) refill() error {
+func (c *Conn) refill() error {
 	if c.raw == nil {
 		c.takeBuffer()
 		n, err := c.Read(*c.buf)
@@ -269,7 +245,7 @@ func (c *upstreamConn) refill() error {
 	}
 }
 
-func (c *upstreamConn) filled(n int, err error) error {
+func (c *Conn) filled(n int, err error) error {
 	c.w += n
 	if n == 0 {
 		return err
@@ -278,10 +254,21 @@ func (c *upstreamConn) filled(n int, err error) error {
 	return nil
 }
 
-// readHead returns the head of an answer, up to and with the empty line.
-func (c *upstreamConn) readHead() ([]byte, error) {
+// WriteRequest writes a whole request. On a plain socket it is written along with
+// the first read, so b must stay as it is until then.
+func (c *Conn) WriteRequest(b []byte) error {
+	if c.raw != nil {
+		c.outgoing = b
+		return nil
+	}
+	_, err := c.Write(b)
+	return err
+}
+
+// ReadHead returns the head of an answer, up to and with the empty line.
+func (c *Conn) readHead() ([]byte, error) {
 	for seen := 0; ; {
-		view := c.view()
+		view := c.Buffered()
 		if i := bytes.Index(view[seen:], []byte("\r\n\r\n")); i >= 0 {
 			return c.take(seen + i + 4), nil
 		}
@@ -290,7 +277,7 @@ func (c *upstreamConn) readHead() ([]byte, error) {
 		}
 		seen = max(0, len(view)-3)
 		err := c.fill()
-		if other := mismatchOf(c.view(), false); other != nil {
+		if other := mismatchOf(c.Buffered(), false); other != nil {
 			return nil, other
 		}
 		if err != nil {

@@ -1,8 +1,15 @@
-package dataplane
+package upstream
 
 import (
 	"sync"
 	"time"
+)
+
+// A deadline that is noticed so late passed while this process was frozen: what
+// arrived meanwhile is looked for once more.
+const (
+	noticedLate = 500 * time.Millisecond
+	lastLook    = 250 * time.Millisecond
 )
 
 // deadline is the read or write deadline of a connection. Moving it further off
@@ -33,8 +40,8 @@ func (d *deadline) passed(now time.Time, set func(time.Time) error) bool {
 	defer d.mu.Unlock()
 	switch {
 	case d.by.IsZero() || now.Before(d.by):
-	case now.Sub(d.by) >= frozenAfter:
-		d.by = now.Add(stallLook)
+	case now.Sub(d.by) >= noticedLate:
+		d.by = now.Add(lastLook)
 	default:
 		return false
 	}

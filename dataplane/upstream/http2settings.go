@@ -1,4 +1,4 @@
-package dataplane
+package upstream
 
 import (
 	"crypto/tls"
