@@ -2,6 +2,7 @@ package quota
 
 import (
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -77,7 +78,7 @@ func New(now time.Duration, cfg Config) *Engine {
 	e.outbox.flushed = -coalesce
 	e.outbox.open = make(map[NodeID]int)
 	e.outbox.grants = make(map[address]grant)
-	e.view.Store(newView(0, e.peers, &view{period: cfg.SyncEvery, share: 1, before: 1}))
+	e.view.Store(newView(0, e.peers, &view{period: cfg.SyncEvery, share: 1, before: 1, brokenAt: -2 * leaseTTL}))
 	return e
 }
 
@@ -130,6 +131,7 @@ func (e *Engine) Members(now time.Duration, members []Member) {
 		}
 		p.incarnation = m.Incarnation
 		p.state, p.refused = m.State, m.Refused
+		p.crashed = m.State == Vanished || p.crashed && m.State != Left
 	}
 	for id, gone := range missing {
 		if gone {
@@ -143,7 +145,12 @@ func (e *Engine) Members(now time.Duration, members []Member) {
 // look makes the view anew.
 func (e *Engine) look(now time.Duration) {
 	e.lookedAt = now
-	e.view.Store(newView(now, e.peers, e.view.Load()))
+	last := e.view.Load()
+	v := newView(now, e.peers, last)
+	e.view.Store(v)
+	if !slices.Equal(v.homes, last.homes) {
+		e.handOver(now)
+	}
 }
 
 // Cancel forgets a waiting request whose client is gone. What it took meanwhile
@@ -156,8 +163,8 @@ func (e *Engine) Cancel(t Ticket) {
 	}
 }
 
-// Leave queues the return of every lease, and from then on makes every report one
-// that gives back. Call Poll, send what it gives, and only then leave the mesh.
+// Leave queues the return of every lease and what this node knows as a home, and from
+// then on makes every report one that gives back. Call Poll, send what it gives, and only then leave the mesh.
 func (e *Engine) Leave(now time.Duration) {
 	e.loop.Lock()
 	defer e.loop.Unlock()
@@ -173,6 +180,7 @@ func (e *Engine) Leave(now time.Duration) {
 			en.mu.Unlock()
 		}
 	}
+	e.handOver(now)
 	e.outbox.flushed = now - coalesce
 }
 

@@ -71,7 +71,8 @@ type side struct {
 	share   float64 // in force
 	rising  bool    // a better share is seen but not yet in force
 	known   int
-	settled bool
+	settled bool // no home has ended lately without handing over,
+	steady  bool // nor otherwise
 	doubt   bool // nodes have vanished just now, and more may be about to: a crash and a split begin alike
 	acting  bool // another node is first, but somebody cannot reach it
 	period  time.Duration
@@ -84,11 +85,12 @@ func (s *side) gone(id NodeID) bool {
 	return p == nil || !p.live()
 }
 
-// newHome starts a key's home. Where another node may just have been it, the pool
-// starts empty, and only what its leases show is taken over for now.
+// newHome starts a key's home. Where another node may just have been it and cannot
+// tell, the pool starts empty, and only what its leases show is taken over for now.
+// Slots in use are not handed over: their holders tell.
 func newHome(now time.Duration, l *Limit, claim float64, s *side) *home {
 	h := &home{limit: l, seen: now, pool: bucket{l.Burst, now}}
-	if claim > 0 || !s.settled || s.acting {
+	if claim > 0 || s.acting || !s.settled || l.Slots > 0 && !s.steady {
 		h.strange().coldUntil, h.pool.tokens = now+leaseTTL, 0
 	}
 	if l.durable() {

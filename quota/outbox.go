@@ -26,14 +26,15 @@ type Datagram struct {
 // are made when they leave, so that what had to wait says the newest. It belongs
 // to the control loop.
 type outbox struct {
-	reports [urgencies][]*entry
-	replies [urgencies][]address
-	grants  map[address]grant // the newest answer to each; a RECALL has none
-	budget  bucket            // bytes
-	rate    float64
-	flushed time.Duration
-	open    map[NodeID]int // which datagram of the Output still has room
-	queued  int
+	reports   [urgencies][]*entry
+	replies   [urgencies][]address
+	grants    map[address]grant // the newest answer to each; a RECALL has none
+	handovers []legacy
+	budget    bucket // bytes
+	rate      float64
+	flushed   time.Duration
+	open      map[NodeID]int // which datagram of the Output still has room
+	queued    int
 }
 
 // address is whom a reply goes to, and of which key it is.
@@ -42,7 +43,8 @@ type address struct {
 	key Key
 }
 
-// repliesMost bounds each queue of replies. What is dropped is asked for again.
+// repliesMost bounds each queue of replies. What is dropped is asked for again; but
+// of a HANDOVER, the key starts with a full burst.
 const repliesMost = 1 << 14
 
 // answer queues an answer. One that is still queued is overtaken, in its place.
@@ -62,6 +64,14 @@ func (o *outbox) answer(u urgency, a address, g grant) {
 func (o *outbox) recall(a address) {
 	if len(o.replies[recalls]) < repliesMost {
 		o.replies[recalls] = append(o.replies[recalls], a)
+		o.queued++
+	}
+}
+
+// handOver queues a HANDOVER.
+func (o *outbox) handOver(l legacy) {
+	if len(o.handovers) < repliesMost {
+		o.handovers = append(o.handovers, l)
 		o.queued++
 	}
 }

@@ -105,6 +105,12 @@ func (e *Engine) flush(now time.Duration, out *Output, v *view) {
 		o.queued -= n
 		o.reports[u] = rest(o.reports[u], n)
 	}
+	n := 0 // last, since a node of an earlier version reads no further
+	for ; n < len(o.handovers) && o.budget.tokens >= 0; n++ {
+		o.put(out, h, o.handovers[n].to, o.handovers[n].append)
+	}
+	o.queued -= n
+	o.handovers = rest(o.handovers, n)
 }
 
 // sendReport makes the report of en and puts it on its way.
@@ -193,6 +199,8 @@ func (e *Engine) Receive(now time.Duration, data []byte) error {
 			e.granted(now, from, m.grant, v)
 		case kindRecall:
 			e.recalled(now, m.key)
+		case kindHandover:
+			e.inherit(now, &m.handover)
 		}
 	}
 	return nil
@@ -234,7 +242,7 @@ func (e *Engine) answer(now time.Duration, from *peer, incarnation uint32, r *re
 func (e *Engine) side(now time.Duration, k Key) side {
 	v := e.view.Load()
 	return side{
-		share: v.held(now), rising: v.rising(now), known: v.known, settled: v.settled(now), doubt: v.doubtful(now),
+		share: v.held(now), rising: v.rising(now), known: v.known, settled: v.settled(now), steady: v.steady(now), doubt: v.doubtful(now),
 		acting: v.first(k) != e.self, period: v.period, peers: e.peers,
 	}
 }

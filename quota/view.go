@@ -38,6 +38,7 @@ type peer struct {
 	state       MemberState
 	refused     bool
 	vanishedAt  time.Duration
+	crashed     bool // it has vanished since it last came as a newcomer
 
 	missed      int           // reports sent since its last answer
 	missedSince time.Duration // when the first of these was sent
@@ -115,6 +116,7 @@ type view struct {
 	before    float64  // the lower share that holds until risesAt
 	risesAt   time.Duration
 	changedAt time.Duration // when homes last changed
+	brokenAt  time.Duration // when they last did without a word: a node vanished or came back
 }
 
 // newView looks at peers. A share that falls counts at once; one that rises,
@@ -135,9 +137,12 @@ func newView(now time.Duration, peers map[NodeID]*peer, last *view) *view {
 	}
 	v.known = max(v.known, 1)
 	v.share = float64(len(v.homes)) / float64(v.known)
-	v.before, v.risesAt, v.changedAt = v.share, now, now
-	if slices.Equal(v.homes, last.homes) {
-		v.changedAt = last.changedAt
+	v.before, v.risesAt, v.changedAt, v.brokenAt = v.share, now, last.changedAt, last.brokenAt
+	for _, p := range differences(v.homes, last.homes) {
+		v.changedAt = now
+		if p.crashed {
+			v.brokenAt = now
+		}
 	}
 	if held := last.held(now); v.share > held {
 		v.before, v.risesAt = held, now+2*leaseTTL
@@ -170,10 +175,28 @@ func (v *view) held(now time.Duration) float64 {
 	return v.share
 }
 
-// settled reports whether the homes have been the same for so long that every
-// lease of a former home has ended.
-func (v *view) settled(now time.Duration) bool {
+// differences are the nodes that are in one of a and b only.
+func differences(a, b []*peer) (those []*peer) {
+	for _, pair := range [][2][]*peer{{a, b}, {b, a}} {
+		for _, p := range pair[0] {
+			if !slices.Contains(pair[1], p) {
+				those = append(those, p)
+			}
+		}
+	}
+	return those
+}
+
+// steady reports whether the homes have been the same for so long that every lease
+// of a former home has ended.
+func (v *view) steady(now time.Duration) bool {
 	return v.known == 1 || now-v.changedAt >= 2*leaseTTL
+}
+
+// settled is steady, where changes in good order do not count: a home that ends by
+// one hands over what it knows.
+func (v *view) settled(now time.Duration) bool {
+	return v.known == 1 || now-v.brokenAt >= 2*leaseTTL
 }
 
 // doubtful reports whether nodes have vanished so lately that the rest of a side

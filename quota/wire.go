@@ -16,9 +16,10 @@ import (
 //	LEASE    seq, count, tokens, rate, deny, u8 level
 //	RELEASED seq, count
 //	RECALL
+//	HANDOVER u64 limit, missing
 //
-// Fixed integers are little-endian, the others uvarints: tokens, rates and
-// demands in thousandths (tokens zig-zag), deny in milliseconds, level in
+// Fixed integers are little-endian, the others uvarints: tokens, rates,
+// demands and what is missing in thousandths (tokens zig-zag), deny in milliseconds, level in
 // 255ths. What is leased is rounded down, what refuses is rounded up. Counters
 // are cumulative: any of the reports, in any order, any number of times, come to
 // the same.
@@ -44,6 +45,7 @@ const (
 	kindLease
 	kindReleased
 	kindRecall
+	kindHandover
 
 	kindMask    = 0x0f
 	flagHungry  = 0x10 // REPORT: starving. LEASE: saturated
@@ -149,12 +151,19 @@ func appendRecall(b []byte, k Key) []byte {
 	return binary.LittleEndian.AppendUint64(append(b, byte(kindRecall)), uint64(k))
 }
 
+func (h *handover) append(b []byte) []byte {
+	b = binary.LittleEndian.AppendUint64(append(b, byte(kindHandover)), uint64(h.Key))
+	b = binary.LittleEndian.AppendUint64(b, uint64(h.Limit))
+	return binary.AppendUvarint(b, uint64(math.Round(min(h.Missing*1000, amountMost))))
+}
+
 // message is one entry of a datagram.
 type message struct {
-	kind   kind
-	report report // REPORT, RELEASE
-	grant  grant  // LEASE, RELEASED
-	key    Key    // RECALL
+	kind     kind
+	report   report   // REPORT, RELEASE
+	grant    grant    // LEASE, RELEASED
+	key      Key      // RECALL
+	handover handover // HANDOVER
 }
 
 // decode reads a datagram into msgs. A kind of a later version ends it early;
@@ -187,7 +196,7 @@ type decoder struct {
 func (d *decoder) message() (m message, known bool) {
 	k := d.byte()
 	m.kind = kind(k & kindMask)
-	if m.kind < kindReport || m.kind > kindRecall || k&flagUnknown != 0 {
+	if m.kind < kindReport || m.kind > kindHandover || k&flagUnknown != 0 {
 		return m, false
 	}
 	key := Key(d.u64())
@@ -196,6 +205,8 @@ func (d *decoder) message() (m message, known bool) {
 		m.report = d.report(k, key)
 	case kindLease, kindReleased:
 		m.grant = d.grant(k, key)
+	case kindHandover:
+		m.handover = handover{Key: key, Limit: limitID(d.u64()), Missing: float64(d.uvarint(amountMost)) / 1000}
 	default:
 		m.key = key
 	}

@@ -1,0 +1,72 @@
+package quota
+
+import (
+	"math"
+	"time"
+)
+
+// handover is HANDOVER: what is missing of a key's pool, from the node that was its
+// home to the one that is now.
+type handover struct {
+	Key     Key
+	Limit   limitID
+	Missing float64 // tokens
+}
+
+// legacy is a handover on its way.
+type legacy struct {
+	to NodeID
+	handover
+}
+
+// handOver sends what this node knows of the keys whose home is another now, or will
+// be when it has left. A key that is not handed over starts with a full burst there.
+func (e *Engine) handOver(now time.Duration) {
+	v := e.view.Load()
+	for k, h := range e.homes {
+		to := v.best(k, func(p *peer) bool { return !e.leaving || p != e.self })
+		if to == nil || to == e.self {
+			continue
+		}
+		s := e.side(now, k)
+		if missing := h.missing(now, &s); missing >= 1 {
+			e.outbox.handOver(legacy{to.id, handover{k, h.limit.id(), missing}})
+		}
+	}
+}
+
+// missing is what this home has taken of the pool and not filled up since. A pool
+// that started empty, as no other home could tell, says nothing by that.
+func (h *home) missing(now time.Duration, s *side) float64 {
+	if !h.limit.handedOver() {
+		return 0
+	}
+	h.advance(now, h.budget(s))
+	return min(h.full()-h.pool.tokens, float64(h.charged))
+}
+
+// handedOver reports whether homes hand the limit's pools over: durable ones have
+// their records, and of slots the holders tell.
+func (l *Limit) handedOver() bool { return l.Slots == 0 && !l.Local && !l.durable() }
+
+// inherit takes over what a former home knows. To hear it twice, or of two homes on
+// two sides of a split, takes no more than the most that one of them says.
+func (e *Engine) inherit(now time.Duration, m *handover) {
+	l := e.limits[m.Limit]
+	if l == nil || !l.handedOver() {
+		return
+	}
+	h := e.homes[m.Key]
+	if h == nil {
+		if !e.makeRoom(now) {
+			return
+		}
+		h = &home{limit: l, seen: now, pool: bucket{l.Burst, now}}
+		e.homes[m.Key] = h
+	}
+	s := e.side(now, m.Key)
+	budget := h.budget(&s)
+	h.advance(now, budget)
+	h.pool.tokens = max(min(h.pool.tokens, h.full()-m.Missing), -h.debtMost(budget))
+	h.charged = max(h.charged, int64(math.Ceil(min(m.Missing, l.Burst+h.debtMost(budget)))))
+}
