@@ -34,7 +34,6 @@ func limitedTo(t *testing.T, nodes int, action, limits string) (*world, []*proce
 	}
 	allSee(t, 10*time.Second, ps...)
 	w.limit(ps[0], action, limits)
-	time.Sleep(settled)
 	return w, ps
 }
 
