@@ -11,6 +11,10 @@ import (
 	"time"
 )
 
+// settled is how long the homes of limits must have been the same until a new key
+// starts with its whole burst after a split.
+const settled = 4 * time.Second
+
 // Both sides of a split use a limit by halves, and all of it once they meet again.
 func TestNamespaceSplitHoldsALimitToItsParts(t *testing.T) {
 	if !full() {

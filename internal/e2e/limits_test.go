@@ -37,10 +37,6 @@ func limitedTo(t *testing.T, nodes int, action, limits string) (*world, []*proce
 	return w, ps
 }
 
-// settled is how long the homes of limits must have been the same until a new key
-// starts with its whole burst: before, another node may have given it out.
-const settled = 4 * time.Second
-
 // limit applies a route with limits through p, and waits until all hold it.
 func (w *world) limit(p *process, action, limits string) {
 	w.t.Helper()
