@@ -92,7 +92,7 @@ func printHistory(w io.Writer, all []api.Changeset) error {
 }
 
 // follow shows node by node who holds a version, until enough do.
-func follow(ctx context.Context, w io.Writer, client *api.Client, what string, version uint64, timeout time.Duration) error {
+func follow(ctx context.Context, w io.Writer, client *api.Client, what string, version uint64, began time.Time, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	told := map[string]bool{}
@@ -104,7 +104,7 @@ func follow(ctx context.Context, w io.Writer, client *api.Client, what string, v
 			tellHolders(w, status, version, told)
 		}
 		if err == nil && last.Done() {
-			_, err = fmt.Fprintf(w, "%d of %d nodes hold version %d\n", last.Held, last.Wanted, version)
+			_, err = fmt.Fprintf(w, "%d of %d nodes hold version %d after %v\n", last.Held, last.Wanted, version, time.Since(began).Round(time.Millisecond))
 			return err
 		}
 		select {

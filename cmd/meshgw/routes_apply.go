@@ -81,6 +81,7 @@ func (c *changing) run(cmd *cobra.Command, change func(context.Context, *api.Cli
 	}
 	o := c.options
 	o.Wait, o.Timeout = "", 0 // this program looks itself, to show who holds it
+	began := time.Now()
 	applied, err := change(cmd.Context(), client, o)
 	if err != nil {
 		return err
@@ -95,7 +96,7 @@ func (c *changing) run(cmd *cobra.Command, change func(context.Context, *api.Cli
 	if err != nil || c.options.Wait == "" || applied.DryRun {
 		return err
 	}
-	return follow(cmd.Context(), progress, client, c.options.Wait, applied.Version, c.options.Timeout)
+	return follow(cmd.Context(), progress, client, c.options.Wait, applied.Version, began, c.options.Timeout)
 }
 
 func diffCommand() *cobra.Command {
