@@ -7,9 +7,8 @@ import (
 	"time"
 
 	"github.com/meshgw/meshgw/auth"
-	"github.com/meshgw/meshgw/routetable"
-
 	"github.com/meshgw/meshgw/dataplane/message"
+	"github.com/meshgw/meshgw/routetable"
 )
 
 // Credentials provides keys and users that are read from files and from

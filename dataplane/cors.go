@@ -4,9 +4,8 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/meshgw/meshgw/routetable"
-
 	"github.com/meshgw/meshgw/dataplane/message"
+	"github.com/meshgw/meshgw/routetable"
 )
 
 // preflighted returns the method that a CORS preflight (Fetch, section 4.8)

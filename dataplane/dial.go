@@ -12,9 +12,8 @@ import (
 
 	"github.com/meshgw/meshgw/dataplane/discovery"
 	"github.com/meshgw/meshgw/dataplane/socket"
-	"github.com/meshgw/meshgw/failover"
-
 	"github.com/meshgw/meshgw/dataplane/upstream"
+	"github.com/meshgw/meshgw/failover"
 )
 
 // frozenAfter is how late a tick of the watch has to be for this process to

@@ -1,13 +1,14 @@
 // Package dataplane accepts requests, decides by the published table what becomes
 // of them, and proxies them to upstreams and back.
 //
-// A request passes enter (identify, match, admit), limit, forward, answer and
-// finish, the steps of Server.handle; the files are named after the steps. They
-// work on an Exchange, which knows no HTTP library:
+// A request passes enter (identify, match, admit), limit, forward, answer and finish,
+// the steps of Server.handle; the files are named after them, and ARCHITECTURE.md has
+// the way of a request through all. They work on an Exchange, which knows no HTTP
+// library:
 //
 //   - to clients, h1.go speaks HTTP/1.1 with fasthttp's parser, and h2.go speaks
 //     HTTP/2 with net/http, which gets the connections that open with it;
-//   - to endpoints, forward.go speaks HTTP/1.1 and h2call.go HTTP/2, both over
+//   - to endpoints, try.go speaks HTTP/1.1 and h2call.go HTTP/2, both over
 //     connections of package upstream.
 //
 // Whatever two parsers could read differently is rejected, in either direction:

@@ -5,7 +5,6 @@ import (
 	"strconv"
 
 	"github.com/meshgw/meshgw/dataplane/grpc"
-
 	"github.com/meshgw/meshgw/dataplane/message"
 )
 

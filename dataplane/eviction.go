@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/meshgw/meshgw/dataplane/socket"
-
 	"github.com/meshgw/meshgw/dataplane/upstream"
 )
 

@@ -7,17 +7,14 @@ import (
 	"time"
 
 	"github.com/meshgw/meshgw/auth"
+	"github.com/meshgw/meshgw/dataplane/compress"
 	"github.com/meshgw/meshgw/dataplane/grpc"
+	"github.com/meshgw/meshgw/dataplane/message"
+	"github.com/meshgw/meshgw/dataplane/upstream"
 	"github.com/meshgw/meshgw/failover"
 	"github.com/meshgw/meshgw/quota"
 	"github.com/meshgw/meshgw/routetable"
 	"github.com/meshgw/meshgw/telemetry"
-
-	"github.com/meshgw/meshgw/dataplane/message"
-
-	"github.com/meshgw/meshgw/dataplane/compress"
-
-	"github.com/meshgw/meshgw/dataplane/upstream"
 )
 
 // Exchange is one request and its answer: what the front has read, what the

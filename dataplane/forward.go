@@ -1,234 +1,314 @@
 package dataplane
 
 import (
-	"context"
 	"errors"
-	"io"
-	"net"
-	"os"
-	"syscall"
+	"math/rand/v2"
 	"time"
 
-	"github.com/meshgw/meshgw/failover"
-	"github.com/meshgw/meshgw/routetable"
+	"github.com/cespare/xxhash/v2"
 
 	"github.com/meshgw/meshgw/dataplane/message"
-
 	"github.com/meshgw/meshgw/dataplane/upstream"
+	"github.com/meshgw/meshgw/failover"
+	"github.com/meshgw/meshgw/routetable"
+	"github.com/meshgw/meshgw/telemetry"
 )
 
-// try sends the request to e and reads the head of its answer. If an idle
-// connection turns out to have been closed by the endpoint, which is no failure
-// of its, and the request may be repeated, it opens a new one.
-func (s *Server) try(x *Exchange, e *endpoint, begun time.Time) (*failure, failover.Kind) {
-	if e.h2 != nil {
-		return s.tryHTTP2(x, e, begun)
+// forward gets an answer: from the rule itself, or from an endpoint of its
+// upstream, trying others as the upstream's retries allow.
+func (s *Server) forward(x *Exchange) bool {
+	if x.preflight || x.endsHere() || x.rule.Respond != nil || x.rule.Redirect != nil {
+		return true
 	}
-	x.conn = e.pool.Get(begun, x.idempotent())
-	deadline := x.headDeadline(begun)
-	s.buildHead(x, e)
+	if x.target == nil {
+		x.target = x.rule.choose()
+	}
+	s.chooseSticky(x)
+	u := x.target.upstream
+	x.deadline = x.answerDeadline()
+	if x.from == nil {
+		u.shared.traffic.own[x.priority].Add(1)
+		if !u.hasRoom(x.priority) {
+			return s.shedRequest(x, "no_room", "No region has room for the request.")
+		}
+	} else {
+		x.deadline = earlier(x.deadline, within(x.Start, x.from.deadline))
+	}
+	u.shared.budget.Request(x.Start)
+	s.mirror(x)
+	e, err := s.pick(x)
+	if err != nil {
+		return x.fail(u.noEndpoint())
+	}
 	for {
-		if x.conn == nil {
-			c, err := s.connect(e, deadline, x)
-			if err != nil {
-				// If a connection has become idle meanwhile, the endpoint is well and this
-				// node was slow.
-				c = e.pool.Get(time.Now(), x.idempotent())
+		f := s.attempt(x, e)
+		if f == nil {
+			next := s.nextTry(x, x.badAnswer())
+			if next == nil {
+				return !s.refusedByGateway(x)
 			}
-			if c == nil {
-				return s.connectFailure(x, e, err)
-			}
-			x.conn = c
-		}
-		x.conn.Begin(&s.answers)
-		x.presence.closeOnLeave(x.conn)
-		err := s.send(x, deadline)
-		if err == nil {
-			err = s.receive(x, deadline, begun)
-		}
-		if err == nil {
-			return nil, x.kind()
-		}
-		if x.conn.Stale() && broken(err) && x.idempotent() && x.upload == nil && !x.presence.hasLeft() {
-			s.closeUpstream(x)
+			s.abandon(x)
+			e = next
 			continue
 		}
-		return s.failed(x, err)
-	}
-}
-
-// connectFailure says what it means that no connection to an endpoint could be
-// made, for the client and for the endpoint.
-func (s *Server) connectFailure(x *Exchange, e *endpoint, err error) (*failure, failover.Kind) {
-	switch {
-	case x.presence.hasLeft():
-		return &failure{refusal: clientLeft()}, failover.Canceled
-	case x.pastCallDeadline(time.Now()):
-		return &failure{refusal: refusal{code: UpstreamTimeout, detail: "There was no connection to the upstream in time."}}, failover.TimedOut
-	case errors.Is(err, syscall.EADDRNOTAVAIL): // all local ports are in use towards this endpoint; for others they are free
-		return &failure{
-			refusal: refusal{code: Overloaded, detail: "The gateway has no local port left for a connection to the upstream."},
-			reason:  routetable.RetryConnectFailure, lacks: "ports",
-		}, failover.Canceled
-	case isLocalFailure(err):
-		return &failure{
-			refusal: refusal{code: Overloaded, detail: "The gateway has no room for a connection to the upstream."},
-			lacks:   "descriptors",
-		}, failover.Canceled
-	}
-	return &failure{
-		refusal: refusal{code: ConnectFailure, detail: "The upstream could not be reached." + s.hint(e, err)},
-		reason:  routetable.RetryConnectFailure,
-	}, failover.ConnectFailed
-}
-
-// kindOfConnect is the outcome of a try that could not connect.
-func kindOfConnect(err error) failover.Kind {
-	if isLocalFailure(err) {
-		return failover.Canceled
-	}
-	return failover.ConnectFailed
-}
-
-// connect opens a connection to e, until deadline, or takes one that becomes idle
-// before it may dial. x is nil for a request that no client waits for.
-func (s *Server) connect(e *endpoint, deadline time.Time, x *Exchange) (*upstream.Conn, error) {
-	ctx, cancel := context.Background(), func() {}
-	if !deadline.IsZero() {
-		ctx, cancel = context.WithDeadline(ctx, deadline)
-	}
-	defer cancel()
-	var left <-chan struct{}
-	if x != nil {
-		left = x.presence.left
-	}
-	for {
-		c, err := e.pool.MayDial(ctx, left)
-		if err != nil {
-			return nil, err
-		}
-		if c == nil {
-			begun := time.Now()
-			raw, err := e.pool.Dial(ctx)
-			e.pool.Dialed(time.Since(begun), err, !e.state.Usable())
-			if err != nil {
-				s.log.Debug().Err(err).Str("endpoint", e.address.URL).Msg("connect failed")
-				return nil, err
+		next := s.nextTry(x, f)
+		if next == nil {
+			if f.lacks != "" {
+				s.metrics.shed.WithLabelValues(x.priority.String(), f.lacks).Inc()
 			}
-			return upstream.NewConn(raw, upstream.Lifetime(time.Now()), &s.upstreams)
+			x.refused = &f.refusal
+			return false
 		}
-		if c.Fresh(time.Now(), x != nil && x.idempotent()) {
-			return c, nil
-		}
-		_ = c.Close()
+		e = next
 	}
 }
 
-// send writes head and body: a small body along with the head, a streamed one
-// concurrently with the answer, which may come early.
-func (s *Server) send(x *Exchange, deadline time.Time) error {
-	if err := x.conn.SetDeadline(deadline); err != nil {
-		return err
+// answerDeadline is when the head of the answer is due; zero for never. A gRPC
+// call brings its own deadline, and one without may be an endless stream.
+func (x *Exchange) answerDeadline() time.Time {
+	if x.grpc {
+		return x.until
 	}
-	if x.Body == nil {
-		return x.conn.WriteRequest(x.scratch.head)
+	return within(x.Start, x.target.timeouts.Request)
+}
+
+// headDeadline is when the head is due in the try that began at begun.
+func (x *Exchange) headDeadline(begun time.Time) time.Time {
+	if x.grpc {
+		return earlier(within(begun, x.target.timeouts.Idle), x.until)
 	}
-	if _, err := x.conn.Write(x.scratch.head); err != nil {
-		return err
+	return earlier(within(begun, x.target.timeouts.Response), x.deadline)
+}
+
+// within returns the time d after from; zero, for no deadline, if d is not positive.
+func within(from time.Time, d time.Duration) time.Time {
+	if d <= 0 {
+		return time.Time{}
 	}
-	// While the body is sent, its own timeouts apply.
-	if err := x.conn.SetReadDeadline(time.Time{}); err != nil {
-		return err
+	return from.Add(d)
+}
+
+// earlier returns the earlier of two deadlines, of which zero is none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
 	}
-	s.startUpload(x)
+	return a
+}
+
+// failure is a try that brought no answer, or one that may be worth a retry.
+type failure struct {
+	refusal
+	reason routetable.RetryOn // 0 = is never retried
+	sent   bool               // bytes of the request may have reached the endpoint
+	lacks  string             // the resource that this node has run out of, which is no fault of the endpoint; empty = none
+}
+
+// badAnswer returns the failure that an answer stands for, nil if it is none.
+// What an endpoint answered through another gateway is final; a refusal of that
+// gateway itself means that nothing was done.
+func (x *Exchange) badAnswer() *failure {
+	switch {
+	case x.endpoint.gateway == "":
+		return badStatus(x.answer.Status)
+	case x.gatewayRefusal() != NoError:
+		return &failure{reason: routetable.RetryConnectFailure}
+	}
 	return nil
 }
 
-// receive reads the head of the answer, and passes on interim answers before it.
-func (s *Server) receive(x *Exchange, deadline, begun time.Time) error {
-	a := &x.answer
-	*a = upstream.NewAnswer(x.conn, x.target.timeouts.Idle, &x.scratch.answer)
-	for interim, late := 0, false; ; interim++ {
-		err := x.awaitHead(deadline, begun)
-		switch {
-		case !late && errors.Is(err, os.ErrDeadlineExceeded) && s.wasFrozen(begun):
-			// It may have arrived meanwhile.
-			late, deadline = true, time.Now().Add(stallLook)
-			if err := x.conn.SetReadDeadline(deadline); err != nil {
-				return err
-			}
-		case err != nil:
-			return err
-		case a.Status == 101:
-			return x.checkUpgrade()
-		case a.Status >= 200:
-			if x.upload != nil {
-				x.upload.answerBegan()
-			}
-			return nil
-		case interim == upstream.MaxInterim:
-			return message.ErrAnswer
-		case a.Status != 100: // 100 Continue was sent to the client by the front
-			x.Front.Inform(a.Status, a.Fields)
-		}
-	}
-}
-
-// broken reports whether err means that the connection was closed.
-func broken(err error) bool {
-	return !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, message.ErrAnswer) && !errors.Is(err, message.ErrField)
-}
-
-// failed says what err means for the client, for a retry and for the endpoint.
-func (s *Server) failed(x *Exchange, err error) (*failure, failover.Kind) {
-	if x.presence.hasLeft() {
-		return &failure{refusal: clientLeft(), sent: true}, failover.Canceled
-	}
-	if r := x.uploadRefusal(); r != nil {
-		return &failure{refusal: *r, sent: true}, failover.Canceled
-	}
-	_, network := errors.AsType[net.Error](err)
-	hint := s.hint(x.endpoint, err)
-	switch {
-	case hint != "":
-		return &failure{
-			refusal: refusal{code: UpstreamReset, detail: "The upstream's answer is in another protocol." + hint}, reason: routetable.RetryReset, sent: true,
-		}, failover.Reset
-	case errors.Is(err, errStalled), errors.Is(err, os.ErrDeadlineExceeded):
-		kind := failover.TimedOut
-		if errors.Is(err, errStalled) {
-			kind = failover.Stalled
-		}
-		return &failure{
-			refusal: refusal{code: UpstreamTimeout, detail: "The upstream did not answer in time."},
-			reason:  routetable.RetryStalled, sent: true,
-		}, kind
-	case errors.Is(err, errUnaskedUpgrade):
-		return &failure{
-			refusal: refusal{code: UpstreamReset, detail: "The upstream switched to a protocol that was not asked for."},
-			sent:    true,
-		}, failover.Reset
-	case network || errors.Is(err, syscall.EPIPE) || isEOF(err) || x.call != nil && !errors.Is(err, message.ErrAnswer):
-		return &failure{
-			refusal: refusal{code: UpstreamReset, detail: "The upstream broke the connection before it answered."},
-			reason:  routetable.RetryReset, sent: !unprocessed(err),
-		}, failover.Reset
-	}
-	s.log.Warn().Err(err).Str("endpoint", x.endpoint.address.URL).Msg("answer refused")
-	return &failure{
-		refusal: refusal{code: UpstreamReset, detail: "The upstream's answer is not valid HTTP."}, sent: true,
-	}, failover.Reset
-}
-
-func isEOF(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
-}
-
-// kindOf is the outcome for the endpoint of an answer with status.
-func kindOf(status int) failover.Kind {
+// badStatus returns the failure that a status stands for, nil if it is none.
+func badStatus(status int) *failure {
 	switch status {
-	case 502, 503, 504:
-		return failover.Unavailable
+	case 502:
+		return &failure{reason: routetable.Retry502, sent: true}
+	case 503:
+		return &failure{reason: routetable.Retry503, sent: true}
+	case 504:
+		return &failure{reason: routetable.Retry504, sent: true}
 	}
-	return failover.OK
+	return nil
+}
+
+// nextTry returns the endpoint to retry on after f, nil if there is to be no
+// retry: because attempts or budget are used up, the request must not be
+// repeated, its deadline is too close, or no other endpoint is available. It
+// waits for the backoff.
+func (s *Server) nextTry(x *Exchange, f *failure) *endpoint {
+	u := x.target.upstream
+	switch {
+	case f == nil, f.reason == 0, x.attempts >= u.Attempts, !u.RetryOn.Has(f.reason),
+		f.sent && !x.idempotent(), x.upload != nil:
+		return nil
+	}
+	pause := backOff(x.attempts)
+	if !x.deadline.IsZero() && time.Until(x.deadline) <= pause || f.lacks == "" && !u.shared.budget.Retry(time.Now(), u.RetryBudget) {
+		return nil
+	}
+	// Last, since the choice may use up the probe of an open breaker.
+	e, err := s.pickAgain(x)
+	if err != nil {
+		return nil
+	}
+	time.Sleep(pause)
+	s.metrics.retries.Inc()
+	return e
+}
+
+// backOff returns how long to wait after try n: a random time up to 25 ms,
+// doubled with each try, 250 ms at most (full jitter).
+func backOff(n int) time.Duration {
+	return rand.N(min(25*time.Millisecond<<(n-1), 250*time.Millisecond))
+}
+
+// key returns the hash of what consistent_hash keeps together; a random number
+// for other policies.
+func (x *Exchange) key() uint64 {
+	u := x.target.upstream
+	if u.Balance != routetable.ConsistentHash {
+		return rand.Uint64()
+	}
+	var value []byte
+	switch h := &u.Hash; {
+	case h.Header != "":
+		value, _ = x.header(h.Header)
+	case h.Cookie != "":
+		value = x.cookie(h.Cookie)
+	case h.ClientIP:
+		ip := x.Client.As16()
+		return xxhash.Sum64(ip[:])
+	case h.Path:
+		value = x.Path
+	}
+	if len(value) == 0 {
+		return rand.Uint64()
+	}
+	return xxhash.Sum64(value)
+}
+
+// cookie returns the value of the cookie named name.
+func (x *Exchange) cookie(name string) []byte {
+	for i := range x.Fields {
+		if !message.EqualFold(x.Fields[i].Name, "cookie") {
+			continue
+		}
+		for rest := x.Fields[i].Value; len(rest) > 0; {
+			var pair []byte
+			pair, rest = message.CutByte(rest, ';')
+			for len(pair) > 0 && pair[0] == ' ' {
+				pair = pair[1:]
+			}
+			if key, value := message.CutByte(pair, '='); string(key) == name {
+				return value
+			}
+		}
+	}
+	return nil
+}
+
+// noEndpoint is the refusal when no endpoint can take a request.
+func (u *liveUpstream) noEndpoint() refusal {
+	for _, e := range u.endpoints {
+		if e.state.State(time.Now()).Status == failover.Open {
+			return refusal{code: CircuitOpen, detail: "The circuit breakers of the upstream are open."}
+		}
+	}
+	return refusal{code: NoHealthyUpstream, detail: "The upstream has no endpoint that can be used."}
+}
+
+// maxPending is how many requests, this one included, may wait for the
+// upstream. Those forwarded by another region may wait for half the time that a
+// request takes, so that rescuing a region does not slow this one: its gateway
+// can still try elsewhere.
+func (x *Exchange) maxPending() int {
+	u := x.target.upstream
+	if x.from == nil {
+		return u.MaxPending
+	}
+	return min(u.MaxPending, max(1, u.division.Load().slots/2))
+}
+
+// attempt makes one try at e. If it returns nil, x.answer is the answer, whose
+// head has been read, and x holds a slot and a connection until finish or
+// abandon.
+func (s *Server) attempt(x *Exchange, e *endpoint) *failure {
+	x.attempts++
+	x.trace.span = 0
+	x.scratch.tried = append(x.scratch.tried, e.state)
+	u := x.target.upstream
+	foreign := x.from != nil && x.attempts == 1
+	if foreign {
+		u.shared.traffic.sent.Add(1)
+	}
+	x.presence.start(s.coarseNow())
+	defer x.presence.stop()
+	switch err := e.pool.Acquire(x.maxPending(), x, x.deadline, x.presence.left); {
+	case errors.Is(err, upstream.ErrCanceled):
+		x.recordAttempt(e, time.Now(), 0, failover.Canceled.String())
+		return &failure{refusal: clientLeft()}
+	case errors.Is(err, upstream.ErrPendingFull):
+		x.recordAttempt(e, time.Now(), 0, PendingFull.String())
+		s.metrics.shed.WithLabelValues(x.priority.String(), "pending_full").Inc()
+		return &failure{refusal: refusal{code: PendingFull, detail: "Too many requests wait for the upstream."}}
+	case err != nil:
+		x.recordAttempt(e, time.Now(), 0, failover.TimedOut.String())
+		return &failure{refusal: refusal{code: UpstreamTimeout, detail: "No connection to the upstream came free in time."}}
+	}
+	if foreign {
+		u.shared.traffic.foreign.Add(1)
+	}
+	begun := time.Now()
+	x.endpoint = e
+	e.state.Begin(begun)
+	f, kind := s.try(x, e, begun)
+	now := time.Now()
+	x.upstream = now.Sub(begun)
+	x.recordAttempt(e, begun, x.upstream, kind.String())
+	if f != nil {
+		s.closeUpstream(x)
+		if kind = s.blame(kind, begun); x.hadShortDeadline(now) {
+			kind = failover.Canceled
+		}
+		e.state.End(now, failover.Outcome{Kind: kind, Latency: x.upstream})
+		e.pool.Release()
+		return f
+	}
+	x.outcome = failover.Outcome{Kind: kind, Latency: x.upstream, Answered: true, Later: x.statusFollows(kind)}
+	e.state.Answer(now, x.outcome)
+	return nil
+}
+
+// recordAttempt adds a try to the record of the request.
+func (x *Exchange) recordAttempt(e *endpoint, begun time.Time, took time.Duration, outcome string) {
+	status := 0
+	if outcome == failover.OK.String() || outcome == failover.Unavailable.String() {
+		status = x.answer.Status
+	}
+	x.scratch.attempts = append(x.scratch.attempts, telemetry.Attempt{
+		Endpoint: e.address.URL, Region: e.state.Region(), Outcome: outcome, Status: status,
+		After: begun.Sub(x.Start), Took: took, SpanID: x.trace.span,
+	})
+}
+
+// abandon drops an answer, unread, for another try.
+func (s *Server) abandon(x *Exchange) {
+	s.closeUpstream(x)
+	x.endpoint.state.End(time.Now(), failover.Outcome{Kind: failover.OK, Answered: true})
+	x.endpoint.pool.Release()
+}
+
+// closeUpstream closes the connection of a try and ends its upload.
+func (s *Server) closeUpstream(x *Exchange) {
+	if x.conn != nil {
+		_ = x.conn.Close()
+	}
+	if x.call != nil {
+		x.call.end()
+	}
+	x.stopUpload()
+	x.call = nil
+	if x.conn != nil {
+		x.conn.End()
+		x.conn = nil
+	}
 }

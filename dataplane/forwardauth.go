@@ -12,11 +12,9 @@ import (
 
 	"github.com/meshgw/meshgw/auth"
 	"github.com/meshgw/meshgw/dataplane/discovery"
-	"github.com/meshgw/meshgw/routetable"
-
 	"github.com/meshgw/meshgw/dataplane/message"
-
 	"github.com/meshgw/meshgw/dataplane/upstream"
+	"github.com/meshgw/meshgw/routetable"
 )
 
 const (

@@ -8,10 +8,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/meshgw/meshgw/dataplane/upstream"
 	"github.com/meshgw/meshgw/failover"
 	"github.com/meshgw/meshgw/routetable"
-
-	"github.com/meshgw/meshgw/dataplane/upstream"
 )
 
 // regionGateways are the gateways of another region, as the way to an upstream

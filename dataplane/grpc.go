@@ -7,9 +7,8 @@ import (
 	"time"
 
 	"github.com/meshgw/meshgw/dataplane/grpc"
-	"github.com/meshgw/meshgw/failover"
-
 	"github.com/meshgw/meshgw/dataplane/message"
+	"github.com/meshgw/meshgw/failover"
 )
 
 // detectGRPC finds out whether the request is a gRPC call, and its deadline.

@@ -11,9 +11,8 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"github.com/meshgw/meshgw/failover"
-
 	"github.com/meshgw/meshgw/dataplane/message"
+	"github.com/meshgw/meshgw/failover"
 )
 
 const (

@@ -6,9 +6,8 @@ import (
 	"io"
 	"strconv"
 
-	"github.com/meshgw/meshgw/failover"
-
 	"github.com/meshgw/meshgw/dataplane/message"
+	"github.com/meshgw/meshgw/failover"
 )
 
 // Inform implements Front.

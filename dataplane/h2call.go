@@ -15,11 +15,9 @@ import (
 
 	"golang.org/x/net/http2"
 
-	"github.com/meshgw/meshgw/failover"
-
 	"github.com/meshgw/meshgw/dataplane/message"
-
 	"github.com/meshgw/meshgw/dataplane/upstream"
+	"github.com/meshgw/meshgw/failover"
 )
 
 // call is an exchange with an endpoint over HTTP/2, and the body of its answer.

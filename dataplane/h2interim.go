@@ -7,7 +7,6 @@ import (
 	"sync"
 
 	"github.com/meshgw/meshgw/dataplane/message"
-
 	"github.com/meshgw/meshgw/dataplane/upstream"
 )
 

@@ -9,9 +9,8 @@ import (
 	"time"
 
 	"github.com/meshgw/meshgw/dataplane/grpc"
-	"github.com/meshgw/meshgw/failover"
-
 	"github.com/meshgw/meshgw/dataplane/message"
+	"github.com/meshgw/meshgw/failover"
 )
 
 // Inform implements Front. net/http may still read the header map after a stream

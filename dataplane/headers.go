@@ -4,9 +4,8 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/meshgw/meshgw/routetable"
-
 	"github.com/meshgw/meshgw/dataplane/message"
+	"github.com/meshgw/meshgw/routetable"
 )
 
 // buildHead makes the head of the request as e is to get it, followed by a small

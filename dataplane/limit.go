@@ -5,10 +5,9 @@ import (
 	"net/netip"
 	"strconv"
 
+	"github.com/meshgw/meshgw/dataplane/message"
 	"github.com/meshgw/meshgw/quota"
 	"github.com/meshgw/meshgw/routetable"
-
-	"github.com/meshgw/meshgw/dataplane/message"
 )
 
 // Limiter decides whether requests are within their limits. It must be safe for

@@ -9,9 +9,8 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/meshgw/meshgw/failover"
-
 	"github.com/meshgw/meshgw/dataplane/message"
+	"github.com/meshgw/meshgw/failover"
 )
 
 // The mesh link carries a request to a gateway of another region as it is to reach
@@ -134,15 +133,6 @@ func (s *Server) appendLink(b []byte, x *Exchange) []byte {
 	}
 	b = append(append(b, linkName...), ": "...)
 	return append(l.append(b), "\r\n"...)
-}
-
-// enter identifies, matches and admits a request of a client, or accepts one of
-// another gateway.
-func (s *Server) enter(x *Exchange) bool {
-	if x.Link {
-		return s.identifyLinked(x) && s.matchLinked(x) && s.hasCapacity(x)
-	}
-	return s.identify(x) && s.checkAddress(x) && s.match(x) && s.admit(x)
 }
 
 // identifyLinked reads the link field of a request. On a link with certificates, it

@@ -1,20 +1,22 @@
 package dataplane
 
 import (
+	"bytes"
 	"cmp"
+	"context"
 	"errors"
+	"io"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/meshgw/meshgw/failover"
-
 	"github.com/meshgw/meshgw/dataplane/message"
-
 	"github.com/meshgw/meshgw/dataplane/upstream"
+	"github.com/meshgw/meshgw/failover"
 )
 
 const (
@@ -180,4 +182,45 @@ func (m *mirrorCopy) text() []byte {
 		text = append(text, "0\r\n\r\n"...)
 	}
 	return text
+}
+
+// deliverHTTP2 is deliver over HTTP/2.
+func (m *mirrorCopy) deliverHTTP2(begun, deadline time.Time) (outcome failover.Outcome, how string) {
+	ctx, cancel := context.WithDeadline(context.Background(), deadline)
+	defer cancel()
+	l, _, err := m.endpoint.h2.Reserve(ctx)
+	if err != nil {
+		return failover.Outcome{Kind: kindOfConnect(err)}, "failed"
+	}
+	defer l.Release()
+	req, err := m.request()
+	if err != nil {
+		l.GiveUp()
+		return failover.Outcome{Kind: failover.Canceled}, "failed"
+	}
+	resp, err := l.RoundTrip(req.WithContext(ctx))
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return failover.Outcome{Kind: failover.TimedOut, Latency: time.Since(begun)}, "failed"
+	case err != nil:
+		return failover.Outcome{Kind: failover.Reset, Latency: time.Since(begun)}, "failed"
+	}
+	outcome = failover.Outcome{Kind: kindOf(resp.StatusCode), Latency: time.Since(begun), Answered: true}
+	m.endpoint.state.Answer(time.Now(), outcome)
+	_, _ = io.CopyN(io.Discard, resp.Body, mirrorAnswer)
+	_ = resp.Body.Close()
+	return outcome, "sent"
+}
+
+// request returns the copy as a request of net/http.
+func (m *mirrorCopy) request() (*http.Request, error) {
+	req, err := requestOf(m.head, m.endpoint)
+	if err != nil {
+		return nil, err
+	}
+	_, small, _ := bytes.Cut(m.head, []byte("\r\n\r\n"))
+	if body := append(bytes.Clone(small), m.body...); len(body) > 0 {
+		req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	}
+	return req, nil
 }

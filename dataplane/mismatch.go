@@ -4,9 +4,8 @@ import (
 	"errors"
 	"strings"
 
-	"github.com/meshgw/meshgw/failover"
-
 	"github.com/meshgw/meshgw/dataplane/upstream"
+	"github.com/meshgw/meshgw/failover"
 )
 
 // hint records the protocol mismatch in err, and returns it as a sentence after a

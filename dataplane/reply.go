@@ -4,12 +4,10 @@ import (
 	"time"
 
 	"github.com/meshgw/meshgw/dataplane/grpc"
+	"github.com/meshgw/meshgw/dataplane/message"
+	"github.com/meshgw/meshgw/dataplane/upstream"
 	"github.com/meshgw/meshgw/failover"
 	"github.com/meshgw/meshgw/routetable"
-
-	"github.com/meshgw/meshgw/dataplane/message"
-
-	"github.com/meshgw/meshgw/dataplane/upstream"
 )
 
 // answer sends the answer that forward has obtained.

@@ -1,96 +1,22 @@
 package dataplane
 
 import (
-	"context"
-	"crypto/rand"
-	"crypto/tls"
-	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	"github.com/meshgw/meshgw/dataplane/compress"
 	"github.com/meshgw/meshgw/dataplane/discovery"
+	"github.com/meshgw/meshgw/dataplane/message"
+	"github.com/meshgw/meshgw/dataplane/upstream"
 	"github.com/meshgw/meshgw/failover"
-	"github.com/meshgw/meshgw/quota"
 	"github.com/meshgw/meshgw/routetable"
 	"github.com/meshgw/meshgw/telemetry"
-
-	"github.com/meshgw/meshgw/dataplane/message"
-
-	"github.com/meshgw/meshgw/dataplane/compress"
-
-	"github.com/meshgw/meshgw/dataplane/upstream"
 )
-
-// Config configures a Server. Zero fields get the defaults named beside them.
-type Config struct {
-	Node, Region   string
-	TrustedProxies []netip.Prefix // whose X-Forwarded fields are trusted
-	ProxyProtocol  []netip.Prefix // whose connections begin with a header of the PROXY protocol
-	MaxInflight    int            // requests in flight, beyond which new ones get 503; 0 = no bound
-	MaxConns       int            // client connections; 0 = 50,000
-	MaxConnsPerIP  int            // of one client, in IPv6 of a /64; trusted proxies may have more. 0 = no bound
-	AccessLog      AccessLog
-
-	// Control reports whether an address is one of the node's control ports, such
-	// as admin and gossip, which are never dialed. nil = none is.
-	Control func(netip.AddrPort) bool
-
-	// Banned reports whether a client is banned. It is called for every request, so
-	// it must neither block nor allocate. nil = none is.
-	Banned func(netip.Addr) bool
-
-	// Link returns the TLS settings for a mesh link to a gateway, by its node name:
-	// a copy that the caller may change, nil for a plain link. nil = there are no
-	// links.
-	Link func(node string) *tls.Config
-
-	// Traffic counts the requests of clients by route. nil = is not exported.
-	Traffic *telemetry.Traffic
-
-	// Requests keeps the records of the last requests. nil = none are kept.
-	Requests *telemetry.Ring
-
-	// Traced is called with the record of each request that is sampled or has
-	// failed. It must neither block nor keep the record. nil = tracing is off.
-	Traced func(*telemetry.Record)
-	// TraceRatio is the share of traces that are sampled, in [0,1], of those that
-	// begin here; 0 = failures only.
-	TraceRatio float64
-
-	// Limiter enforces the limits. If it is nil, the routes of a table with limits
-	// answer 503.
-	Limiter Limiter
-
-	// Credentials provides keys and users. If it is nil, routes that need them
-	// admit nobody.
-	Credentials Credentials
-
-	// Now is the wall clock that tokens and certificates are checked by; nil =
-	// time.Now.
-	Now func() time.Time
-
-	// DrainFinish is how long Serve waits for requests in flight after its context
-	// has ended; 0 = 30 s.
-	DrainFinish time.Duration
-
-	// Dial connects to endpoints; nil = net.Dialer.
-	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-	// Resolve looks up host names of endpoints; nil = the system's resolver.
-	Resolve discovery.Lookup
-	// Secret returns the secret of the mesh, which the cookies of sticky sessions are
-	// derived from; the same pointer until the secret changes. nil = a random one of
-	// this Server.
-	Secret func() *quota.Secret
-	// DNS configures the servers that are asked for SRV records; nil = those of the
-	// system.
-	DNS *dns.ClientConfig
-}
 
 // readBuffer is how much of a body from a client, or of a tunnel, is read at once.
 const readBuffer = 16 << 10
@@ -139,33 +65,8 @@ type Server struct {
 // New returns a Server with an empty table. It starts nothing. The metrics are
 // registered with reg.
 func New(cfg Config, log zerolog.Logger, reg prometheus.Registerer) *Server {
-	if cfg.DrainFinish == 0 {
-		cfg.DrainFinish = 30 * time.Second
-	}
-	if cfg.MaxConns == 0 {
-		cfg.MaxConns = 50_000
-	}
-	if cfg.Traffic == nil {
-		cfg.Traffic = telemetry.NewTraffic()
-	}
-	if cfg.Now == nil {
-		cfg.Now = time.Now
-	}
-	if cfg.Dial == nil {
-		cfg.Dial = new(net.Dialer).DialContext
-	}
-	if cfg.Secret == nil {
-		own := new(quota.Secret)
-		_, _ = rand.Read(own[:]) // never fails, see crypto/rand
-		cfg.Secret = func() *quota.Secret { return own }
-	}
-	if cfg.Resolve == nil {
-		cfg.Resolve = discovery.SystemLookup
-	}
+	cfg = cfg.withDefaults()
 	s := &Server{cfg: cfg, log: log, passwordChecks: make(chan struct{}, maxPasswordChecks()), via: []byte("meshgw-" + token(cfg.Node))}
-	if s.cfg.AccessLog.Slow == 0 {
-		s.cfg.AccessLog.Slow = time.Second
-	}
 	if s.lines = log; cfg.AccessLog.Log != nil {
 		s.lines = *cfg.AccessLog.Log
 	}
@@ -209,62 +110,6 @@ func token(name string) string {
 // request is lost.
 func (s *Server) SetDraining(on bool) { s.draining.Store(on) }
 
-// Load is the load of a Server.
-type Load struct {
-	Inflight int                         // requests
-	Clients  int                         // connections that are open
-	Requests uint64                      // received since the start
-	Arrived  [failover.Priorities]uint64 // the same by priority; those that match nothing are normal
-}
-
-// Load returns the present load.
-func (s *Server) Load() Load {
-	l := Load{Inflight: int(s.inflight.Load()), Clients: s.clients.count()}
-	for p := range s.requests {
-		l.Arrived[p] = s.requests[p].Load()
-		l.Requests += l.Arrived[p]
-	}
-	return l
-}
-
-// MaxConns is how many connections of clients may be open at once.
-func (s *Server) MaxConns() int { return s.cfg.MaxConns }
-
-// UpstreamStatus is the state of one endpoint of an upstream.
-type UpstreamStatus struct {
-	Upstream string
-	Endpoint string // URL
-	Region   string // empty = every region's own
-	Weight   int
-	State    string // closed, stalled, ejected, unhealthy, half_open or open
-	Since    time.Time
-	Reason   string // why it is not closed, or why it cannot be dialed
-	Inflight int
-	Pending  int // requests that wait, of the whole upstream
-	Latency  time.Duration
-}
-
-// Upstreams returns the state of every endpoint of the table.
-func (s *Server) Upstreams() []UpstreamStatus {
-	now := time.Now()
-	var all []UpstreamStatus
-	for _, u := range s.plan.Load().upstreams {
-		for _, e := range u.endpoints {
-			state := e.state.State(now)
-			status := UpstreamStatus{
-				Upstream: u.Name, Endpoint: e.address.URL, Region: e.address.Region, Weight: e.address.Weight,
-				State: state.Status.String(), Since: state.Since, Reason: e.reason(state),
-				Inflight: e.state.Inflight(), Pending: int(u.shared.pending.Load()), Latency: e.state.Latency(now),
-			}
-			if e.broken != "" {
-				status.State, status.Reason = "unhealthy", e.broken
-			}
-			all = append(all, status)
-		}
-	}
-	return all
-}
-
 // handle runs the steps of a request. A step that returns false has set x.refused.
 // Either way the answer goes through the front's Send, which calls finish.
 func (s *Server) handle(x *Exchange) {
@@ -276,6 +121,15 @@ func (s *Server) handle(x *Exchange) {
 		return
 	}
 	s.refuse(x)
+}
+
+// enter identifies, matches and admits a request of a client, or accepts one of
+// another gateway.
+func (s *Server) enter(x *Exchange) bool {
+	if x.Link {
+		return s.identifyLinked(x) && s.matchLinked(x) && s.hasCapacity(x)
+	}
+	return s.identify(x) && s.checkAddress(x) && s.match(x) && s.admit(x)
 }
 
 // begin counts a request in flight, until finish.

@@ -8,9 +8,8 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/meshgw/meshgw/quota"
-
 	"github.com/meshgw/meshgw/dataplane/message"
+	"github.com/meshgw/meshgw/quota"
 )
 
 // tokens are the cookie values of an upstream with sticky sessions: for each endpoint

@@ -4,9 +4,8 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/meshgw/meshgw/routetable"
-
 	"github.com/meshgw/meshgw/dataplane/message"
+	"github.com/meshgw/meshgw/routetable"
 )
 
 // appendValue appends the value of a field that a rule sets.

@@ -1,10 +1,9 @@
 package dataplane
 
 import (
+	"github.com/meshgw/meshgw/dataplane/upstream"
 	"github.com/meshgw/meshgw/failover"
 	"github.com/meshgw/meshgw/routetable"
-
-	"github.com/meshgw/meshgw/dataplane/upstream"
 )
 
 // findTenant sets the tenant of x by a header, which only trusted proxies may set.

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/meshgw/meshgw/dataplane/message"
-
 	"github.com/meshgw/meshgw/dataplane/upstream"
 )
 

@@ -15,12 +15,10 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/meshgw/meshgw/dataplane/message"
+	"github.com/meshgw/meshgw/dataplane/upstream"
 	"github.com/meshgw/meshgw/failover"
 	"github.com/meshgw/meshgw/routetable"
-
-	"github.com/meshgw/meshgw/dataplane/message"
-
-	"github.com/meshgw/meshgw/dataplane/upstream"
 )
 
 const (
@@ -28,8 +26,6 @@ const (
 	judgeEvery = 10 * time.Second       // for outlier statistics; also Envoy's default
 	tryTimeout = time.Second            // for a probe in the background
 )
-
-var errNoHTTP2 = errors.New("endpoint does not speak HTTP/2")
 
 // monitor is the state of watching an endpoint.
 type monitor struct {
@@ -220,46 +216,6 @@ func kindOfTry(status int, err error) failover.Kind {
 		return failover.Reset
 	}
 	return kindOfConnect(err) // an unknown name, an untrusted certificate
-}
-
-// healthCheck probes the endpoint as spec says, with "OPTIONS *" if it is nil.
-func (s *Server) healthCheck(e *endpoint, spec *routetable.HealthCheck, timeout time.Duration) (status int, err error) {
-	switch {
-	case spec == nil:
-		return s.probe(e, "OPTIONS", "*", timeout)
-	case spec.GRPC == nil:
-		return s.probe(e, "GET", e.address.BasePath+spec.Path, timeout)
-	case e.h2 == nil:
-		return 0, errNoHTTP2
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
-	return e.checkGRPC(ctx, spec.GRPC.Service)
-}
-
-// probe does one exchange with e over a new connection.
-func (s *Server) probe(e *endpoint, method, target string, timeout time.Duration) (status int, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
-	if e.h2 != nil {
-		return e.probeHTTP2(ctx, method, target)
-	}
-	raw, err := e.pool.Dial(ctx)
-	if err != nil {
-		return 0, err
-	}
-	c, err := upstream.NewConn(raw, time.Time{}, &s.upstreams)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = c.Close() }() // it served this exchange alone
-	c.Begin(&s.answers)
-	defer c.End()
-	deadline, _ := ctx.Deadline()
-	head := method + " " + target + " HTTP/1.1\r\nhost: " + e.address.HostPort + "\r\nuser-agent: meshgw-check\r\nconnection: close\r\n\r\n"
-	a := upstream.NewAnswer(c, 0, new(upstream.AnswerMemory))
-	err = a.RoundTrip([]byte(head), method == "HEAD", deadline)
-	return a.Status, err
 }
 
 // logState logs when an endpoint goes out of use and comes back. A half-open breaker

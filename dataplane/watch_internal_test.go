@@ -9,9 +9,8 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/meshgw/meshgw/failover"
-
 	"github.com/meshgw/meshgw/dataplane/message"
+	"github.com/meshgw/meshgw/failover"
 )
 
 func TestATryInTheBackgroundIsCalledWhatItWas(t *testing.T) {

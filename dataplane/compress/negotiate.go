@@ -3,9 +3,8 @@ package compress
 import (
 	"bytes"
 
-	"github.com/meshgw/meshgw/routetable"
-
 	"github.com/meshgw/meshgw/dataplane/message"
+	"github.com/meshgw/meshgw/routetable"
 )
 
 // Compressible reports whether an answer may be compressed for clients that
