@@ -166,6 +166,7 @@ func (n *Node) open() (err error) {
 		return err
 	}
 	n.limits = newLimits(n.identity, n, limitState, n.log)
+	n.roster.Arrived = func() { signal(n.limits.moved) }
 	n.registry = prometheus.NewRegistry()
 	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), (*collector)(n))
 	if n.links, err = newMeshTLS(n.cfg.Node.Name, n.cfg.MeshTLS, n.world.now); err != nil {

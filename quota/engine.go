@@ -148,7 +148,7 @@ func (e *Engine) look(now time.Duration) {
 	last := e.view.Load()
 	v := newView(now, e.peers, last)
 	e.view.Store(v)
-	if !slices.Equal(v.homes, last.homes) {
+	if !e.leaving && !slices.Equal(v.homes, last.homes) {
 		e.handOver(now)
 	}
 }

@@ -20,7 +20,8 @@ type legacy struct {
 }
 
 // handOver sends what this node knows of the keys whose home is another now, or will
-// be when it has left. A key that is not handed over starts with a full burst there.
+// be when it has left, and forgets it, so that it is charged there once. A key that is
+// not handed over starts with a full burst.
 func (e *Engine) handOver(now time.Duration) {
 	v := e.view.Load()
 	for k, h := range e.homes {
@@ -31,6 +32,9 @@ func (e *Engine) handOver(now time.Duration) {
 		s := e.side(now, k)
 		if missing := h.missing(now, &s); missing >= 1 {
 			e.outbox.handOver(legacy{to.id, handover{k, h.limit.id(), missing}})
+			if !e.leaving { // until it has left, some still ask it
+				delete(e.homes, k)
+			}
 		}
 	}
 }
@@ -49,8 +53,8 @@ func (h *home) missing(now time.Duration, s *side) float64 {
 // their records, and of slots the holders tell.
 func (l *Limit) handedOver() bool { return l.Slots == 0 && !l.Local && !l.durable() }
 
-// inherit takes over what a former home knows. To hear it twice, or of two homes on
-// two sides of a split, takes no more than the most that one of them says.
+// inherit charges what a former home has. This node may have given out tokens before
+// it heard of that, which makes a debt.
 func (e *Engine) inherit(now time.Duration, m *handover) {
 	l := e.limits[m.Limit]
 	if l == nil || !l.handedOver() {
@@ -67,6 +71,7 @@ func (e *Engine) inherit(now time.Duration, m *handover) {
 	s := e.side(now, m.Key)
 	budget := h.budget(&s)
 	h.advance(now, budget)
-	h.pool.tokens = max(min(h.pool.tokens, h.full()-m.Missing), -h.debtMost(budget))
-	h.charged = max(h.charged, int64(math.Ceil(min(m.Missing, l.Burst+h.debtMost(budget)))))
+	missing := min(m.Missing, l.Burst+h.debtMost(budget))
+	h.pool.tokens = max(h.pool.tokens-missing, -h.debtMost(budget))
+	h.charged += int64(math.Ceil(missing))
 }

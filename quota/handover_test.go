@@ -20,6 +20,7 @@ func without(t *testing.T, a quota.Ask, limits ...*quota.Limit) (m *mesh, home i
 // leave takes node i out in good order.
 func (m *mesh) leave(i int) {
 	m.engines[i].Leave(m.now)
+	m.poll(i)
 	m.run(100 * ms)
 	m.engines[i] = quota.New(m.now, quota.Config{Self: quota.NodeID(i + 1)}) // of a mesh of its own
 	m.tell(i, quota.Left)

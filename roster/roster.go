@@ -11,13 +11,18 @@ import (
 
 // A Roster has the latest report of every node. It is safe for concurrent use.
 type Roster struct {
+	// Arrived is called when a node, or a new start of one, has been heard of for
+	// the first time; nil = nobody is. It is set before the roster is used.
+	Arrived func()
+
 	self        string
 	incarnation uint32
 	words       *crdt.Map
 
 	name  atomic.Pointer[string] // what this node last called itself
-	mu    sync.Mutex             // guards the making of nodes
 	nodes atomic.Pointer[[]Node]
+	mu    sync.Mutex        // guards the making of nodes, and the rest
+	met   map[string]uint32 // incarnations by id
 }
 
 // New returns an empty roster for the node with the given id.
@@ -26,6 +31,7 @@ func New(self string, incarnation uint32) *Roster {
 	return &Roster{
 		self:        self,
 		incarnation: incarnation,
+		met:         map[string]uint32{},
 		words: crdt.NewMap(bounds, func(id string, value []byte) error {
 			_, err := decode(id, value)
 			return err
@@ -77,7 +83,27 @@ func (r *Roster) disown(id string) {
 // again.
 func (r *Roster) Forget(id string) {
 	r.words.Forget(id)
+	r.mu.Lock()
+	delete(r.met, id)
+	r.mu.Unlock()
 	r.refresh()
+}
+
+// meet reports whether what is told of id is the first of its incarnation.
+func (r *Roster) meet(id string) bool {
+	value, ok := r.words.Get(id)
+	if !ok {
+		return false
+	}
+	n, err := decode(id, value)
+	if err != nil {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	last, known := r.met[id]
+	r.met[id] = n.Incarnation
+	return !known || last != n.Incarnation
 }
 
 // refresh has Nodes made anew. The lock keeps a Nodes under way from storing what
@@ -130,11 +156,16 @@ func (r *Roster) Changes(limit int) (data []byte, oversized bool) { return r.wor
 // Merge implements gossip.State.
 func (r *Roster) Merge(data []byte) error {
 	changed, err := r.words.Merge(data)
+	arrived := false
 	for _, id := range changed {
 		r.disown(id)
+		arrived = r.meet(id) || arrived
 	}
 	if len(changed) > 0 {
 		r.refresh()
+	}
+	if arrived && r.Arrived != nil {
+		r.Arrived()
 	}
 	return err
 }

@@ -142,3 +142,23 @@ func FuzzMerge(f *testing.F) {
 		}
 	})
 }
+
+func TestWhoComesIsToldOfOnceForEachStart(t *testing.T) {
+	peer, arrived := roster.New("id-b", 1), 0
+	peer.Arrived = func() { arrived++ }
+	told := func(from *roster.Roster, load, want int) {
+		t.Helper()
+		n := sample
+		n.Load.Inflight = load
+		from.Tell(n)
+		tell(t, from, peer)
+		if arrived != want {
+			t.Errorf("%d arrivals, want %d", arrived, want)
+		}
+	}
+	first, second := roster.New("id-a", 1), roster.New("id-a", 2)
+	told(first, 1, 1)
+	told(first, 2, 1)
+	told(second, 1, 2)
+	told(second, 2, 2)
+}
