@@ -40,7 +40,7 @@ func guard(tokens Tokens, open bool, log zerolog.Logger, next http.Handler) http
 
 type callerKey struct{}
 
-// by says who asks and from where: NAME@ADDRESS.
+// by identifies the caller: NAME@ADDRESS.
 func by(who Token, r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
@@ -49,7 +49,7 @@ func by(who Token, r *http.Request) string {
 	return cmp.Or(who.Name, "unknown") + "@" + host
 }
 
-// caller is who asks and from where: the name of the token that r came with, or
+// caller identifies the caller: the name of the token that r came with, or
 // how else it was let in.
 func caller(r *http.Request) string {
 	name, _ := r.Context().Value(callerKey{}).(string)

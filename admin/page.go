@@ -14,8 +14,8 @@ import (
 //go:embed ui
 var ui embed.FS
 
-// page answers the status page. Its parts tell nothing: what they show they ask
-// the API for, as whoever looks.
+// page serves the status page. Its files hold no data: they ask the API for it with
+// the credentials of the viewer.
 func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 	if isPage(r) {
 		http.ServeFileFS(w, r, ui, partOf(r.URL.Path))

@@ -47,13 +47,13 @@ type Node interface {
 	Ready() (ok bool, why string) // why not, where it is not
 	Drain()
 	Undrain()
-	// Reload reads the files of the node's settings again. Of what it returns the old
-	// ones serve on.
+	// Reload reads the files of the node's settings again. It returns
+	// what could not be read, whose old version stays in use.
 	Reload() error
 	// SetWeight changes the node's capacity relative to others; what it refuses
 	// is an *api.Problem.
 	SetWeight(weight int) error
-	// SetClock has the node's wall clock wrong by offset; what it refuses is an
+	// SetClock makes the node's wall clock wrong by offset; what it refuses is an
 	// *api.Problem.
 	SetClock(offset time.Duration) error
 	Bans
@@ -202,7 +202,7 @@ func (s *Server) mux(metrics prometheus.Gatherer) *http.ServeMux {
 	return m
 }
 
-// reload answers 422 with what could not be read, whose old ones serve on.
+// reload answers 422 with what could not be read, whose old version stays in use.
 func (s *Server) reload(w http.ResponseWriter, _ *http.Request) {
 	if err := s.node.Reload(); err != nil {
 		refuse(w, api.NewProblem(http.StatusUnprocessableEntity, "%v", err))

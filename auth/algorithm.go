@@ -39,7 +39,7 @@ func algorithmOf(name string) Algorithm {
 	return 0
 }
 
-// String gives the name that tokens have it by.
+// String returns the name that tokens have it by.
 func (a Algorithm) String() string {
 	switch a {
 	case RS256:

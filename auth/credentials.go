@@ -7,8 +7,8 @@ import (
 )
 
 // HashKey returns the SHA-256 of an API key, by which keys are known: none is
-// stored. A table that is asked by it tells nothing of the keys in it by the
-// time it takes, since who does not know a key cannot choose its hash.
+// stored. Looking up a hash leaks nothing by the time it takes, since who does not
+// know a key cannot choose its hash.
 func HashKey(key []byte) [32]byte { return sha256.Sum256(key) }
 
 // Bearer returns the token of an Authorization field (RFC 6750, section 2.1).

@@ -14,8 +14,8 @@ var (
 	ErrIssuer     = errors.New("token of another issuer")
 	ErrAudience   = errors.New("token for another audience")
 
-	// ErrNoKeys says that nobody can be judged: the keys, or the password file,
-	// were not to be had so far.
+	// ErrNoKeys says that nobody can be authenticated: the keys, or the password
+	// file, have not been loaded yet.
 	ErrNoKeys = errors.New("no keys yet")
 
 	errNobody = errors.New("nobody in it")

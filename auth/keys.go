@@ -25,7 +25,7 @@ type generation struct {
 	seen *seen[Token]
 }
 
-// Set makes set the keys that hold from now on.
+// Set replaces the keys by set.
 func (k *Keys) Set(set *KeySet) {
 	if old := k.now.Load(); old != nil && old.set.Equal(set) {
 		return
@@ -36,8 +36,8 @@ func (k *Keys) Set(set *KeySet) {
 // Ready reports whether there are keys.
 func (k *Keys) Ready() bool { return k.now.Load() != nil }
 
-// TakeMissed reports whether a token named a key that is not there, since the
-// last call: the issuer may have a new one.
+// TakeMissed reports whether a token has named an unknown key since the last call:
+// the issuer may have a new one.
 func (k *Keys) TakeMissed() bool { return k.missed.Load() && k.missed.Swap(false) }
 
 // Verify returns what a token says if it is signed by one of the keys and p

@@ -46,7 +46,7 @@ func (s *KeySet) Len() int { return len(s.keys) }
 func (s *KeySet) Equal(o *KeySet) bool { return bytes.Equal(s.content, o.content) }
 
 // ParseKeySet reads a JSON Web Key Set (RFC 7517, section 5). Keys that cannot
-// verify a token are passed over, as the RFC asks for: of other kinds, for
+// verify a token are skipped, as the RFC asks for: of other kinds, for
 // encryption, too short, malformed. It is an error when none is left.
 func ParseKeySet(data []byte) (*KeySet, error) {
 	if len(data) > MaxKeySet {

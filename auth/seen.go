@@ -8,8 +8,8 @@ import (
 // ways is how many places there are for one sum.
 const ways = 4
 
-// seen is a memory of fixed size for what was found, by a SHA-256 of what was
-// shown. A look takes no lock and does not allocate; what is full forgets.
+// seen is a cache of fixed size for what was verified, by a SHA-256 of the
+// credential. A lookup takes no lock and does not allocate; a full set evicts.
 type seen[V any] struct {
 	slots []atomic.Pointer[memo[V]]
 }

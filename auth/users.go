@@ -33,7 +33,7 @@ type Passwords struct {
 type passwordHash interface{ matches(password []byte) bool }
 
 // ParsePasswords reads lines of a name, a colon and a hash: bcrypt, as htpasswd
-// -B writes it, or argon2id in PHC form. Empty lines and those that begin with # are passed over. Other
+// -B writes it, or argon2id in PHC form. Empty lines and those that begin with # are skipped. Other
 // hashes are refused; the error names the line and shows nothing of it.
 func ParsePasswords(data []byte) (*Passwords, error) {
 	if len(data) > MaxPasswords {
@@ -117,8 +117,8 @@ type logins struct {
 	good, bad *seen[struct{}]
 }
 
-// Set makes p the passwords that hold from now on. secret is random and known to
-// nobody: logins are remembered by a hash that it is part of.
+// Set replaces the passwords by p. secret is random, of this process alone: logins
+// are cached by a hash that it is part of.
 func (u *Users) Set(p *Passwords, secret [32]byte) {
 	if old := u.now.Load(); old != nil && bytes.Equal(old.content, p.content) {
 		return
@@ -129,7 +129,7 @@ func (u *Users) Set(p *Passwords, secret [32]byte) {
 // Ready reports whether there are passwords.
 func (u *Users) Ready() bool { return u.now.Load() != nil }
 
-// Recall returns what was found of a login before. It does not allocate.
+// Recall returns the cached verdict on a login. It does not allocate.
 func (u *Users) Recall(l Login) Verdict {
 	n := u.now.Load()
 	switch {
@@ -172,7 +172,8 @@ func (l Login) possible() bool {
 	return len(l.Name) > 0 && len(l.Name) <= maxName && len(l.Password) <= maxPassword
 }
 
-// sum is equal for equal logins alone, and tells who has no secret nothing.
+// sum is the cache key of a login: equal only for equal logins, and useless without
+// the secret.
 func (n *logins) sum(l Login) [32]byte {
 	var buf [32 + 2 + maxName + maxPassword]byte
 	b := append(buf[:0], n.secret[:]...)

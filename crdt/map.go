@@ -14,16 +14,16 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// A Refusal is why Merge or Delta took nothing of what it was given.
+// A Refusal is why Merge or Delta refused its argument.
 type Refusal struct{ kind, text string }
 
-// Error tells it to people.
+// Error implements error.
 func (r *Refusal) Error() string { return r.text }
 
-// Kind tells it in a word, fit for a metric's label.
+// Kind returns the refusal in one word, fit for a metric's label.
 func (r *Refusal) Kind() string { return r.kind }
 
-// Errors of Merge and Delta. What is refused is refused whole.
+// Errors of Merge and Delta. A message is accepted or refused as a whole.
 var (
 	ErrMalformed   = &Refusal{"malformed", "malformed"}
 	ErrTooMany     = &Refusal{"too_many", "more entries than allowed"}
@@ -41,9 +41,9 @@ type Bounds struct {
 	Bytes   int // of all living values together; 0 = no bound but those above
 }
 
-// Versions are believed up to firstVersions, and so much after the newest that is
-// known: an owner must always be able to outbid what somebody says in its name, and
-// be believed. Who has just begun believes more, so that it can join a mesh in
+// Versions are accepted up to firstVersions, and so much after the newest that is
+// known: an owner must always be able to outbid what is forged in its name, and be
+// accepted. A node that has just started accepts more, so that it can join a mesh in
 // which that was tried. The owners' versions begin at 1<<32 for each time that
 // they were started.
 const (
@@ -57,7 +57,7 @@ const (
 // agree even when two nodes believe they own the same key. Anybody may Forget a
 // key, which beats the value it forgets and nothing newer.
 //
-// A Map satisfies gossip.State but for its Merge, which also tells what changed.
+// A Map satisfies gossip.State but for its Merge, which also returns what changed.
 // Its methods may be called from several goroutines at once.
 type Map struct {
 	bounds Bounds

@@ -29,7 +29,7 @@ func (s Stamp) Less(o Stamp) bool { return s.Compare(o) < 0 }
 // IsZero reports whether s is the stamp of no write.
 func (s Stamp) IsZero() bool { return s == Stamp{} }
 
-// String gives the stamp as users see it: VERSION@NODE.
+// String returns the stamp as users see it: VERSION@NODE.
 func (s Stamp) String() string {
 	return strconv.FormatUint(s.Version, 10) + "@" + s.Node
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// allowance is how many CPUs this process may use: its cgroup's quota, fractions
+// allowance returns how many CPUs this process may use: its cgroup's quota, fractions
 // included, or those it may run on, whichever is less. GOMAXPROCS alone would
 // round a quota up, and never below two. root is the file system, "/".
 func allowance(root fs.FS) float64 {

@@ -8,7 +8,7 @@ import (
 	"github.com/meshgw/meshgw/api"
 )
 
-// answered is what one node said to a question put to all.
+// answered is one node's answer to a question to all.
 type answered struct {
 	node string
 	data []byte
@@ -18,8 +18,8 @@ type answered struct {
 }
 
 const (
-	// askTimeout is for a node far away that is busy; who says nothing for so
-	// long is named.
+	// askTimeout is enough for a busy node far away; a node that exceeds it is
+	// reported as silent.
 	askTimeout = 3 * time.Second
 	askAtOnce  = 32
 )

@@ -38,9 +38,9 @@ const (
 	fetchTimeout = 10 * time.Second
 )
 
-// credentials keeps what routes judge clients by: the key sets of issuers and
-// password files. What was had once serves on while its file is gone or its
-// issuer down; until it was had, its routes admit nobody.
+// credentials keeps what clients are authenticated by: the key sets of issuers and
+// password files. What was loaded once stays in use while its file is missing or its
+// issuer down; until it is loaded, its routes admit nobody.
 type credentials struct {
 	dir    *dataDir
 	log    zerolog.Logger
@@ -73,8 +73,8 @@ type credential struct {
 	seen     os.FileInfo // of a file: as it was when it was read
 }
 
-// newCredentials returns empty ones. control says which addresses no route may
-// reach, by a key set's URL neither.
+// newCredentials returns empty ones. control reports the addresses that neither a
+// route nor the URL of a key set may reach.
 func newCredentials(dir *dataDir, control func(netip.AddrPort) bool, log zerolog.Logger) *credentials {
 	c := &credentials{dir: dir, log: log, fetch: newFetcher(control), soon: make(chan struct{}, 1), dropped: make(chan struct{}, 1), sources: map[string]*credential{}, stale: map[string]bool{}}
 	_, _ = rand.Read(c.secret[:]) // never fails
@@ -91,8 +91,8 @@ func (c *credentials) Users(file string) *auth.Users {
 	return c.source("users "+file, &credential{place: file, users: new(auth.Users)}).users
 }
 
-// source returns the one of that name, or makes fresh it. A file is read before
-// anybody is judged by it; of a URL there may be a copy from an earlier run.
+// source returns the credential of that name, adding it if it is new. A file is read
+// at once; of a URL there may be a copy from an earlier run.
 func (c *credentials) source(name string, fresh *credential) *credential {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -123,8 +123,8 @@ func (c *credentials) wake() {
 	}
 }
 
-// keep forgets what table does not name, its copy on disk too: keys that a route
-// gave up shall not come back with another one.
+// keep drops what table does not name, with its copy on disk: keys that no route uses
+// any more must not come back with another route.
 func (c *credentials) keep(table *routetable.Table) {
 	used := map[string]bool{}
 	for _, rule := range table.Rules() {
@@ -179,7 +179,7 @@ func (c *credentials) clean() {
 	}
 }
 
-// lacks tells what rule needs of here and is not had yet.
+// lacks says what rule needs of this node and is not loaded yet.
 func (c *credentials) lacks(rule *routetable.Rule) []string {
 	var all []string
 	for _, a := range rule.Auth {
@@ -240,7 +240,7 @@ func (s *credential) copyName() string {
 	return "jwks-" + hex.EncodeToString(sum[:8]) + ".json"
 }
 
-// take makes data what holds.
+// take parses data and puts it into use.
 func (c *credentials) take(s *credential, data []byte) error {
 	if s.users != nil {
 		p, err := auth.ParsePasswords(data)
@@ -291,7 +291,7 @@ func (c *credentials) all() []*credential {
 	return all
 }
 
-// reload reads everything again, soon.
+// reload schedules reading everything again.
 func (c *credentials) reload() {
 	for _, s := range c.all() {
 		s.mu.Lock()
@@ -301,7 +301,7 @@ func (c *credentials) reload() {
 	c.wake()
 }
 
-// lookAt reads a file if it is another than before.
+// lookAt reads a file if it has changed.
 func (c *credentials) lookAt(s *credential) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -329,7 +329,7 @@ func readBounded(path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, auth.MaxPasswords+1)) // one more than any reader takes
 }
 
-// note remembers how a try went, s.mu held, and tells when that changes.
+// note records the result of a try, s.mu held, and logs when it changes.
 func (c *credentials) note(s *credential, err error) {
 	switch {
 	case err != nil && (s.err == nil || s.err.Error() != err.Error()):
@@ -380,7 +380,7 @@ func (c *credentials) refresh(ctx context.Context, s *credential) {
 	c.note(s, err)
 }
 
-// copyDown keeps data for the next start, unless s is needed no more.
+// copyDown saves data for the next start, unless s is no longer needed.
 func (c *credentials) copyDown(s *credential, data []byte) {
 	c.copying.Lock()
 	defer c.copying.Unlock()

@@ -16,8 +16,8 @@ import (
 	"github.com/meshgw/meshgw/ban"
 )
 
-// bans is who may not ask for a while, as all nodes hold it: on disk, by gossip,
-// and made ready for the data plane. It is a gossip.State. Time is that of the
+// bans is who is banned for a while, as all nodes hold it: on disk, by gossip,
+// and compiled for the data plane. It is a gossip.State. Time is that of the
 // machine, whatever the node takes the wall clock to be: it only runs.
 type bans struct {
 	list  *ban.List
@@ -29,8 +29,8 @@ type bans struct {
 	set    atomic.Pointer[ban.Set] // never nil
 	active atomic.Int64            // how many hold
 
-	// Held from reading the list to having it in force, or on disk, so that none
-	// overtakes a newer.
+	// Held from reading the list until it is published, or on disk, so that an
+	// older one never replaces a newer.
 	enforcing, saving sync.Mutex
 }
 
@@ -53,7 +53,7 @@ func openBans(dir *dataDir, log zerolog.Logger) (*bans, error) {
 // contains reports whether a client is banned now. Every request asks.
 func (b *bans) contains(ip netip.Addr) bool { return b.set.Load().Contains(ip) }
 
-// enforce puts into force what the list says.
+// enforce publishes the list to the data plane.
 func (b *bans) enforce() (next time.Time) {
 	b.enforcing.Lock()
 	defer b.enforcing.Unlock()
@@ -89,8 +89,8 @@ func (b *bans) run(ctx context.Context) {
 	}
 }
 
-// keepSaved brings the list to disk until ctx ends, and then once more. Nobody is
-// let in or kept out the later for a slow disk.
+// keepSaved writes changes of the list to disk until ctx ends, and then once more. A
+// slow disk delays no ban.
 func (b *bans) keepSaved(ctx context.Context) {
 	for ctx.Err() == nil {
 		select {
@@ -150,7 +150,7 @@ func (n *Node) Bans() []api.Ban {
 	return all
 }
 
-// Ban keeps a network out for a while, at every node.
+// Ban bans a network for a while, at every node.
 func (n *Node) Ban(ask api.BanRequest, by string) (api.Ban, error) {
 	p, err := ban.ParsePrefix(ask.CIDR)
 	if err != nil {
@@ -188,7 +188,7 @@ func (n *Node) Unban(cidr, by string) (api.Ban, error) {
 	return banOf(b), nil
 }
 
-// spreadBans has the list in force here, told to others, and on disk.
+// spreadBans publishes the list here, sends it to others, and saves it.
 func (n *Node) spreadBans() {
 	n.bans.enforce()
 	n.mesh.Push(bansState)

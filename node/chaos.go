@@ -8,8 +8,8 @@ import (
 	"github.com/meshgw/meshgw/api"
 )
 
-// SetClock has this node's wall clock wrong by offset, as a machine's is whose
-// time is not kept: what dates edits, judges tokens and certificates, and refills
+// SetClock makes this node's wall clock wrong by offset, as on a machine whose time
+// is not synchronized: what dates edits, judges tokens and certificates, and refills
 // long quotas. It refuses with an *api.Problem unless the node may be broken.
 func (n *Node) SetClock(offset time.Duration) error {
 	if !n.cfg.AllowChaos {

@@ -10,7 +10,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Config is what a node is told when it starts: plain data, complete and checked.
+// Config is the settings of a node: plain data, complete and checked.
 // Load makes one; the zero Config is not usable.
 type Config struct {
 	Node   Identity
@@ -38,7 +38,7 @@ type Config struct {
 	AllowChaos      bool           // it may be broken through the admin API
 }
 
-// Identity is what a node tells the mesh of itself.
+// Identity is how a node presents itself to the mesh.
 type Identity struct {
 	Name   string // 1 to 128 of A-Z a-z 0-9 . _ -
 	Region string // 1 to 64 of the same
@@ -141,7 +141,7 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 var (
 	// ErrSettings marks settings that do not parse: a usage error. The error
-	// that wraps it tells every mistake, one a line, each with its place.
+	// that wraps it tells every error, one a line, each with its place.
 	ErrSettings = errors.New("bad settings")
 
 	// ErrRefused marks settings that are understood and that a node refuses to
@@ -153,7 +153,7 @@ var (
 // over environ (as os.Environ has it) over the YAML file named configFile, or
 // by MESHGW_CONFIG where that is empty, over the defaults of Settings.
 //
-// It reads the file strictly and reports all mistakes at once: the error wraps
+// It reads the file strictly and reports all errors at once: the error wraps
 // ErrSettings or ErrRefused. It reads the keyring, to refuse an unusable one.
 func Load(flags map[string][]string, environ []string, configFile string) (Config, error) {
 	d := draft{origin: map[string]string{}}

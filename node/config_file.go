@@ -170,7 +170,7 @@ const (
 	settingKey
 )
 
-// lookUp tells what a key of the file is, and for a setting's which.
+// lookUp says what a key of the file is, and for a setting's which.
 func lookUp(key string) (keyKind, Setting) {
 	if key == "listen.https" { // the address alone, or a section
 		key += ".address"

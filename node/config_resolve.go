@@ -95,8 +95,8 @@ func (d *draft) resolveMesh() {
 // place is where the value of a flag came from, for a message about it.
 func (d *draft) place(flag string) string { return cmp.Or(d.origin[flag], "--"+flag) }
 
-// Warnings tells what a node should say at its start: settings that hold and
-// that their user may not have meant.
+// Warnings returns what a node should warn of when it starts: settings that are valid
+// and perhaps not meant.
 func (c Config) Warnings() []string {
 	var all []string
 	if c.Gossip.KeyringFile == "" {

@@ -23,7 +23,7 @@ const (
 	maxWeight    = 65535
 )
 
-// Setting is one thing that a node can be told: its flag, the key of the same
+// Setting is one setting of a node: its flag, the key of the same
 // in the file, its environment variable. Flags, file, environment, help and the
 // reference page all come from the one table that Settings returns.
 type Setting struct {

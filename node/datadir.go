@@ -26,8 +26,8 @@ const (
 	sealedFile   = "sealed.json"
 )
 
-// dataDir is where a node keeps what must survive it. One process has it at a
-// time.
+// dataDir is where a node keeps what must survive a restart. One process holds it at
+// a time.
 type dataDir struct {
 	path string
 	lock *os.File
@@ -101,8 +101,7 @@ func writeSynced(path string, data []byte) error {
 	return errors.Join(err, f.Close())
 }
 
-// setAside keeps a file that cannot be used, for somebody to look at, out of the
-// way.
+// setAside renames a file that cannot be used, and keeps it for inspection.
 func (d *dataDir) setAside(name string, why error) {
 	aside := filepath.Join(d.path, name+".damaged")
 	d.log.Error().Err(why).Str("kept_as", aside).Msg("unusable file set aside: " + name)
@@ -111,7 +110,7 @@ func (d *dataDir) setAside(name string, why error) {
 	}
 }
 
-// identity is who a node is, whatever its name and address.
+// identity identifies a node, whatever its name and address.
 type identity struct {
 	ID          string `json:"id"`
 	Incarnation uint32 `json:"incarnation"` // counts the starts

@@ -9,8 +9,8 @@ import (
 	"github.com/meshgw/meshgw/roster"
 )
 
-// drain takes the node out of rotation before it stops: the mesh and load
-// balancers hear first, and what still comes meanwhile is served.
+// drain takes the node out of rotation before it stops: the mesh and load balancers
+// learn of it first, and what still arrives meanwhile is served.
 func (n *Node) drain(ctx context.Context) {
 	n.Drain()
 	if err := notify("STOPPING=1"); err != nil {

@@ -45,7 +45,7 @@ func fewestHeld(holders []holder, top holder) int {
 	return fewest
 }
 
-// driftWatch remembers since when which node lags.
+// driftWatch records since when each node lags.
 type driftWatch struct {
 	mu    sync.Mutex // guards the rest
 	drift api.Drift

@@ -11,7 +11,7 @@ import (
 	"github.com/meshgw/meshgw/api"
 )
 
-// eventsService tells other nodes what this one logged lately: a list of
+// eventsService answers other nodes with what this one logged lately: a list of
 // api.Event.
 const eventsService = "events"
 

@@ -22,7 +22,7 @@ import (
 	"github.com/meshgw/meshgw/roster"
 )
 
-// factsService tells other nodes what the doctor wants to know of this one:
+// factsService answers other nodes with what the doctor wants to know of this one:
 // doctor.Facts as JSON.
 const factsService = "facts"
 

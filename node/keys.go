@@ -15,7 +15,7 @@ import (
 	"github.com/meshgw/meshgw/gossip"
 )
 
-// keysService tells other nodes which gossip keys this one has: a list of
+// keysService answers other nodes with which gossip keys this one has: a list of
 // gossip.HeldKey out.
 const keysService = "keys"
 

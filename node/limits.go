@@ -236,7 +236,7 @@ func (l *limits) run(ctx context.Context) {
 	}
 }
 
-// take takes in what has come from others.
+// take processes what has come from others.
 func (l *limits) take(first []byte) {
 	now := l.now()
 	for data := first; ; {
@@ -289,7 +289,7 @@ func (l *limits) look(refusals *refusals) {
 	l.engine.Members(l.now(), members)
 }
 
-// leave gives every lease back and tells what was charged, before this node
+// leave gives every lease back and reports what was charged, before this node
 // leaves the mesh.
 func (l *limits) leave(out *quota.Output) {
 	l.engine.Leave(l.now())
@@ -304,7 +304,7 @@ func (l *limits) leave(out *quota.Output) {
 	l.tellRecords() // without what was leased and came back unspent
 }
 
-// learn takes in what other nodes, or this one before its start, have charged.
+// learn processes what other nodes, or this one before its start, have charged.
 func (l *limits) learn() {
 	now, wall := l.now(), l.state.wall()
 	for r := range l.state.fresh() {
@@ -312,7 +312,7 @@ func (l *limits) learn() {
 	}
 }
 
-// tellRecords tells what was charged here, and has it kept.
+// tellRecords reports what was charged here, and has it kept.
 func (l *limits) tellRecords() {
 	news := l.engine.News(l.now(), l.state.wall(), nil)
 	l.state.tell(news)

@@ -69,7 +69,7 @@ func (n *Node) limitUse(key string) []api.LimitUse {
 	return all
 }
 
-// heaviest gives the keys that are shown, the heaviest first.
+// heaviest returns the keys that are shown, the heaviest first.
 func heaviest(keys []api.LimitKey) []api.LimitKey {
 	slices.SortFunc(keys, func(a, b api.LimitKey) int {
 		return cmp.Or(cmp.Compare(weightOf(b), weightOf(a)), cmp.Compare(a.Key, b.Key))

@@ -9,7 +9,7 @@ import (
 	"github.com/meshgw/meshgw/api"
 )
 
-// limitService tells other nodes of the limits as this node keeps them: given a
+// limitService answers other nodes with the limits as this node keeps them: given a
 // key, a []api.LimitUse as JSON.
 const limitService = "limits"
 
@@ -106,7 +106,7 @@ func graveness(mode string) int {
 	return slices.Index([]string{"normal", "waiting", "partitioned", "isolated"}, mode)
 }
 
-// limits gives the sum, the heaviest keys and users first.
+// limits returns the sum, the heaviest keys and users first.
 func (s *limitSum) limits(silent []api.Unanswered) []api.LimitUse {
 	for i := range s.all {
 		l := &s.all[i]

@@ -24,7 +24,7 @@ type meter struct {
 // smoothing is the time constant of the averages.
 const smoothing = time.Second
 
-// recount is how often is looked how many CPUs there are: quotas are changed.
+// recount is how often the number of CPUs is read again: quotas change.
 const recount = 10 * time.Second
 
 // measure takes the counts of now and returns the smoothed load since the last.
@@ -55,8 +55,8 @@ func cpuTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// worthTelling reports whether a load differs enough from what the mesh was told
-// to tell it again: an idle mesh should be quiet.
+// worthTelling reports whether a load differs enough from what was last reported to
+// report it again: an idle mesh should send little.
 func worthTelling(told, now roster.Load) bool {
 	differs := func(a, b, slack float64) bool { return math.Abs(a-b) > slack+0.25*max(a, b) }
 	return math.Abs(told.CPU-now.CPU) > 0.05 || math.Abs(told.Descriptors-now.Descriptors) > 0.05 ||

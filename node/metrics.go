@@ -96,7 +96,7 @@ func (n *Node) collectMembers(set setter) {
 	set(prometheus.GaugeValue, "isolated", isolated)
 }
 
-// collectCertificates tells of each use and name the first to expire: a file may
+// collectCertificates reports each use and name the first to expire: a file may
 // hold an old and a new one.
 func (n *Node) collectCertificates(set setter) {
 	first := map[[2]string]time.Time{}

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	lookEvery = 100 * time.Millisecond // at what others tell of endpoints
+	lookEvery = 100 * time.Millisecond // between two looks at what others report of endpoints
 	tellEvery = time.Second            // of the room here, and that this node is there
 )
 

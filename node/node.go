@@ -75,7 +75,7 @@ type Node struct {
 	peersMoved chan struct{}
 	departed   departures    // memberChanged alone uses it
 	opened     chan struct{} // closed when open has returned
-	telling    sync.Mutex    // held while this node's word is made, so that none overtakes a newer
+	telling    sync.Mutex    // held while this node's report is made, so that none overtakes a newer
 	toldLoad   roster.Load
 	reached    reachability
 }
@@ -114,7 +114,7 @@ func (n *Node) Run(ctx context.Context) error {
 }
 
 // Reload reads certificates, keys and the route file again, once Run has read them.
-// Of what cannot be read the old ones serve on; that is logged, and returned.
+// What cannot be read is logged and returned, and the old version stays in use.
 func (n *Node) Reload() error {
 	<-n.opened
 	if n.plane == nil {
@@ -138,7 +138,7 @@ func (n *Node) Reload() error {
 	return errors.Join(errs...)
 }
 
-// open takes hold of everything that can be missing or taken.
+// open acquires everything that can be missing or in use.
 func (n *Node) open() (err error) {
 	if n.dir, err = openDataDir(n.cfg.DataDir, n.log); err != nil {
 		return err
@@ -281,7 +281,7 @@ func (n *Node) accept(name, addr string, secure *tls.Config) (bound string, err 
 	return ln.Addr().String(), nil
 }
 
-// close lets go of what open took hold of and serve did not close itself.
+// close releases what open acquired and serve did not close itself.
 func (n *Node) close() {
 	for _, ln := range n.listeners {
 		_ = ln.Close()

@@ -8,7 +8,7 @@ import (
 )
 
 // notify tells systemd, where a unit of the type notify has started this process,
-// how far it is: READY=1 or STOPPING=1 (see sd_notify(3)).
+// of its state: READY=1 or STOPPING=1 (see sd_notify(3)).
 func notify(state string) error {
 	socket := os.Getenv("NOTIFY_SOCKET")
 	if socket == "" {

@@ -21,7 +21,7 @@ func (n *Node) isFirst() bool {
 	return true
 }
 
-// rememberPeers keeps the peers file true, for the next start.
+// rememberPeers keeps the peers file up to date, for the next start.
 func (n *Node) rememberPeers(ctx context.Context) {
 	var last []gossip.Peer
 	for {
@@ -61,7 +61,7 @@ func samePeers(a, b []gossip.Peer) bool {
 	return true
 }
 
-// memberChanged has peers remembered at once: a node without seeds that dies a
+// memberChanged saves the peers at once: a node without seeds that dies a
 // moment after its first join has no other way back. It also drops what a node
 // told of itself once Serf has forgotten it.
 func (n *Node) memberChanged(m gossip.Member, change gossip.Change) {
@@ -81,7 +81,7 @@ func (n *Node) memberChanged(m gossip.Member, change gossip.Change) {
 // name with another identity, and may be heard of before Serf forgets the first.
 type departures map[string][]string
 
-// follow takes in what happened to a member and returns the identities to forget.
+// follow processes what happened to a member and returns the identities to forget.
 func (d departures) follow(name string, change gossip.Change, known []roster.Node) (forget []string) {
 	var now []string
 	for _, node := range known {

@@ -11,7 +11,7 @@ import (
 	"github.com/meshgw/meshgw/telemetry"
 )
 
-// requestService tells other nodes what this one saw of a request: its id in, a
+// requestService answers other nodes with what this one saw of a request: its id in, a
 // list of api.RequestSeen out.
 const requestService = "request"
 

@@ -208,8 +208,8 @@ type meshView interface {
 	isFirst() bool
 }
 
-// greetMesh waits for the mesh's table. Where there is one, it holds, and a file
-// that differs is only spoken of. Where a peer says that there is none, the first
+// greetMesh waits for the mesh's table. Where there is one, it wins, and a file that
+// differs is only logged. Where a peer says that there is none, the first
 // node by name takes its file, so that the same file on all that start together
 // makes one version; the others do so in the end. It reports false when ctx
 // ended first.
@@ -231,7 +231,7 @@ func (f *routeFile) greetMesh(ctx context.Context, mesh meshView) bool {
 	}
 	sources, now, err := f.read()
 	if err != nil {
-		return true // take tells of it
+		return true // take reports it
 	}
 	if p, _, err := f.apply(sources, true); err == nil && !p.NoChange() {
 		f.log.Warn().Str("file", f.path).Int("differences", len(p.Diff())).
@@ -243,7 +243,7 @@ func (f *routeFile) greetMesh(ctx context.Context, mesh meshView) bool {
 	return true
 }
 
-// readFileSoon has the file looked at now.
+// readFileSoon makes the file be checked now.
 func (r *routes) readFileSoon() {
 	select {
 	case r.file.soon <- struct{}{}:

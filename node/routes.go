@@ -114,8 +114,8 @@ func (r *routes) follow(ctx context.Context, mesh meshView) {
 	}
 }
 
-// keepSaved brings every change of the store to disk until ctx ends. Nobody waits
-// for it: a disk that takes its time delays no table.
+// keepSaved writes every change of the store to disk until ctx ends. Nothing waits
+// for it: a slow disk delays no table.
 func (r *routes) keepSaved(ctx context.Context) {
 	changed := r.store.Changed()
 	save := time.After(saveSoon) // what changed before this began
@@ -162,8 +162,8 @@ func (r *routes) setLostAside() {
 	r.log.Error().Err(err).Int("objects", len(lost)).Str("kept_as", name).Msg("objects deleted elsewhere long ago were dropped")
 }
 
-// change prepares an edit, has it on disk, and only then commits it. A merge that
-// comes between makes it begin again.
+// change prepares an edit, saves it, and only then commits it. It begins again if a
+// merge came between.
 func (r *routes) change(prepare func() (*routetable.Pending, error), dryRun bool) (*routetable.Pending, error) {
 	r.saving.Lock()
 	defer r.saving.Unlock()

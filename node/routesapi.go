@@ -56,7 +56,7 @@ func (r *routes) Validate(doc []byte) error {
 }
 
 // Apply applies a route file. What it says of the environment is not resolved
-// here: that of this process is none of a client's business.
+// here: a client must not read that of this process.
 func (r *routes) Apply(_ context.Context, doc []byte, o api.ApplyOptions) (api.Applied, error) {
 	edit, err := r.editOf(o)
 	if err != nil {
@@ -153,10 +153,10 @@ func (r *routes) applied(p *routetable.Pending, dryRun bool, err error) (api.App
 }
 
 // maxDiffs is of how many changes the text is told where it was not asked for: to
-// write that of ten thousand takes longer than to make them.
+// write ten thousand of them takes longer than to make them.
 const maxDiffs = 1000
 
-// changes tells of all changes, and of the first so many how they read.
+// changes reports all changes, and of the first so many how they read.
 func changes(diff []routetable.Change, texts int) []api.Change {
 	ops := map[string]string{"added": api.OpCreate, "changed": api.OpUpdate, "deleted": api.OpDelete}
 	all := make([]api.Change, 0, len(diff))

@@ -16,7 +16,7 @@ type overload struct {
 	mix      failover.Mix // requests/s
 }
 
-// observe takes in the CPU used since the last look, as a share of what this
+// observe processes the CPU used since the last look, as a share of what this
 // process may use, and how many requests of each priority have come so far. It
 // returns the share of each to refuse from now on.
 func (o *overload) observe(now time.Time, cpu, threshold float64, arrived [failover.Priorities]uint64) failover.Mix {

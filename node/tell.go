@@ -8,14 +8,14 @@ import (
 	"github.com/meshgw/meshgw/roster"
 )
 
-// tell tells the mesh of this node, at once.
+// tell reports this node to the mesh at once.
 func (n *Node) tell() {
 	if n.say() {
 		n.mesh.Push(nodesState)
 	}
 }
 
-// say makes this node's word anew and reports whether it is another.
+// say makes this node's report anew and reports whether it is another.
 func (n *Node) say() bool {
 	n.telling.Lock()
 	defer n.telling.Unlock()
@@ -35,8 +35,8 @@ func (n *Node) published() {
 	n.tell()
 }
 
-// tellLoad measures, and tells the mesh when there is something to tell: with
-// the lazy rounds, and the more seldom the more nodes there are to listen.
+// tellLoad measures the load, and reports it when it has changed: with the periodic
+// rounds, and the less often the more nodes there are.
 func (n *Node) tellLoad(ctx context.Context) {
 	var m meter
 	var o overload

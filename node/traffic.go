@@ -11,7 +11,7 @@ import (
 	"github.com/meshgw/meshgw/telemetry"
 )
 
-// trafficService tells other nodes of this node's clients: nodeCounts as JSON.
+// trafficService answers other nodes with the counts of this node's clients: nodeCounts as JSON.
 const trafficService = "traffic"
 
 // nodeCounts is what one node has counted.

@@ -12,7 +12,7 @@ const (
 	Wait                 // the answer comes out of Poll, at the latest after Decision.Until
 )
 
-// String gives the verdict in the words of the metrics.
+// String returns the verdict in the words of the metrics.
 func (v Verdict) String() string {
 	switch v {
 	case Allow:
@@ -40,8 +40,8 @@ const MaxAsks = 8
 // Ticket names a waiting request; 0 names none.
 type Ticket uint64
 
-// A Decision is the answer to one request. It speaks of the limit that refused
-// it or, where none did, of the one with the least left.
+// A Decision is the answer to one request. It describes the limit that refused it or,
+// where none did, the one with the least left.
 type Decision struct {
 	Verdict    Verdict
 	Flush      bool          // there is something to send: call Poll now, earlier than it asked for
@@ -49,8 +49,8 @@ type Decision struct {
 	First      bool          // nothing was admitted by this key of a rate before
 	Limit      *Limit        // nil when the request is held to nothing
 	Remaining  int64         // tokens the client may count on, an estimate of the whole mesh
-	Reset      time.Duration // until the whole burst is there again
-	RetryAfter time.Duration // when refused: how long it is no use to try again
+	Reset      time.Duration // until the bucket is full again
+	RetryAfter time.Duration // when refused: how long until a retry may succeed
 	Ticket     Ticket        // when waiting
 	Until      time.Duration // when waiting: the latest moment of the answer, in the caller's time
 }

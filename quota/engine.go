@@ -59,7 +59,7 @@ type Stats struct {
 	Keys         int    // keys in use here, now
 }
 
-// New makes the engine of a node that knows of nobody else.
+// New returns the engine of a node that knows no other.
 func New(now time.Duration, cfg Config) *Engine {
 	cfg = cfg.withDefaults()
 	self := &peer{id: cfg.Self, incarnation: cfg.Incarnation}
@@ -184,7 +184,7 @@ func (e *Engine) Leave(now time.Duration) {
 	e.outbox.flushed = now - coalesce
 }
 
-// Stats gives the counters.
+// Stats returns the counters.
 func (e *Engine) Stats() Stats {
 	e.loop.Lock()
 	defer e.loop.Unlock()

@@ -16,16 +16,16 @@ type home struct {
 	live    int32   // parties
 	silent  int32
 	parties []party // by node
-	odd     *oddity // nil in quiet times
+	odd     *oddity // nil in normal operation
 
 	seen    time.Duration // the last report
 	charged int64         // by this home, in all; grows only
 }
 
-// oddity is what a home knows only in and after a disturbance.
+// oddity is the state that a home keeps only during and after a disturbance.
 type oddity struct {
 	coldUntil   time.Duration // leases of a former home may still run
-	silentRates float64       // of leases that ended without a word
+	silentRates float64       // of leases that ended without a last report
 	claims      float64       // rates taken over while the true home is believed alive, or may be behind a split
 	bonus       float64       // rates taken over from the other side of a healing partition
 	aside       float64       // of a durable pool: what is for the other sides
@@ -33,7 +33,7 @@ type oddity struct {
 	blank       bool          // a durable pool that has not seen the records yet
 }
 
-// strange gives the oddity for writing.
+// strange returns the oddity for writing.
 func (h *home) strange() *oddity {
 	if h.odd == nil {
 		h.odd = &oddity{part: 1}
@@ -41,7 +41,7 @@ func (h *home) strange() *oddity {
 	return h.odd
 }
 
-// oddly gives it for reading.
+// oddly returns it for reading.
 func (h *home) oddly() oddity {
 	if h.odd == nil {
 		return oddity{part: 1}
@@ -55,7 +55,7 @@ type party struct {
 	incarnation uint32
 	stable      uint8   // reports since its demand last rose by half
 	live        bool    // it holds a lease
-	silent      bool    // its lease ended without a word
+	silent      bool    // its lease ended without a last report
 	recalled    bool    // asked to report in this period
 	born        uint32  // of report.Born, enough to tell one from another
 	demand      float32 // tokens/s, or slots
@@ -99,7 +99,7 @@ func newHome(now time.Duration, l *Limit, claim float64, s *side) *home {
 	return h
 }
 
-// find gives the party of a node, making it if need be.
+// find returns the party of a node, making it if need be.
 func (h *home) find(node NodeID) (p *party, fresh bool) {
 	i, ok := slices.BinarySearchFunc(h.parties, node, func(p party, n NodeID) int { return cmp.Compare(p.node, n) })
 	if !ok {
@@ -139,7 +139,7 @@ func (h *home) kept(whole float64, s *side) float64 {
 	switch {
 	case here > 0.5: // most nodes have come here: the true home, if there is one, has the rest
 		return whole * factor(here, phi)
-	case h.live < 2 && s.acting: // nobody else to be seen: perhaps this node is the lonely one
+	case h.live < 2 && s.acting: // no other node is live: perhaps this one is cut off
 		return phi * whole / float64(s.known)
 	default:
 		return h.oddly().claims
@@ -155,7 +155,7 @@ func (h *home) advance(now time.Duration, budget float64) {
 // full is the pool's size.
 func (h *home) full() float64 { return h.limit.Burst - h.oddly().aside }
 
-// sweep ends leases that ran out without a word, counting what they held as
+// sweep ends leases that ran out without a last report, counting what they held as
 // spent until their holder says otherwise, and forgets those long gone.
 func (h *home) sweep(now time.Duration, s *side) {
 	for i := range h.parties {
@@ -217,7 +217,7 @@ func (h *home) debtMost(budget float64) float64 {
 	return debtSpan*max(budget, 0) + h.limit.Burst*(1+coldBurst)
 }
 
-// report takes in what a node says and answers it. answer is false for what is
+// report processes what a node says and answers it. answer is false for what is
 // late or repeated. recall names a node that should report at once, so that
 // another gets its share; 0 is nobody.
 func (h *home) report(now time.Duration, from NodeID, incarnation uint32, r *report, s *side) (g grant, recall NodeID, answer bool) {

@@ -32,7 +32,7 @@ const fewestSlots = 8
 // start is where k is looked for first. The low bits have chosen the shard.
 func start(k Key, slots []slot) int { return int(uint64(k) >> 32 & uint64(len(slots)-1)) }
 
-// get gives the entry of k, or nil.
+// get returns the entry of k, or nil.
 func (x *index) get(k Key) *entry {
 	p := x.slots.Load()
 	if p == nil {

@@ -166,8 +166,8 @@ func (e *entry) low() bool {
 	}
 }
 
-// holds reports whether a refused request had better wait for the home: what is
-// scarce is then not the token but the question.
+// holds reports whether a refused request should wait for the home, which may well
+// have a token that this node has not asked for yet.
 func (e *entry) holds(now time.Duration) bool {
 	return e.limit.Hold != 0 && !e.limit.Local && now >= e.denyUntil && len(e.waiters()) < e.room() &&
 		(!e.isLeased || e.single || !e.saturated)
@@ -179,7 +179,7 @@ func (e *entry) room() int {
 	return int(min(max(keyWaiters, e.remaining()), crowdWaiters))
 }
 
-// ask asks for an urgent report, if it is not too early for another.
+// ask requests an urgent report, if it is not too early for another.
 func (e *entry) ask(now, period time.Duration) {
 	gap := minGap
 	if e.saturated && e.isLeased && !e.demand.jumped(now) {
@@ -245,7 +245,7 @@ func (e *entry) report(now time.Duration, home *peer) report {
 	return r
 }
 
-// grant takes in the home's answer to a report, and reports whether it was news.
+// grant processes the home's answer to a report, and reports whether it was news.
 func (e *entry) grant(now time.Duration, home *peer, g grant, v *view) bool {
 	if g.Seq <= e.ackSeq || g.Seq > e.seq {
 		return false // late, repeated, or not an answer to anything said here

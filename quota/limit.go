@@ -44,7 +44,7 @@ func (l *Limit) id() limitID {
 // out an hour's or a day's quota a second time.
 func (l *Limit) durable() bool { return l.Slots == 0 && l.Burst > 60*l.Rate }
 
-// fromSeconds converts, holding absurd lengths to what a Duration can carry.
+// fromSeconds converts, and clamps to what a Duration can hold.
 func fromSeconds(s float64) time.Duration {
 	const most = 1 << 62
 	if s*1e9 >= most {

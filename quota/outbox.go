@@ -6,10 +6,10 @@ import "time"
 type urgency int
 
 const (
-	awaited  urgency = iota // answers to the starving, and to releases
+	awaited  urgency = iota // answers to starving nodes, and to releases
 	holding                 // reports with requests waiting on them
 	yielding                // releases, and answers to recalls
-	hungry                  // reports of the starving
+	hungry                  // reports of starving nodes
 	routine                 // the rest
 	recalls
 	urgencies
@@ -144,7 +144,7 @@ func (o *outbox) put(out *Output, h header, to NodeID, write func([]byte) []byte
 	o.budget.tokens -= float64(len(d.Data) - before)
 }
 
-// Output is what Poll gives. It may be used again, which saves its buffers.
+// Output is what Poll returns. It may be used again, which saves its buffers.
 type Output struct {
 	Datagrams []Datagram
 	Resolved  []Resolved
@@ -154,7 +154,7 @@ func (o *Output) reset() {
 	o.Datagrams, o.Resolved = o.Datagrams[:0], o.Resolved[:0]
 }
 
-// next gives the index of one more datagram, with an old buffer if there is one.
+// next returns the index of one more datagram, with an old buffer if there is one.
 func (o *Output) next() int {
 	n := len(o.Datagrams)
 	if n < cap(o.Datagrams) {

@@ -161,7 +161,7 @@ func (e *Engine) serveOwn(now time.Duration, r *report, v *view) {
 	}
 }
 
-// Receive takes in one datagram. An error means that nothing of it was used.
+// Receive processes one datagram. An error means that nothing of it was used.
 func (e *Engine) Receive(now time.Duration, data []byte) error {
 	e.loop.Lock()
 	defer e.loop.Unlock()

@@ -105,7 +105,7 @@ func (e *Engine) Records(dst []Record) []Record {
 	return dst
 }
 
-// Learn takes in a record, of this node's disk at its start or of another node,
+// Learn processes a record, of this node's disk at its start or of another node,
 // and reports whether it was news. What another home has charged is charged here
 // too, once. wall is the wall clock's time at now; a record from its future
 // counts as of now.

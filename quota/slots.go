@@ -66,7 +66,7 @@ func (s *slotLease) report(r *report, e *entry) {
 	s.peak, s.refused = s.used, 0
 }
 
-// grant takes in the home's answer.
+// grant processes the home's answer.
 func (s *slotLease) grant(g *grant, e *entry) {
 	s.held = int64(g.Rate)
 	switch {

@@ -75,7 +75,7 @@ type UserStatus struct {
 	Demand float64       // tokens/s, or slots wanted
 	Rate   float64       // leased, tokens/s or slots
 	Age    time.Duration // of its last report
-	Silent bool          // its lease ended without a word
+	Silent bool          // its lease ended without a last report
 }
 
 // Homes yields the keys whose home this node is. The engine must not be called

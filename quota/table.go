@@ -36,7 +36,7 @@ func newTable(shards, most int) *table {
 
 func (t *table) index(k Key) int { return int(uint64(k) & uint64(len(t.shards)-1)) }
 
-// find gives the entry of k, or nil.
+// find returns the entry of k, or nil.
 func (t *table) find(k Key) *entry {
 	s := &t.shards[t.index(k)]
 	if e := s.keys.get(k); e != nil {
@@ -47,7 +47,7 @@ func (t *table) find(k Key) *entry {
 	return s.keys.get(k)
 }
 
-// obtain gives the entry of k, making it if need be. Where every key is in
+// obtain returns the entry of k, making it if need be. Where every key is in
 // active use, nothing is evicted: a newcomer shares one entry with all other
 // newcomers of its limit.
 func (t *table) obtain(now time.Duration, k Key, l *Limit, v *view) *entry {
@@ -63,7 +63,7 @@ func (t *table) obtain(now time.Duration, k Key, l *Limit, v *view) *entry {
 	return s.own(now, k, l, v)
 }
 
-// own gives the entry of k, made if need be, full or not.
+// own returns the entry of k, made if need be, full or not.
 func (s *shard) own(now time.Duration, k Key, l *Limit, v *view) *entry {
 	e := s.keys.get(k)
 	if e == nil {
@@ -161,7 +161,7 @@ func (e *entry) forgettable(now time.Duration, v *view) bool {
 	return ok && (w == 0 && now-e.seen > leaseTTL || !e.limit.Local && now-e.seen > forgetKey)
 }
 
-// entries gives all of the shard.
+// entries returns all of the shard.
 func (s *shard) entries() []*entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -184,7 +184,7 @@ func (t *table) tidy(now time.Duration, i int, v *view) {
 	}
 }
 
-// revive gives the entry of k for a caller whose entry was evicted. It is k's
+// revive returns the entry of k for a caller whose entry was evicted. It is k's
 // own place that it takes, full or not.
 func (t *table) revive(now time.Duration, k Key, l *Limit, v *view) *entry {
 	s := &t.shards[t.index(k)]

@@ -123,7 +123,7 @@ func insert(parts []part, p part) []part {
 	return parts
 }
 
-// judge says what the limit has to say, and takes nothing.
+// judge returns the limit's verdict, and takes nothing.
 func (e *entry) judge(now time.Duration, cost int64, v *view) Verdict {
 	switch {
 	case e.available(now, cost, v) || e.waived(now, v):
@@ -199,7 +199,7 @@ func (e *Engine) hold(now time.Duration, asks []Ask, parts []part, d *Decision) 
 	d.Ticket, d.Until, d.Flush = w.ticket, w.until+e.epoch, true
 }
 
-// patience is how long a request may wait for the entry's home.
+// patience returns how long a request may wait for the entry's home.
 func (e *Engine) patience(en *entry) time.Duration {
 	if en.limit.Hold >= 0 {
 		return min(en.limit.Hold, maxHold)

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// NodeID names a node for good, over restarts and changes of address.
+// NodeID names a node permanently, over restarts and changes of address.
 type NodeID uint64
 
 // MemberState is what membership says of a node.
@@ -17,8 +17,8 @@ type MemberState uint8
 const (
 	Alive MemberState = iota
 	Suspect
-	Vanished // gone without a word
-	Left     // gone in good order
+	Vanished // gone without leaving
+	Left     // announced that it leaves
 )
 
 // A Member is a node that can be a home, as membership knows it.
@@ -47,7 +47,7 @@ type peer struct {
 	roundTrip
 }
 
-// live reports whether membership believes in the peer.
+// live reports whether the peer is alive by the membership.
 func (p *peer) live() bool { return p.state == Alive || p.state == Suspect }
 
 // counts reports whether the peer is part of the mesh, if only as a hole in it.
@@ -79,7 +79,7 @@ func (p *peer) asked(now time.Duration) {
 // roundTrip keeps the mean and the peak of round trips. Any goroutine may read.
 type roundTrip struct{ mean, peak atomic.Int64 } // ns, 0 = never measured
 
-// sample takes in one measurement. The peak follows upwards at once and comes
+// sample processes one measurement. The peak follows upwards at once and comes
 // down over some hundred samples, which keeps it about the 99th percentile.
 func (r *roundTrip) sample(d time.Duration) {
 	s := max(int64(d), 1)

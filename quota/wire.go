@@ -83,7 +83,7 @@ type grant struct {
 	Released   bool
 }
 
-// header tells whose datagram it is; the gossip port does not.
+// header identifies the sender; the gossip port does not.
 type header struct {
 	node        NodeID
 	incarnation uint32

@@ -6,7 +6,8 @@ import (
 	"github.com/gaissmai/bart"
 )
 
-// AccessRule is who may ask at all, made of every Access. The zero AccessRule
+// AccessRule says which clients are admitted at all. It combines every Access. The
+// zero AccessRule
 // admits everybody.
 type AccessRule struct {
 	allow, deny *bart.Lite // nil = nothing is said

@@ -18,7 +18,7 @@ import (
 )
 
 // The wire format: protobuf messages without a schema file, so that a newer
-// version can add fields. The numbers below are for ever.
+// version can add fields. The numbers below never change.
 //
 //	message  1 format  2 changeset*  3 state
 //	state    1 entry*  2 seen*  3 floor  4 changeset*  5 base*  6 whole  7 current*
@@ -54,7 +54,7 @@ type WireError struct {
 // Kind is Reason, as gossip asks for it.
 func (e *WireError) Kind() string { return e.Reason }
 
-// Error gives reason and detail.
+// Error returns reason and detail.
 func (e *WireError) Error() string {
 	return "route table message refused: " + e.Reason + ": " + e.Detail
 }
@@ -66,7 +66,7 @@ func refuse(reason, format string, args ...any) error {
 }
 
 // walk calls field for every field of a message. Only the values of the two
-// wire types in use are read; others are for newer versions and passed over.
+// wire types in use are read; others are for newer versions and skipped.
 func walk(data []byte, field func(num protowire.Number, value []byte, n uint64, raw []byte) error) error {
 	for len(data) > 0 {
 		num, typ, n := protowire.ConsumeTag(data)

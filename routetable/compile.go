@@ -121,7 +121,7 @@ func (c *compiler) makeRules(routes []*Route, stamps []crdt.Stamp) (changed []*R
 	return append(changed, old...)
 }
 
-// number gives the rules without one an index that no other has. Those of the old
+// number gives each rule without an index one that no other has. Those of the old
 // table keep theirs.
 func (c *compiler) number() {
 	taken := make([]bool, max(len(c.rules), c.old.places))
@@ -315,7 +315,7 @@ func limitRule(l *Limit) *LimitRule {
 	return r
 }
 
-// rate gives the parameters of a bucket. Without a burst it holds a second's
+// rate returns the parameters of a bucket. Without a burst it holds a second's
 // worth, at least 1; for rates per hour and day the whole N.
 func rate(r *Rate, burst *int64) (n int64, per time.Duration, size int64) {
 	if r == nil {
@@ -483,7 +483,7 @@ func auth(list []Auth) []Auth {
 	return out
 }
 
-// response gives the answer of a route. A body that nobody says the type of is text.
+// response returns the answer of a route. A body that nobody says the type of is text.
 func response(r *Respond) *Response {
 	if r == nil {
 		return nil

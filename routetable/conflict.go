@@ -8,7 +8,7 @@ import (
 	"github.com/meshgw/meshgw/crdt"
 )
 
-// Conflict tells of two different writes that replaced the same one: neither
+// Conflict reports two different writes that replaced the same one: neither
 // author had seen the other's. All nodes that hold the same history tell the
 // same conflicts.
 type Conflict struct {

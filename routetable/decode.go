@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// decoder fills plain data from a tree and collects every mistake on the way.
+// decoder fills plain data from a tree and collects every error on the way.
 type decoder struct {
 	problems Problems
 	fields   map[reflect.Type][]field

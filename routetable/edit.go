@@ -11,7 +11,7 @@ import (
 	"github.com/meshgw/meshgw/crdt"
 )
 
-// Edit is a wish to change the table.
+// Edit is a change of the table to be made.
 type Edit struct {
 	Spec *Spec // objects to write; those that are there with the same content stay as they are
 

@@ -18,7 +18,7 @@ func errorWords() []string {
 	}
 }
 
-// PageRule is an ErrorPage made ready.
+// PageRule is a compiled ErrorPage.
 type PageRule struct {
 	on          []string
 	ContentType string

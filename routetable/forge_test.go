@@ -7,19 +7,19 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// forged gives a message of a node z with one object of a newer version.
+// forged returns a message of a node z with one object of a newer version.
 func forged(t *testing.T, version uint64) []byte {
 	t.Helper()
 	return forge(version, 0, "future", `{"name":"future","hologram":true}`)
 }
 
-// forgedObject gives one of an object of so many bytes.
+// forgedObject returns one of an object of so many bytes.
 func forgedObject(t *testing.T, version uint64, name string, size int) []byte {
 	t.Helper()
 	return forge(version, 0, name, `{"name":"`+name+`","hologram":"`+strings.Repeat("x", size)+`"}`)
 }
 
-// forgedAfter gives one that follows a changeset which never was.
+// forgedAfter returns one that follows a changeset which never was.
 func forgedAfter(t *testing.T, version uint64, name string, size int) []byte {
 	t.Helper()
 	return forge(version, version-1, name, `{"name":"`+name+`","hologram":"`+strings.Repeat("x", size)+`"}`)

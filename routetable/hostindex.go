@@ -105,7 +105,7 @@ func isCanonical(hosts []string) bool {
 	return true
 }
 
-// canonicalHost gives a pattern the form that ParseHost gives requests' hosts.
+// canonicalHost converts a pattern to the form that ParseHost gives requests' hosts.
 func canonicalHost(pattern string) string {
 	if strings.Contains(pattern, ":") && pattern[0] != '[' {
 		pattern = "[" + pattern + "]" // an IPv6 address
@@ -119,7 +119,7 @@ func canonicalHost(pattern string) string {
 	return strings.ToLower(pattern)
 }
 
-// canonicalPath gives a pattern the form that ParseTarget gives requests' paths.
+// canonicalPath converts a pattern to the form that ParseTarget gives requests' paths.
 func canonicalPath(pattern string) string {
 	if pattern == "" {
 		return ""

@@ -69,7 +69,7 @@ func (in *includer) follow(dir string, pattern *node) {
 	}
 	path := filepath.Clean(pattern.text)
 	if pattern.shape != scalar || pattern.text == "" {
-		return // Decode tells of it
+		return // Decode reports it
 	}
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(dir, path)

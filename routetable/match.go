@@ -16,7 +16,7 @@ type Request struct {
 	Fields   Fields // asked only when a candidate needs it
 }
 
-// Fields gives a request's header and query. It is asked while matching only,
+// Fields returns a request's header and query. It is used while matching only,
 // and what it returns is not kept.
 type Fields interface {
 	// Header returns the value of the field named name, which is in lower

@@ -83,7 +83,7 @@ func (l *lists) add(o anObject) {
 	}
 }
 
-// all gives every object, by kind as in a route file.
+// all returns every object, by kind as in a route file.
 func (l *lists) all(yield func(anObject) bool) {
 	_ = each(l.upstreams, yield) && each(l.routes, yield) && each(l.limits, yield) && each(l.tenants, yield) &&
 		each(l.access, yield)
@@ -99,7 +99,7 @@ func (s *Spec) sorted(bad map[string]bool) lists {
 	}
 }
 
-// objects gives every object, sorted by kind, as in a route file, and name.
+// objects returns every object, sorted by kind, as in a route file, and name.
 func (s *Spec) objects() iter.Seq[anObject] {
 	sorted := s.sorted(nil)
 	return sorted.all

@@ -14,7 +14,7 @@ const (
 	Warning
 )
 
-// String gives the severity's name in lower case.
+// String returns the severity's name in lower case.
 func (s Severity) String() string {
 	if s == Warning {
 		return "warning"
@@ -22,7 +22,7 @@ func (s Severity) String() string {
 	return "error"
 }
 
-// MarshalText writes what String gives.
+// MarshalText writes what String returns.
 func (s Severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // Problem is one mistake in a Spec, with its place where it came from a file.
@@ -39,7 +39,7 @@ type Problem struct {
 	reference bool // the object itself is sound, but names one that is not there
 }
 
-// Error gives the problem on one line: file:line:column: path: message.
+// Error returns the problem on one line: file:line:column: path: message.
 func (p *Problem) Error() string {
 	var b strings.Builder
 	if p.File != "" {
@@ -66,7 +66,7 @@ func (p *Problem) Error() string {
 	return b.String()
 }
 
-// Show gives the problem as Error does and, under it, the offending line with
+// Show returns the problem as Error does and, under it, the offending line with
 // a caret under the place.
 func (p *Problem) Show() string {
 	if p.Source == "" {
@@ -90,7 +90,7 @@ func (p *Problem) Show() string {
 	return fmt.Sprintf("%s\n  %s | %s\n  %s | %s^", p.Error(), number, p.Source, gutter, pad.String())
 }
 
-// Problems is every mistake of a Spec, in the order of the objects.
+// Problems is every problem of a Spec, in the order of the objects.
 type Problems []Problem
 
 // Errors returns the problems that refuse the change.
@@ -117,7 +117,7 @@ func (ps Problems) Err() error {
 	return nil
 }
 
-// Error gives all problems, each with its line and caret. Of warnings that say the
+// Error returns all problems, each with its line and caret. Of warnings that say the
 // same, all but the first are told by their objects alone.
 func (ps Problems) Error() string {
 	alike := map[string][]string{} // the objects of such warnings

@@ -39,7 +39,7 @@ func appendPath(dst []byte, mode rewriteMode, to string, path []byte, prefix int
 	return dst
 }
 
-// pathRewrite gives the mode and text of a rewrite or redirect.
+// pathRewrite returns the mode and text of a rewrite or redirect.
 func pathRewrite(path string, prefix *string) (rewriteMode, string) {
 	switch {
 	case path != "":

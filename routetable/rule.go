@@ -8,7 +8,7 @@ import (
 	"github.com/meshgw/meshgw/crdt"
 )
 
-// Rule is a Route made ready to serve: every default applied, every reference
+// Rule is a compiled Route: every default applied, every reference
 // resolved, every text parsed. It is never written to; tables of which it is part
 // without any difference share it.
 //
@@ -112,7 +112,7 @@ type OriginSuffix struct {
 	Suffix string // ".example.com", with the port if one was written
 }
 
-// LimitRule is a Limit made ready.
+// LimitRule is a compiled Limit.
 type LimitRule struct {
 	Name  string
 	Index int // place in Table.Limits, dense from 0
@@ -148,7 +148,7 @@ const (
 	KeyRoute
 )
 
-// TenantRule is a Tenant made ready.
+// TenantRule is a compiled Tenant.
 type TenantRule struct {
 	Name        string
 	Index       int // place in Table.Tenants, dense from 0
@@ -172,7 +172,7 @@ const (
 	Low
 )
 
-// String gives the priority as it is written in a route file.
+// String returns the priority as it is written in a route file.
 func (p Priority) String() string {
 	switch p {
 	case Critical:

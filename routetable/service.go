@@ -4,7 +4,7 @@ import (
 	"time"
 )
 
-// Service is an Upstream made ready: defaults applied, addresses parsed. It is
+// Service is a compiled Upstream: defaults applied, addresses parsed. It is
 // never written to; tables that have the same Upstream share it.
 type Service struct {
 	Name string

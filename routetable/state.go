@@ -62,7 +62,7 @@ func (e *entry) newer(o *entry) bool {
 	return cmp.Or(e.stamp.Compare(o.stamp), bytes.Compare(e.sum[:], o.sum[:])) > 0
 }
 
-// ready reads the object and makes up its mind about it, once.
+// ready decodes and checks the object, once.
 func (e *entry) ready(objects *objectReader) {
 	content := appendContent(make([]byte, 0, 512), e.kind, e.name, e.data)
 	content = appendContent(content, e.source, e.replaced.String(), e.unknown)

@@ -149,8 +149,8 @@ func (s *Store) Held() []Held {
 	return out
 }
 
-// Lost is an object that was dropped by a merge because it was deleted elsewhere
-// so long ago that nobody remembers when.
+// Lost is an object that a merge dropped because it was deleted elsewhere so long ago
+// that its tombstone is gone.
 type Lost struct {
 	Kind, Name string
 	Stamp      crdt.Stamp

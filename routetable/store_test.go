@@ -41,7 +41,7 @@ func spec(names ...string) *routetable.Spec {
 	return s
 }
 
-// body gives the route of that name with a body, so that edits differ.
+// body returns the route of that name with a body, so that edits differ.
 func body(name, text string) *routetable.Spec {
 	s := spec(name)
 	s.Routes[0].Respond.Body = text

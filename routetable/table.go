@@ -7,7 +7,7 @@ import (
 	"github.com/meshgw/meshgw/crdt"
 )
 
-// Table is a Spec made ready to serve. It never changes; all methods may be
+// Table is a compiled Spec. It never changes; all methods may be
 // called from several goroutines at once, and what they return is read only.
 type Table struct {
 	stamp    crdt.Stamp
@@ -50,7 +50,7 @@ func (t *Table) Limits() []*LimitRule { return t.limits }
 // it.
 func (t *Table) Tenants() []*TenantRule { return t.tenants }
 
-// Access returns who may ask at all.
+// Access returns which clients are admitted at all.
 func (t *Table) Access() *AccessRule { return &t.access }
 
 // Service returns the service of that name, or nil.

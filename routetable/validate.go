@@ -18,7 +18,7 @@ const (
 	maxCount      = 1 << 40 // of a rate or burst
 )
 
-// Validate finds every mistake of spec: those of each object by itself, then
+// Validate finds every error of spec: those of each object by itself, then
 // those between objects. Lines and columns are not known here; see File.
 func Validate(spec *Spec) Problems {
 	v := validator{}

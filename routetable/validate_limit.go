@@ -130,7 +130,7 @@ func (v *validator) identities(tenants []*Tenant) {
 	}
 }
 
-// all gives the field and a key for each thing that identifies.
+// all returns the field and a key for each thing that identifies.
 func (id *Identify) all() func(yield func(field, key string) bool) {
 	return func(yield func(field, key string) bool) {
 		if id.Header != "" && !yield("header", "h\x00"+strings.ToLower(id.Header)+"\x00"+id.Value) {

@@ -262,7 +262,7 @@ func (v *validator) prefixRewritten(r *Route) {
 	}
 }
 
-// notByPrefix gives the matches of r by a whole path or a pattern.
+// notByPrefix returns the matches of r by a whole path or a pattern.
 func notByPrefix(r *Route) (all []int) {
 	for i := range r.Match {
 		if m := &r.Match[i]; m.Path != "" || m.PathRegex != "" {

@@ -94,7 +94,7 @@ func byteUnit(name string) (size int64, known bool) {
 	return 0, false
 }
 
-// String gives r as it is written in a route file.
+// String returns r as it is written in a route file.
 func (r Rate) String() string {
 	unit := "s"
 	switch r.Per {
@@ -137,7 +137,7 @@ func ratePer(unit string) (per time.Duration, known bool) {
 	return 0, false
 }
 
-// unquoted gives the text of a JSON string or number. The texts read here hold
+// unquoted returns the text of a JSON string or number. The texts read here hold
 // no escapes; one that does is refused by its reader.
 func unquoted(data []byte) []byte {
 	if n := len(data); n >= 2 && data[0] == '"' {

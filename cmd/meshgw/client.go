@@ -123,5 +123,5 @@ func printJSON(w io.Writer, v any) error {
 	return e.Encode(v)
 }
 
-// say prints for the user. Where nobody reads any more there is nobody to tell.
+// say prints to the user. Errors are ignored, as of a closed pipe.
 func say(w io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }

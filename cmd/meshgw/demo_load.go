@@ -197,7 +197,7 @@ func (s demoSum) p50() time.Duration {
 	return s.took[len(s.took)/2]
 }
 
-// regions tells who answered, as in eu 40, us 2.
+// regions names who answered, as in eu 40, us 2.
 func (s demoSum) regions() string {
 	var all []string
 	for _, region := range slices.Sorted(maps.Keys(s.by)) {

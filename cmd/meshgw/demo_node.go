@@ -131,7 +131,7 @@ func (n *demoNode) wait() {
 	}
 }
 
-// lastWords is the end of the node's log.
+// lastWords returns the end of the node's log.
 func (n *demoNode) lastWords() string {
 	data, err := os.ReadFile(n.path(".log"))
 	if err != nil {

@@ -29,11 +29,11 @@ func main() {
 const (
 	exitDone  = 0
 	exitNo    = 1 // the answer is no: not valid, not in time, not started
-	exitUsage = 2 // what was asked does not parse, or nobody could be reached
+	exitUsage = 2 // the arguments do not parse, or no node could be reached
 )
 
-// run is the program without its process: it does what args say until that is
-// done or ctx is, and returns the exit code.
+// run is main without the process: it runs the command in args until it is done or
+// ctx ends, and returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	understood := false
 	root := rootCommand()
@@ -69,8 +69,8 @@ func ofArgument(err error) error {
 	return err
 }
 
-// complain writes an error as its reader needs it: mistakes of a file on lines
-// of their own, so that editors find the places.
+// complain prints an error: those in a file on lines of their own, so that editors
+// find the places.
 func complain(stderr io.Writer, cmd *cobra.Command, err error, understood bool) {
 	text := strings.TrimSuffix(err.Error(), "\n")
 	switch {
