@@ -7,8 +7,7 @@ import (
 )
 
 // AccessRule says which clients are admitted at all. It combines every Access. The
-// zero AccessRule
-// admits everybody.
+// zero AccessRule admits everybody.
 type AccessRule struct {
 	allow, deny *bart.Lite // nil = nothing is said
 }
