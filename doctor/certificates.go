@@ -127,7 +127,7 @@ func (r Round) unlike() (all []api.Finding) {
 			cas[joined] = append(cas[joined], a.Node)
 		}
 	}
-	for _, key := range slices.SortedFunc(maps.Keys(prints), byUpstream) {
+	for _, key := range slices.SortedFunc(maps.Keys(prints), func(a, b [2]string) int { return slices.Compare(a[:], b[:]) }) {
 		if len(prints[key]) > 1 {
 			all = append(all, api.Finding{
 				What:  fmt.Sprintf("the certificate of %s for %s is not the same everywhere: %s", key[0], key[1], sides(prints[key])),

@@ -10,96 +10,142 @@ import (
 	"github.com/meshgw/meshgw/api"
 )
 
-// sick is an endpoint as nodes say alike that it is.
+// sick is an endpoint out of service, as one or more nodes report it.
 type sick struct{ upstream, region, url, state, reason string }
 
 // upstreams: endpoints that get no requests, and open breakers, by region.
 func (r Round) upstreams() api.Check {
-	c := api.Check{Name: api.CheckUpstreams}
-	var out groups[sick]
-	var refused, alone groups[[2]string]
-	names := map[string]bool{}
-	down, total := map[[2]string]map[string]bool{}, map[[2]string]int{}
-	share := map[string]float64{}
+	u := r.collectUpstreams()
+	return api.Check{
+		Name: api.CheckUpstreams, Summary: u.summary(),
+		Findings: slices.Concat(u.overloaded(), u.down(), u.outOfService()), Notes: u.withoutFailover(),
+	}
+}
+
+// place is an upstream in a region.
+type place struct{ upstream, region string }
+
+// reports is what all nodes report of upstreams.
+type reports struct {
+	names   map[string]bool
+	total   map[place]int             // endpoints
+	bad     map[place]map[string]bool // URLs of those out of service
+	out     groups[sick]
+	refused groups[string]
+	share   map[string]float64 // of requests refused, by upstream
+	alone   groups[[2]string]  // upstream and reason
+}
+
+// collectUpstreams combines what the nodes report.
+func (r Round) collectUpstreams() *reports {
+	all := &reports{
+		names: map[string]bool{}, total: map[place]int{}, bad: map[place]map[string]bool{}, share: map[string]float64{},
+	}
 	for _, a := range r.Answers {
 		for _, u := range a.Upstreams {
-			names[u.Name] = true
+			all.names[u.Name] = true
 			for region, n := range u.Total {
-				total[[2]string{u.Name, region}] = max(total[[2]string{u.Name, region}], n)
+				at := place{u.Name, region}
+				all.total[at] = max(all.total[at], n)
 			}
 			for _, e := range u.Bad {
-				key := [2]string{u.Name, e.Region}
-				if down[key] == nil {
-					down[key] = map[string]bool{}
-				}
-				down[key][e.URL] = true
-				out.add(sick{u.Name, e.Region, e.URL, e.State, e.Reason}, a.Node, e.Since)
+				all.addBad(sick{u.Name, e.Region, e.URL, e.State, e.Reason}, a.Node, e.Since)
 			}
 			if u.Refused > 0.005 {
-				refused.add([2]string{u.Name}, a.Node, time.Time{})
-				share[u.Name] = max(share[u.Name], u.Refused)
+				all.refused.add(u.Name, a.Node, time.Time{})
+				all.share[u.Name] = max(all.share[u.Name], u.Refused)
 			}
 			if u.Alone != "" {
-				alone.add([2]string{u.Name, u.Alone}, a.Node, time.Time{})
+				all.alone.add([2]string{u.Name, u.Alone}, a.Node, time.Time{})
 			}
 		}
 	}
-	endpoints := 0
-	for _, n := range total {
+	slices.SortStableFunc(all.out.keys, func(a, b sick) int { return byUpstream(a.place(), b.place()) })
+	return all
+}
+
+func (s sick) place() place { return place{s.upstream, s.region} }
+
+func (all *reports) addBad(s sick, node string, since time.Time) {
+	if all.bad[s.place()] == nil {
+		all.bad[s.place()] = map[string]bool{}
+	}
+	all.bad[s.place()][s.url] = true
+	all.out.add(s, node, since)
+}
+
+func (all *reports) summary() string {
+	endpoints, bad := 0, 0
+	for _, n := range all.total {
 		endpoints += n
 	}
-	bad := 0
-	for _, urls := range down {
+	for _, urls := range all.bad {
 		bad += len(urls)
 	}
-	c.Summary = fmt.Sprintf("%s, %s, all in service", of(len(names), "upstream"), of(endpoints, "endpoint"))
 	if bad > 0 {
-		c.Summary = fmt.Sprintf("%d of %s out of service", bad, of(endpoints, "endpoint"))
+		return fmt.Sprintf("%d of %s out of service", bad, of(endpoints, "endpoint"))
 	}
-	for _, key := range refused.keys {
-		c.Findings = append(c.Findings, api.Finding{
-			What:  fmt.Sprintf("%s: %.0f %% of the requests are refused, no region has room for them", key[0], 100*share[key[0]]),
-			Nodes: refused.nodes[key], Next: "meshgw status",
+	return fmt.Sprintf("%s, %s, all in service", of(len(all.names), "upstream"), of(endpoints, "endpoint"))
+}
+
+// overloaded finds upstreams whose requests are refused for want of room.
+func (all *reports) overloaded() (found []api.Finding) {
+	for _, name := range all.refused.keys {
+		found = append(found, api.Finding{
+			What:  fmt.Sprintf("%s: %.0f %% of the requests are refused, no region has room for them", name, 100*all.share[name]),
+			Nodes: all.refused.nodes[name], Next: "meshgw status",
 		})
 	}
-	for _, key := range slices.SortedFunc(maps.Keys(down), byUpstream) {
-		if len(down[key]) == total[key] {
-			c.Findings = append(c.Findings, api.Finding{
-				What:  fmt.Sprintf("%s has no endpoint in service%s", key[0], where(key[1])),
-				Nodes: r.sayers(out, key), Next: "meshgw status",
+	return found
+}
+
+// down finds regions in which an upstream has no endpoint in service.
+func (all *reports) down() (found []api.Finding) {
+	for _, at := range slices.SortedFunc(maps.Keys(all.bad), byUpstream) {
+		if len(all.bad[at]) == all.total[at] {
+			found = append(found, api.Finding{
+				What:  fmt.Sprintf("%s has no endpoint in service%s", at.upstream, where(at.region)),
+				Nodes: all.witnesses(at), Next: "meshgw status",
 			})
 		}
 	}
-	slices.SortStableFunc(out.keys, func(a, b sick) int {
-		return byUpstream([2]string{a.upstream, a.region}, [2]string{b.upstream, b.region})
-	})
-	for _, s := range out.keys {
-		c.Findings = append(c.Findings, api.Finding{
-			What:  fmt.Sprintf("%s%s: %s is %s", s.upstream, where(s.region), s.url, ill(s)),
-			Nodes: out.nodes[s], Since: out.since[s], Next: "serf query meshgw-health " + s.upstream,
-		})
-	}
-	for _, key := range alone.keys {
-		c.Notes = append(c.Notes, api.Finding{
-			What: fmt.Sprintf("%s cannot fail over: %s", key[0], key[1]), Nodes: alone.nodes[key], Next: "meshgw status",
-		})
-	}
-	return c
+	return found
 }
 
-// sayers is who says that endpoints of an upstream in a region are out.
-func (r Round) sayers(out groups[sick], of [2]string) (nodes []string) {
-	for _, s := range out.keys {
-		if s.upstream == of[0] && s.region == of[1] {
-			nodes = append(nodes, out.nodes[s]...)
+// outOfService finds endpoints that get no requests.
+func (all *reports) outOfService() (found []api.Finding) {
+	for _, s := range all.out.keys {
+		found = append(found, api.Finding{
+			What:  fmt.Sprintf("%s%s: %s is %s", s.upstream, where(s.region), s.url, ill(s)),
+			Nodes: all.out.nodes[s], Since: all.out.since[s], Next: "serf query meshgw-health " + s.upstream,
+		})
+	}
+	return found
+}
+
+// withoutFailover notes upstreams whose requests have nowhere else to go.
+func (all *reports) withoutFailover() (notes []api.Finding) {
+	for _, key := range all.alone.keys {
+		notes = append(notes, api.Finding{
+			What: fmt.Sprintf("%s cannot fail over: %s", key[0], key[1]), Nodes: all.alone.nodes[key], Next: "meshgw status",
+		})
+	}
+	return notes
+}
+
+// witnesses returns the nodes that report endpoints there to be out of service.
+func (all *reports) witnesses(at place) (nodes []string) {
+	for _, s := range all.out.keys {
+		if s.place() == at {
+			nodes = append(nodes, all.out.nodes[s]...)
 		}
 	}
 	slices.Sort(nodes)
 	return slices.Compact(nodes)
 }
 
-func byUpstream(a, b [2]string) int {
-	return cmp.Or(cmp.Compare(a[0], b[0]), cmp.Compare(a[1], b[1]))
+func byUpstream(a, b place) int {
+	return cmp.Or(cmp.Compare(a.upstream, b.upstream), cmp.Compare(a.region, b.region))
 }
 
 func where(region string) string {
