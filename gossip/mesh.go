@@ -456,6 +456,24 @@ type session struct {
 
 func (s *session) serf() *serf.Serf { return s.agent.Serf() }
 
+// serfConfig returns the configuration of Serf's agent and of Serf itself.
+func (m *Mesh) serfConfig() (*agent.Config, *serf.Config) {
+	ac := agent.DefaultConfig()
+	ac.NodeName = m.cfg.Name
+	ac.KeyringFile = m.cfg.KeyringFile
+	ac.EnableCompression = false // LZW for every packet costs more than it saves
+	sc := serf.DefaultConfig()
+	m.pace.tune(sc)
+	sc.NodeName = m.cfg.Name
+	sc.Tags = map[string]string{tagRole: role, tagRegion: m.cfg.Region, tagVersion: protocolVersion}
+	sc.KeyringFile = m.cfg.KeyringFile
+	if m.cfg.ReconnectTimeout > 0 {
+		sc.ReconnectTimeout = m.cfg.ReconnectTimeout
+		sc.ReapInterval = m.cfg.ReconnectTimeout / 4
+	}
+	return ac, sc
+}
+
 // begin starts Serf on the given sockets.
 func (m *Mesh) begin(socks *sockets) (*session, error) {
 	host, portText, err := net.SplitHostPort(m.Addr())
@@ -466,20 +484,7 @@ func (m *Mesh) begin(socks *sockets) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	ac := agent.DefaultConfig()
-	ac.NodeName = m.cfg.Name
-	ac.KeyringFile = m.cfg.KeyringFile
-	ac.EnableCompression = false // LZW for every packet costs more than it saves
-
-	sc := serf.DefaultConfig()
-	m.pace.tune(sc)
-	sc.NodeName = m.cfg.Name
-	sc.Tags = map[string]string{tagRole: role, tagRegion: m.cfg.Region, tagVersion: protocolVersion}
-	sc.KeyringFile = m.cfg.KeyringFile
-	if m.cfg.ReconnectTimeout > 0 {
-		sc.ReconnectTimeout = m.cfg.ReconnectTimeout
-		sc.ReapInterval = m.cfg.ReconnectTimeout / 4
-	}
+	ac, sc := m.serfConfig()
 	wrapped := &delegate{mesh: m}
 	tr := newTransport(m.network, socks.packets, socks.streams, net.ParseIP(host), port, &m.stats, &m.heard)
 	tr.own, tr.sealing = m.serveStream, m.seal
