@@ -69,6 +69,7 @@ func TestLoadReadsEveryKeyOfTheFile(t *testing.T) {
 		RoutesFile:     "/etc/meshgw/routes.yaml",
 		ReadyFile:      "/run/meshgw/ready.json",
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32")},
+		ProxyProtocol:  []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
 		AdminTLS:       AdminTLSConfig{Certificate: Certificate{Cert: "admin.pem", Key: "admin.key"}, ClientCA: "ops.pem"},
 		MeshTLS:        MeshTLSConfig{CA: "ca.pem", Cert: "node.pem", Key: "node.key"},
 		ShedCPU:        0.7,
@@ -98,7 +99,7 @@ func TestTheFullFileHasEveryKeyOfTheTable(t *testing.T) {
 func TestEverySettingCanBeGivenByFlagAndEnvironment(t *testing.T) {
 	values := map[string]string{
 		"weight": "5", "http": ":1", "https": ":1", "admin": "127.0.0.1:1", "mesh": "127.0.0.1:1", "shed-cpu": "0.5", "bind": "127.0.0.1:1", "advertise": "10.0.0.1:1",
-		"rpc": "127.0.0.1:1", "keyring": "testdata/keyring.json", "profile": "local", "mesh-streams": "prefer", "insecure": "true", "trusted-proxies": "10.0.0.0/8",
+		"rpc": "127.0.0.1:1", "keyring": "testdata/keyring.json", "profile": "local", "mesh-streams": "prefer", "insecure": "true", "trusted-proxies": "10.0.0.0/8", "proxy-protocol": "10.0.0.0/8",
 		"max-inflight": "9", "max-connections": "99", "max-connections-per-client": "9", "drain": "1s", "drain-finish": "2s", "requests": "99", "requests-bytes": "2000000", "log-level": "debug", "log-format": "console", "access-log": "off", "access-log-slow": "2s", "allow-chaos": "true", "otlp": "http://h:4318", "trace-ratio": "0.2",
 	}
 	flags, environ := map[string][]string{}, []string{}
