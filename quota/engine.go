@@ -149,7 +149,7 @@ func (e *Engine) look(now time.Duration) {
 	v := newView(now, e.peers, last)
 	e.view.Store(v)
 	if !e.leaving && !slices.Equal(v.homes, last.homes) {
-		e.handOver(now)
+		e.handOver(now, last)
 	}
 }
 
@@ -180,7 +180,7 @@ func (e *Engine) Leave(now time.Duration) {
 			en.mu.Unlock()
 		}
 	}
-	e.handOver(now)
+	e.handOver(now, e.view.Load())
 	e.outbox.flushed = now - coalesce
 }
 

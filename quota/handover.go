@@ -19,14 +19,14 @@ type legacy struct {
 	handover
 }
 
-// handOver sends what this node knows of the keys whose home is another now, or will
-// be when it has left, and forgets it, so that it is charged there once. A key that is
-// not handed over starts with a full burst.
-func (e *Engine) handOver(now time.Duration) {
+// handOver sends what this node knows of the keys whose home it was in the last view
+// and is no longer, or will not be when it has left. It forgets what it sends, so that
+// it is charged once. A key that is not handed over starts with a full burst.
+func (e *Engine) handOver(now time.Duration, last *view) {
 	v := e.view.Load()
 	for k, h := range e.homes {
 		to := v.best(k, func(p *peer) bool { return !e.leaving || p != e.self })
-		if to == nil || to == e.self {
+		if to == nil || to == e.self || last.first(k) != e.self {
 			continue
 		}
 		s := e.side(now, k)
