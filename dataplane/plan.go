@@ -87,6 +87,7 @@ func (s *Server) publish(t *routetable.Table) {
 	if old == nil {
 		return
 	}
+	s.tunnels.follow(t)
 	s.cfg.Traffic.Keep(func(route string) bool { return route == "" || t.Rule(route) != nil })
 	old.retireAuthServices(p)
 	for _, u := range old.upstreams {

@@ -55,6 +55,7 @@ type Server struct {
 	endLookups     func() // cancels lookups of names
 	clients        clients
 	eviction       eviction
+	tunnels        tunnels
 	unrouted       *telemetry.Series // requests without a route
 	upstreams      upstream.Registry
 	coarseTime     atomic.Pointer[time.Time]

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/meshgw/meshgw/dataplane/message"
+	"github.com/meshgw/meshgw/routetable"
 )
 
 // tunnelIdle is how long both directions of a tunnel may be silent.
@@ -52,6 +53,9 @@ func (x *Exchange) checkUpgrade() error {
 func (s *Server) tunnel(x *Exchange, client net.Conn) error {
 	shut := func() { _, _ = client.Close(), x.conn.Close() } // may be closed already
 	defer shut()
+	if x.from == nil {
+		defer s.tunnels.add(x.rule.Name, shut, func() *routetable.Table { return s.plan.Load().table })()
+	}
 	if err := x.conn.Conn.SetDeadline(time.Time{}); err != nil { // the request's
 		return err
 	}
