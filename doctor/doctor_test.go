@@ -151,6 +151,15 @@ func TestWhatIsWrongIsFoundOnItsLineAlone(t *testing.T) {
 			[]string{"us-1 has failed, says eu-1, eu-2"},
 			"us-1", "serf members -status failed",
 		},
+		"a node whose clock is wrong by years": {
+			func(r *doctor.Round) {
+				r.Answers = r.Answers[:2]
+				r.Silent = []doctor.Silent{{Name: "us-1", Region: "us", Status: api.MemberAlive, Reason: "remote error: tls: expired certificate"}}
+			},
+			"members",
+			[]string{"us-1 is alive by gossip and does not answer: remote error: tls: expired certificate (or a clock is wrong)"},
+			"us-1", "serf reachability",
+		},
 		"a node that is stopped": {
 			func(r *doctor.Round) {
 				r.Answers = r.Answers[:2]

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/meshgw/meshgw/api"
@@ -28,7 +29,7 @@ func (r Round) members() api.Check {
 	for _, s := range r.Silent {
 		if _, failed := lost.nodes[s.Name]; !failed && s.Status == api.MemberAlive {
 			c.Findings = append(c.Findings, api.Finding{
-				What: fmt.Sprintf("%s is alive by gossip and does not answer: %s", s.Name, s.Reason), Nodes: []string{s.Name}, Next: "serf reachability",
+				What: fmt.Sprintf("%s is alive by gossip and does not answer: %s%s", s.Name, s.Reason, s.timeHint()), Nodes: []string{s.Name}, Next: "serf reachability",
 			})
 		}
 	}
@@ -56,6 +57,14 @@ func (r Round) members() api.Check {
 		}
 	}
 	return c
+}
+
+// timeHint says what else a certificate that one side takes for expired may mean.
+func (s Silent) timeHint() string {
+	if strings.Contains(s.Reason, "expired") { // also of those that are not valid yet
+		return " (or a clock is wrong)"
+	}
+	return ""
 }
 
 // lost is who has failed, and who says so.
