@@ -139,6 +139,9 @@ func (f *h1) respond() {
 		f.begin()
 		r = f.open()
 	}
+	if r == nil && f.conn.leftInStandstill(x.Start) {
+		r = new(clientLeft())
+	}
 	if r == nil {
 		r = f.takeBody()
 	}

@@ -160,5 +160,23 @@ func (c *clientConn) peerState() (ended, broken bool) {
 	return ended, broken || err != nil
 }
 
+const (
+	longStandstill = 5 * time.Second  // that clients may have given up in
+	catchUp        = 10 * time.Second // after it, for what came meanwhile
+)
+
+// leftInStandstill reports whether the client of a request that is read now has left
+// while this process stood still for long. Else it would do, for some seconds, what
+// nobody waits for, before what somebody does. A client that has half-closed is taken
+// for one that has left: so few do.
+func (c *clientConn) leftInStandstill(now time.Time) bool {
+	s := c.server
+	if now.Sub(s.coarseNow()) < longStandstill && now.UnixNano()-s.stoodUntil.Load() >= int64(catchUp) {
+		return false
+	}
+	ended, broken := c.peerState()
+	return ended || broken
+}
+
 // clientLeft is the refusal of a request whose client has left: it is only logged.
 func clientLeft() refusal { return refusal{status: statusClientLeft, close: true} }

@@ -60,6 +60,7 @@ type Server struct {
 	upstreams      upstream.Registry
 	coarseTime     atomic.Pointer[time.Time]
 	proxyWarned    atomic.Int64 // when a connection without its PROXY header was last logged, in Unix ns
+	stoodUntil     atomic.Int64 // when it last went on after longStandstill or more, in Unix ns
 	frozenAt       atomic.Int64 // when this process was last found to have been frozen, in Unix ns
 }
 

@@ -52,7 +52,10 @@ func (s *Server) watch(stop <-chan struct{}) {
 		case <-stop:
 			return
 		case now := <-tick.C:
-			if now.Sub(s.coarseNow()) >= frozenAfter {
+			if stood := now.Sub(s.coarseNow()); stood >= frozenAfter {
+				if stood >= longStandstill {
+					s.stoodUntil.Store(now.UnixNano())
+				}
 				s.frozenAt.Store(now.UnixNano())
 				s.coarseTime.Store(&now)
 				continue // requests read what arrived meanwhile first

@@ -1,0 +1,66 @@
+package dataplane
+
+import (
+	"context"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"github.com/meshgw/meshgw/routetable"
+)
+
+// A client that is gone gets no answer after a long standstill, which would be worked
+// out before those of clients that wait; at other times one that has half-closed does.
+func TestWhoLeftInALongStandstillIsNotServed(t *testing.T) {
+	for name, test := range map[string]struct{ stood, leaves, served bool }{
+		"half-closed": {false, true, true}, "waits": {true, false, true}, "left": {true, true, false},
+	} {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		if test.leaves {
+			_ = c.(*net.TCPConn).CloseWrite()
+		}
+		s := New(Config{}, zerolog.Nop(), prometheus.NewRegistry())
+		if test.stood {
+			s.stoodUntil.Store(time.Now().UnixNano())
+		}
+		got, err := servedBy(t, s, ln, c)
+		if err != nil || (len(got) > 0) != test.served {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+}
+
+// servedBy has s serve what has come to ln, and returns what c is answered.
+func servedBy(t *testing.T, s *Server, ln net.Listener, c net.Conn) ([]byte, error) {
+	t.Helper()
+	table, problems := routetable.Compile(&routetable.Spec{Routes: []routetable.Route{{Name: "all", Respond: &routetable.Respond{Status: 200}}}})
+	if err := problems.Err(); err != nil {
+		t.Fatal(err)
+	}
+	s.Publish(table)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx, Listener{Name: "http", Listener: ln}) }()
+	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	got, err := io.ReadAll(c)
+	_ = c.Close()
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	return got, err
+}
