@@ -19,14 +19,14 @@ demo: build ## three regions, two nodes each, upstreams and a load, for 30 s
 
 .PHONY: test
 test: ## every test that needs nothing but Go, real processes included
-	go test -shuffle=on -timeout 15m ./...
+	go test -shuffle=on -timeout 30m ./...
 
 # Not raced: the limits' simulator, which has one goroutine, and the commands,
 # which are clients; of the simulated meshes, a few. See race-e2e for processes.
 UNRACED := -e internal/quotasim -e cmd/meshgw -e internal/e2e -e internal/sim
 .PHONY: race
 race: ## most of it again under the race detector (needs a C compiler)
-	go test -race -shuffle=on -short $$(go list ./... | grep -v $(UNRACED))
+	go test -race -shuffle=on -short -timeout 30m $$(go list ./... | grep -v $(UNRACED))
 	go test -race -short -run 'TestSeeds$$' ./internal/sim
 
 .PHONY: race-e2e
@@ -41,7 +41,7 @@ test-http2: ## what processes are asked by clients, again over HTTP/2 (minutes; 
 .PHONY: test-root
 test-root: ## what needs Debian: network namespaces and partitions (iproute2, as root), slowhttptest, Chromium, Prometheus
 	scripts/install-tools.sh
-	go test -tags root -run "Namespace|SlowHTTPTest|StatusPage|Prometheus" -v ./internal/e2e
+	go test -tags root -timeout 20m -run "Namespace|SlowHTTPTest|StatusPage|Prometheus" -v ./internal/e2e
 
 .PHONY: test-alerts
 test-alerts: ## of those, the rules and the dashboard of deploy/ with a real Prometheus and a real mesh
