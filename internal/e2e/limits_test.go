@@ -322,7 +322,7 @@ func checkRefusal(t *testing.T, got answerOf) {
 }
 
 func TestALimitHoldsWhenANodeIsKilled(t *testing.T) {
-	nodes, rate, length, window, below := 3, 400, 7*time.Second, 4*time.Second, 0.6 // a third is gone at first, and see above
+	nodes, rate, length, window, below := 3, 400, 7*time.Second, 4*time.Second, 0.8 // a third is gone at first, and see above
 	if full() {
 		nodes, rate, length, window, below = 10, 1000, 30*time.Second, 10*time.Second, 0.25
 	}
