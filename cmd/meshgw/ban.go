@@ -12,7 +12,7 @@ import (
 
 func banCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "ban", Short: "Keep clients out for a while, at every node",
+		Use: "ban", Short: "Ban clients for a while, at every node",
 		Example: "  meshgw ban add 192.0.2.7 --for 10m -m scraping\n  meshgw ban list\n  meshgw ban remove 192.0.2.7",
 	}
 	group(cmd)
@@ -78,7 +78,7 @@ func printBans(w io.Writer, bans []api.Ban) error {
 
 func banRemoveCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "remove ADDRESS|CIDR", Short: "Lift a ban before its time",
+		Use: "remove ADDRESS|CIDR", Short: "Lift a ban before it ends",
 		Example: "  meshgw ban remove 192.0.2.7", Args: cobra.ExactArgs(1),
 	}
 	t := addTarget(cmd)

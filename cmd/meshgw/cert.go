@@ -27,7 +27,7 @@ const (
 func certCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cert",
-		Short: "Make certificates for the mesh link",
+		Short: "Create certificates for the mesh link",
 		Long: `cert makes a private CA for a mesh and a certificate for each of its nodes, bound
 to the node's name. Gateways of different regions send requests on to each other
 over links that both ends secure by them.
@@ -43,7 +43,7 @@ Keep the CA's key off the nodes. No file is ever overwritten.`,
 func certCACommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "ca",
-		Short:   "Make the CA of a mesh",
+		Short:   "Create the CA of a mesh",
 		Example: `  meshgw cert ca`,
 		Args:    cobra.NoArgs,
 	}
@@ -63,7 +63,7 @@ func certCACommand() *cobra.Command {
 func certNodeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "node NAME",
-		Short: "Make the certificate of a node",
+		Short: "Create the certificate of a node",
 		Example: `  meshgw cert node eu-1
   meshgw agent --node eu-1 --mesh-ca mesh-ca.pem --mesh-cert eu-1.pem --mesh-key eu-1-key.pem`,
 		Args: cobra.ExactArgs(1),

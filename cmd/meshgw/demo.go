@@ -26,7 +26,7 @@ func demoRegions() []string { return []string{"us", "eu", "apac"} }
 func demoCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Run a whole mesh on this machine: three regions, upstreams and a load",
+		Short: "Run a whole mesh on this machine: three regions, upstreams and load",
 		Long: `demo starts two nodes in each of three regions as processes of their own, two
 upstreams per region, and a steady load, all on free ports of loopback. It prints
 the state of the mesh as it goes, and ends with --for or by Ctrl-C, leaving

@@ -13,7 +13,7 @@ import (
 func doctorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Look for what is wrong in the whole mesh, and say what to run next",
+		Short: "Diagnose the whole mesh, and suggest what to run next",
 		Long: `doctor has the asked node question all others and goes through a checklist:
 the same routes everywhere; upstreams and breakers; members, links and clocks;
 limits of CPU, memory, descriptors and connections; recent errors; certificates

@@ -26,7 +26,7 @@ func endpointCommand() *cobra.Command {
 func endpointDrainCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "drain URL",
-		Short: "Send an endpoint nothing more, and wait until it can be stopped",
+		Short: "Drain an endpoint, and wait until it can be stopped",
 		Long: `drain gives the endpoint weight 0 in every upstream that has it, and waits until
 every node holds that and has nothing in flight to it, tunnels included. Exit 0:
 it can be stopped, and no request is lost. Exit 1: not in time; it names who still

@@ -12,7 +12,7 @@ import (
 func importCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "import",
-		Short:   "Make a route file of another gateway's",
+		Short:   "Convert the configuration of another gateway",
 		Example: "  meshgw import kong kong.yaml > routes.yaml",
 	}
 	group(cmd)
@@ -23,7 +23,7 @@ func importCommand() *cobra.Command {
 func importKongCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "kong FILE",
-		Short: "Make a route file of a declarative file of Kong's",
+		Short: "Convert a declarative file of Kong to a route file",
 		Long: `kong prints the route file that does what a declarative file of Kong's says, such
 as "deck gateway dump" writes: services, routes, upstreams with their targets,
 consumers with their keys and groups, and the plugins acl, cors, ip-restriction,

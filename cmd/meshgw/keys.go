@@ -17,7 +17,7 @@ import (
 
 func keysCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "keys", Short: "Look at the gossip keys of the mesh and change them",
+		Use: "keys", Short: "Show and rotate the gossip keys of the mesh",
 		Long: `Keys are known by their fingerprints; no key is shown. The keyring file of every
 node is rewritten with each change. The stock 'serf keys' does the same, key by key.`,
 		Example: "  meshgw keys list\n  meshgw keys rotate",
@@ -31,7 +31,7 @@ node is rewritten with each change. The stock 'serf keys' does the same, key by 
 }
 
 func keysListCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "list", Short: "Show the keys, who has them and who seals with them", Example: "  meshgw keys list\n  meshgw keys list -o json", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "list", Short: "Show the keys, who has them and who encrypts with them", Example: "  meshgw keys list\n  meshgw keys list -o json", Args: cobra.NoArgs}
 	t := addTarget(cmd)
 	output := addOutput(cmd, "text", "json")
 	t.asks(cmd, func(client *api.Client, _ []string) error {
@@ -85,7 +85,7 @@ func keyChangeCommand(use, short string, args cobra.PositionalArgs, change func(
 func keysRotateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rotate",
-		Short: "Give the mesh a new gossip key and take the old ones away",
+		Short: "Rotate the gossip key: install a new one and remove the old ones",
 		Long: `Installs a new key at every member, has all seal with it, and removes the keys before
 it; each step waits until every node has done it. Nothing is dropped meanwhile. As long
 as a node lags or is out of reach the old keys stay, and after --timeout the exit code

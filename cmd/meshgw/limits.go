@@ -13,7 +13,7 @@ import (
 )
 
 func limitsCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "limits", Short: "Look at limits and who uses them", Example: "  meshgw limits show"}
+	cmd := &cobra.Command{Use: "limits", Short: "Show limits and who uses them", Example: "  meshgw limits show"}
 	group(cmd)
 	cmd.AddCommand(limitsShowCommand())
 	return cmd

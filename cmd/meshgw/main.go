@@ -89,9 +89,10 @@ func complain(stderr io.Writer, cmd *cobra.Command, err error, understood bool) 
 func rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "meshgw",
-		Short: "An HTTP gateway mesh without a centre",
-		Long: `meshgw runs equal gateway nodes that find each other by gossip, share one
-route table and proxy requests, each on its own.
+		Short: "A decentralized API gateway",
+		Long: `meshgw runs the nodes of a decentralized API gateway, and queries and changes
+them. Nodes find each other by gossip and replicate one route table; each proxies
+requests by itself.
 
 Exit codes: 0 done; 1 the answer is no; 2 usage, settings that do not parse, or
 a node that could not be reached.`,

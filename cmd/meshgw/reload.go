@@ -9,7 +9,7 @@ import (
 func reloadCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "reload",
-		Short: "Have a node read its certificates, keyring and route file again",
+		Short: "Make a node reload its certificates, keyring and route file",
 		Long: `reload does what SIGHUP does, and says what could not be read: the old ones of
 that serve on, and the exit code is 1. Open connections go on.`,
 		Example: "  meshgw reload\n  kubectl exec meshgw-eu-0 -- meshgw reload",

@@ -24,7 +24,7 @@ func addChanging(cmd *cobra.Command) *changing {
 	f.StringVar(&c.options.Wait, "wait", "", "wait until `all|region|N` nodes hold it, and show their progress")
 	f.DurationVar(&c.options.Timeout, "timeout", 30*time.Second, "of --wait")
 	f.StringVar(&c.options.IfMatch, "if-version", "", "refuse unless the table is at version `V`, a version or an ETag")
-	f.StringVarP(&c.options.Message, "message", "m", "", "why, for the history")
+	f.StringVarP(&c.options.Message, "message", "m", "", "reason for the change, for the history")
 	f.BoolVar(&c.options.DryRun, "dry-run", false, "change nothing, print what would change")
 	return c
 }
@@ -58,7 +58,7 @@ or not enough nodes held the table in time. FILE may be -.`,
 func rollbackCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "rollback VERSION",
-		Short:   "Go back: make the content of a version a new one",
+		Short:   "Roll back: apply the content of a version as a new one",
 		Example: "  meshgw routes history\n  meshgw routes rollback 12 --wait all",
 		Args:    cobra.ExactArgs(1),
 	}

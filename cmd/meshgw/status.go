@@ -25,8 +25,8 @@ func statusCommand() *cobra.Command {
 	}
 	t := addTarget(cmd)
 	output := addOutput(cmd, "text", "json")
-	watch := cmd.Flags().Bool("watch", false, "draw again every --interval until interrupted")
-	interval := cmd.Flags().Duration("interval", time.Second, "between two looks of --watch")
+	watch := cmd.Flags().Bool("watch", false, "refresh every --interval until interrupted")
+	interval := cmd.Flags().Duration("interval", time.Second, "between two refreshes of --watch")
 	drift := cmd.Flags().Bool("drift", false, "show only which nodes lag")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if *drift && *watch {

@@ -28,7 +28,7 @@ prints once.`,
 	t := addTarget(cmd)
 	output := addOutput(cmd, "text", "json")
 	once := cmd.Flags().Bool("once", false, "print once")
-	interval := cmd.Flags().Duration("interval", 2*time.Second, "between two looks")
+	interval := cmd.Flags().Duration("interval", 2*time.Second, "between two refreshes")
 	rows := cmd.Flags().Int("rows", 20, "routes shown")
 	order := &oneOf{value: "rps", of: []string{"rps", "errors", "p50", "p99"}}
 	cmd.Flags().Var(order, "sort", "what the routes are ordered by")

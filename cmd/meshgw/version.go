@@ -43,7 +43,7 @@ func thisBuild() build {
 func versionCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "version",
-		Short:   "Print what this program was built from",
+		Short:   "Print the version and what it was built from",
 		Example: "  meshgw version\n  meshgw version -o json",
 		Args:    cobra.NoArgs,
 	}
