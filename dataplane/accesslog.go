@@ -47,7 +47,7 @@ func (s *Server) writeLine(x *Exchange, err error, took time.Duration) {
 // that does not apply is empty, so that every line has the same fields.
 func (x *Exchange) appendLine(b []byte, err error, took time.Duration) []byte {
 	b = appendText(b, x.RequestID)
-	b = appendText(append(b, `,"trace_id":`...), x.trace.id[:])
+	b = appendText(append(b, `,"trace_id":`...), x.trace.ID[:])
 	b = x.appendNames(b)
 	b = appendText(append(b, `,"method":`...), x.Method)
 	b = appendText(append(b, `,"host":`...), x.Host)

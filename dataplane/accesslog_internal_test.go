@@ -51,7 +51,7 @@ func BenchmarkAccessLine(b *testing.B) {
 		Method: []byte("GET"), Host: []byte("api.example.com"), Path: []byte("/v1/orders/17"), RequestID: []byte("01a221ba-56be-7196-ac84-4d9c68051b90"),
 		Protocol: "HTTP/1.1", Client: netip.MustParseAddr("192.0.2.7"), scratch: &scratch{}, rule: &liveRule{Rule: &routetable.Rule{Name: "orders"}},
 	}
-	copy(x.trace.id[:], "d6ace10a6f97546a502787bbac6eb9cb")
+	copy(x.trace.ID[:], "d6ace10a6f97546a502787bbac6eb9cb")
 	b.ReportAllocs()
 	for b.Loop() {
 		s.writeLine(x, nil, 7514*time.Microsecond)

@@ -22,5 +22,6 @@
 // The packages below this one do one job each and know nothing of exchanges:
 // upstream has the connections to endpoints, discovery finds their addresses in DNS,
 // message is the syntax of HTTP, grpc what a proxy has to know of gRPC, compress
-// compresses answers, socket is the layer between connections and the kernel.
+// compresses answers, ids makes request ids and trace contexts, socket is the layer
+// between connections and the kernel.
 package dataplane

@@ -9,6 +9,7 @@ import (
 	"github.com/meshgw/meshgw/auth"
 	"github.com/meshgw/meshgw/dataplane/compress"
 	"github.com/meshgw/meshgw/dataplane/grpc"
+	"github.com/meshgw/meshgw/dataplane/ids"
 	"github.com/meshgw/meshgw/dataplane/message"
 	"github.com/meshgw/meshgw/dataplane/upstream"
 	"github.com/meshgw/meshgw/failover"
@@ -51,7 +52,7 @@ type Exchange struct {
 	Client     netip.Addr // the peer, or the client that trusted proxies name
 	trusted    bool       // the peer is a trusted proxy
 	RequestID  []byte
-	trace      trace
+	trace      ids.Trace
 	from       *link // what the forwarding gateway says; nil for clients
 	priority   failover.Priority
 	rule       *liveRule

@@ -233,7 +233,7 @@ func (x *Exchange) maxPending() int {
 // abandon.
 func (s *Server) attempt(x *Exchange, e *endpoint) *failure {
 	x.attempts++
-	x.trace.span = 0
+	x.trace.Span = 0
 	x.scratch.tried = append(x.scratch.tried, e.state)
 	u := x.target.upstream
 	foreign := x.from != nil && x.attempts == 1
@@ -286,7 +286,7 @@ func (x *Exchange) recordAttempt(e *endpoint, begun time.Time, took time.Duratio
 	}
 	x.scratch.attempts = append(x.scratch.attempts, telemetry.Attempt{
 		Endpoint: e.address.URL, Region: e.state.Region(), Outcome: outcome, Status: status,
-		After: begun.Sub(x.Start), Took: took, SpanID: x.trace.span,
+		After: begun.Sub(x.Start), Took: took, SpanID: x.trace.Span,
 	})
 }
 

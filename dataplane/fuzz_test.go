@@ -13,17 +13,6 @@ import (
 	"github.com/meshgw/meshgw/dataplane/message"
 )
 
-func FuzzReadTrace(f *testing.F) {
-	f.Add([]byte("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"))
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		trace := readTrace(raw, 1<<62)
-		again := readTrace(trace.appendTraceparent(nil), 0)
-		if !again.continued || again.id != trace.id || again.sampled != trace.sampled {
-			t.Fatalf("%q: what is sent on is not a valid traceparent of the same trace", raw)
-		}
-	})
-}
-
 // Who a client is said to be is the peer, or stands in the list with nobody but
 // trusted proxies behind it, and what is sent on of that is one line of each field.
 func FuzzForwardedFor(f *testing.F) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/meshgw/meshgw/dataplane/ids"
 	"github.com/meshgw/meshgw/dataplane/message"
 	"github.com/meshgw/meshgw/failover"
 )
@@ -183,8 +184,8 @@ func isTooSmall(err error) bool {
 func (s *Server) reject(x *Exchange) {
 	s.begin()
 	x.Client = x.Peer
-	x.RequestID = appendRequestID(x.scratch.id[:0], x.Start)
-	x.trace = readTrace(nil, s.sampledBelow)
+	x.RequestID = ids.AppendRequestID(x.scratch.id[:0], x.Start)
+	x.trace = ids.ReadTrace(nil, s.sampledBelow)
 	s.refuse(x)
 }
 

@@ -73,7 +73,7 @@ func (s *Server) appendClientFields(b []byte, x *Exchange) []byte {
 				continue
 			}
 		case message.Tracestate:
-			if !x.trace.continued {
+			if !x.trace.Continued {
 				continue
 			}
 		case message.Trailer:
@@ -125,7 +125,7 @@ func (s *Server) appendHops(b []byte, x *Exchange) []byte {
 	b = append(append(b, ' '), s.via...)
 	b = append(append(b, "\r\nx-request-id: "...), x.RequestID...)
 	b = append(b, "\r\ntraceparent: "...)
-	b = x.trace.appendTraceparent(b)
+	b = x.trace.AppendTraceparent(b)
 	return append(b, "\r\n"...)
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/meshgw/meshgw/dataplane/ids"
 	"github.com/meshgw/meshgw/dataplane/message"
 )
 
@@ -25,14 +26,14 @@ func (s *Server) identify(x *Exchange) bool {
 // trace sets the ids of the request: those it was sent with, or new ones.
 func (s *Server) trace(x *Exchange) {
 	x.RequestID, _ = message.Find(x.Fields, message.RequestID)
-	if !validRequestID(x.RequestID) {
-		x.RequestID = appendRequestID(x.scratch.id[:0], x.Start)
+	if !ids.ValidRequestID(x.RequestID) {
+		x.RequestID = ids.AppendRequestID(x.scratch.id[:0], x.Start)
 	}
 	parent, count := message.Find(x.Fields, message.Traceparent)
 	if count > 1 {
 		parent = nil
 	}
-	x.trace = readTrace(parent, s.sampledBelow)
+	x.trace = ids.ReadTrace(parent, s.sampledBelow)
 }
 
 // isLoop reports whether the request has passed this node, by Via.

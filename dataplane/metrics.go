@@ -150,8 +150,8 @@ func (d *durations) observe(x *Exchange, now time.Time, took time.Duration, find
 // exemplar returns labels that identify a request, of at most 128 characters as
 // OpenMetrics requires.
 func (x *Exchange) exemplar() prometheus.Labels {
-	labels := prometheus.Labels{"trace_id": string(x.trace.id[:])}
-	if len("trace_id")+len(x.trace.id)+len("request_id")+len(x.RequestID) <= prometheus.ExemplarMaxRunes {
+	labels := prometheus.Labels{"trace_id": string(x.trace.ID[:])}
+	if len("trace_id")+len(x.trace.ID)+len("request_id")+len(x.RequestID) <= prometheus.ExemplarMaxRunes {
 		labels["request_id"] = string(x.RequestID)
 	}
 	return labels

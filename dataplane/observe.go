@@ -16,7 +16,7 @@ func (s *Server) observe(x *Exchange, now time.Time, err error) {
 	if s.cfg.AccessLog.wants(failed, slow) {
 		s.writeLine(x, err, took)
 	}
-	traced := s.cfg.Traced != nil && (x.trace.sampled || err != nil || x.faulty())
+	traced := s.cfg.Traced != nil && (x.trace.Sampled || err != nil || x.faulty())
 	if traced || s.cfg.Requests != nil {
 		s.record(x, err, took)
 	}
@@ -84,7 +84,7 @@ func (s *Server) record(x *Exchange, err error, took time.Duration) {
 	// Field by field: a composite literal is built on the stack first, twice, and
 	// the stack of every connection's goroutine would stay twice as large.
 	*r = telemetry.Record{}
-	r.Start, r.RequestID, r.TraceID, r.ParentID = x.Start, x.RequestID, x.trace.id[:], x.trace.parent
+	r.Start, r.RequestID, r.TraceID, r.ParentID = x.Start, x.RequestID, x.trace.ID[:], x.trace.Parent
 	r.Protocol, r.Listener, r.Secure = x.Protocol, x.Listener, x.Secure
 	r.Method, r.Host, r.Path, r.Client = x.Method, x.Host, x.Path, x.Client
 	r.Version, r.Priority, r.Attempts = s.plan.Load().table.Version(), x.priority.String(), x.scratch.attempts

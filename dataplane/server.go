@@ -11,6 +11,7 @@ import (
 
 	"github.com/meshgw/meshgw/dataplane/compress"
 	"github.com/meshgw/meshgw/dataplane/discovery"
+	"github.com/meshgw/meshgw/dataplane/ids"
 	"github.com/meshgw/meshgw/dataplane/message"
 	"github.com/meshgw/meshgw/dataplane/upstream"
 	"github.com/meshgw/meshgw/failover"
@@ -73,7 +74,7 @@ func New(cfg Config, log zerolog.Logger, reg prometheus.Registerer) *Server {
 		s.lines = *cfg.AccessLog.Log
 	}
 	if cfg.Traced != nil {
-		s.sampledBelow = sampledBelow(cfg.TraceRatio)
+		s.sampledBelow = ids.SampledBelow(cfg.TraceRatio)
 	}
 	s.cfg.Resolve, s.endLookups = discovery.UntilEnded(cfg.Resolve)
 	s.unrouted = cfg.Traffic.Series("")
