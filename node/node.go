@@ -297,63 +297,28 @@ func (n *Node) close() {
 	}
 }
 
-// serve runs the parts. Each has its own end, in the order of drain.
+// serve runs the parts until ctx ends or the node is told to leave, and then ends
+// them in order.
 func (n *Node) serve(ctx context.Context) error {
 	group, inner := errgroup.WithContext(context.WithoutCancel(ctx))
-	planeCtx, endPlane := context.WithCancel(inner)
-	meshCtx, endMesh := context.WithCancel(inner)
-	restCtx, endRest := context.WithCancel(inner)
+	plane := start(inner, group, func(ctx context.Context) error { return n.plane.Serve(ctx, n.listeners...) })
+	limits := start(inner, group, func(ctx context.Context) error { n.limits.run(ctx); return nil })
+	mesh := start(inner, group, n.mesh.Run)
+	rest, endRest := context.WithCancel(inner)
 	defer endRest()
-	defer endMesh()
-	defer endPlane()
-
-	limitsCtx, endLimits := context.WithCancel(inner)
-	defer endLimits()
-
-	planeDone, limitsDone, meshDone := make(chan struct{}), make(chan struct{}), make(chan struct{})
-	group.Go(func() error {
-		defer close(planeDone)
-		return n.plane.Serve(planeCtx, n.listeners...)
-	})
-	group.Go(func() error {
-		defer close(limitsDone)
-		n.limits.run(limitsCtx)
-		return nil
-	})
-	group.Go(func() error {
-		defer close(meshDone)
-		return n.mesh.Run(meshCtx)
-	})
-	group.Go(func() error {
-		return admin.New(n, meshRoutes{n.routes, n.askAll}, n.adminTokens, n.cfg.Insecure, n.registry, n.log).Serve(restCtx, n.adminAt)
-	})
-	group.Go(func() error { n.routes.follow(restCtx, n); return nil })
-	group.Go(func() error { n.tellLoad(restCtx); return nil })
-	group.Go(func() error { n.followHealth(restCtx); return nil })
-	group.Go(func() error { n.rememberPeers(restCtx); return nil })
-	group.Go(func() error { n.credentials.run(restCtx); return nil })
-	group.Go(func() error { n.countTraffic(restCtx); return nil })
-	group.Go(func() error { n.rememberSealed(restCtx); return nil })
-	group.Go(func() error { n.bans.run(restCtx); return nil })
-	group.Go(func() error { n.warnIsolated(restCtx); return nil })
-	if n.spans != nil {
-		group.Go(func() error { return n.spans.Run(restCtx) })
-	}
+	n.runRest(rest, group)
 	group.Go(func() error {
 		defer endRest()
 		select {
 		case <-ctx.Done():
 			n.drain(inner)
-		case <-meshDone: // told to leave from outside
+		case <-mesh.done: // told to leave from outside
 			n.setPhase(roster.Draining)
 		case <-inner.Done():
 		}
-		endPlane()
-		<-planeDone
-		endLimits() // while there is a mesh to give the leases back to
-		<-limitsDone
-		endMesh()
-		<-meshDone
+		plane.stop()
+		limits.stop() // while there is a mesh to give the leases back to
+		mesh.stop()
 		return nil
 	})
 	for _, needed := range []<-chan struct{}{n.mesh.Started(), n.routes.file.settled} {
@@ -366,8 +331,8 @@ func (n *Node) serve(ctx context.Context) error {
 	if ctx.Err() == nil { // nobody has told it to stop meanwhile
 		n.setPhase(roster.Serving)
 		if err := n.announce(); err != nil {
-			endPlane()
-			endMesh()
+			plane.end()
+			mesh.end()
 			return errors.Join(err, group.Wait())
 		}
 	}
@@ -377,6 +342,22 @@ func (n *Node) serve(ctx context.Context) error {
 		err = nil
 	}
 	return err
+}
+
+// runRest runs in group what needs no end of its own: it ends with ctx.
+func (n *Node) runRest(ctx context.Context, group *errgroup.Group) {
+	group.Go(func() error {
+		return admin.New(n, meshRoutes{n.routes, n.askAll}, n.adminTokens, n.cfg.Insecure, n.registry, n.log).Serve(ctx, n.adminAt)
+	})
+	if n.spans != nil {
+		group.Go(func() error { return n.spans.Run(ctx) })
+	}
+	for _, run := range []func(context.Context){
+		func(ctx context.Context) { n.routes.follow(ctx, n) },
+		n.tellLoad, n.followHealth, n.rememberPeers, n.credentials.run, n.countTraffic, n.rememberSealed, n.bans.run, n.warnIsolated,
+	} {
+		group.Go(func() error { run(ctx); return nil })
+	}
 }
 
 // announce says that this node serves, in the log, in the ready file, to systemd.
