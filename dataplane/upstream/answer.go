@@ -18,12 +18,13 @@ var (
 // Answer reads one HTTP/1.1 response from an upstream connection: its head,
 // then its body piece by piece, as slices of the connection's buffer.
 type Answer struct {
+	Status int
+	Fields []message.Field // valid until the body is read
+	Length int64           // of the body, as message.AnswerLength returns it
+
 	conn    *Conn
-	Status  int
-	http10  bool
-	Fields  []message.Field // valid until the body is read
 	memory  *AnswerMemory
-	Length  int64         // of the body, as framed
+	http10  bool
 	left    int64         // bytes of the body, or of the current chunk, to come
 	idle    time.Duration // between bytes of the body; 0 = no bound
 	started bool          // a chunk came before

@@ -19,37 +19,37 @@ type HTTP2Conn struct {
 }
 
 // newHTTP2Conn returns a connection that is held by p and by the caller.
-func newHTTP2Conn(p *HTTP2Pool, c *http.ClientConn) *HTTP2Conn {
-	l := &HTTP2Conn{conn: c, pool: p, expires: Lifetime(time.Now())}
-	l.holders.Store(2)
-	return l
+func newHTTP2Conn(p *HTTP2Pool, conn *http.ClientConn) *HTTP2Conn {
+	c := &HTTP2Conn{conn: conn, pool: p, expires: Lifetime(time.Now())}
+	c.holders.Store(2)
+	return c
 }
 
 // reserve holds the connection and reserves a place on it for an exchange.
-func (l *HTTP2Conn) reserve() bool {
-	if !l.hold() {
+func (c *HTTP2Conn) reserve() bool {
+	if !c.hold() {
 		return false
 	}
-	if l.conn.Reserve() != nil {
-		l.Release()
+	if c.conn.Reserve() != nil {
+		c.Release()
 		return false
 	}
 	return true
 }
 
 // RoundTrip does the exchange for which the connection was reserved.
-func (l *HTTP2Conn) RoundTrip(req *http.Request) (*http.Response, error) {
-	return l.conn.RoundTrip(req)
+func (c *HTTP2Conn) RoundTrip(req *http.Request) (*http.Response, error) {
+	return c.conn.RoundTrip(req)
 }
 
 // GiveUp returns a reserved place that is not used.
-func (l *HTTP2Conn) GiveUp() { l.conn.Release() }
+func (c *HTTP2Conn) GiveUp() { c.conn.Release() }
 
 // hold adds a holder, unless there is none left. It reports whether it did.
-func (l *HTTP2Conn) hold() bool {
+func (c *HTTP2Conn) hold() bool {
 	for {
-		n := l.holders.Load()
-		if n == 0 || l.holders.CompareAndSwap(n, n+1) {
+		n := c.holders.Load()
+		if n == 0 || c.holders.CompareAndSwap(n, n+1) {
 			return n > 0
 		}
 	}
@@ -57,23 +57,23 @@ func (l *HTTP2Conn) hold() bool {
 
 // Release removes a holder. A connection that takes no more streams is closed at
 // once.
-func (l *HTTP2Conn) Release() {
-	l.used.Store(time.Now().UnixNano())
-	switch l.holders.Add(-1) {
+func (c *HTTP2Conn) Release() {
+	c.used.Store(time.Now().UnixNano())
+	switch c.holders.Add(-1) {
 	case 0:
-		l.pool.Close(l.conn)
+		c.pool.Close(c.conn)
 	case 1:
-		if refusesStreams(l.conn) {
-			l.pool.Sweep(time.Now())
+		if refusesStreams(c.conn) {
+			c.pool.Sweep(time.Now())
 		}
 	}
 }
 
 // expired reports whether the connection is to take no new exchanges.
-func (l *HTTP2Conn) expired(now time.Time) bool {
-	unused := l.holders.Load() == 1
-	return l.conn.Err() != nil || now.After(l.expires) ||
-		unused && (now.Sub(time.Unix(0, l.used.Load())) > MaxIdle || refusesStreams(l.conn))
+func (c *HTTP2Conn) expired(now time.Time) bool {
+	unused := c.holders.Load() == 1
+	return c.conn.Err() != nil || now.After(c.expires) ||
+		unused && (now.Sub(time.Unix(0, c.used.Load())) > MaxIdle || refusesStreams(c.conn))
 }
 
 // refusesStreams reports whether the endpoint allows no exchange over c although

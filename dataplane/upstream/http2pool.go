@@ -87,10 +87,10 @@ func dialHTTP2(ctx context.Context, dial Dialer) (net.Conn, error) {
 // Release has to be called once on it, and release at the end. fresh means that
 // it was opened for this. Only one is opened at a time, and the exchange that
 // began to open it gets it before all others.
-func (p *HTTP2Pool) Reserve(ctx context.Context) (link *HTTP2Conn, fresh bool, err error) {
+func (p *HTTP2Pool) Reserve(ctx context.Context) (c *HTTP2Conn, fresh bool, err error) {
 	for {
-		if l := p.available(time.Now()); l != nil {
-			return l, false, nil
+		if c = p.available(time.Now()); c != nil {
+			return c, false, nil
 		}
 		o, mine := p.begin()
 		select {
@@ -109,9 +109,9 @@ func (p *HTTP2Pool) Reserve(ctx context.Context) (link *HTTP2Conn, fresh bool, e
 
 // available reserves a place on an open connection; nil if none can take more.
 func (p *HTTP2Pool) available(now time.Time) *HTTP2Conn {
-	for _, l := range *p.open.Load() {
-		if now.Before(l.expires) && l.reserve() {
-			return l
+	for _, c := range *p.open.Load() {
+		if now.Before(c.expires) && c.reserve() {
+			return c
 		}
 	}
 	return nil
@@ -142,16 +142,16 @@ func (o *opening) discard() {
 
 // add opens a connection.
 func (p *HTTP2Pool) add(o *opening) {
-	l, err := p.connect()
-	p.opened(o, l, err)
+	c, err := p.connect()
+	p.opened(o, c, err)
 	if err != nil {
 		return
 	}
 	// Not under the lock, which the hook takes: despite its documentation, net/http
 	// calls the hook from here if the connection has died already. What ended
 	// before there was a hook is noticed by the call after it.
-	l.conn.SetStateHook(p.changed)
-	p.changed(l.conn)
+	c.conn.SetStateHook(p.changed)
+	p.changed(c.conn)
 }
 
 // connect opens a connection that takes at least one exchange.
@@ -178,14 +178,14 @@ func (p *HTTP2Pool) connect() (*HTTP2Conn, error) {
 }
 
 // opened hands a connection, or the error, to all that wait for it.
-func (p *HTTP2Pool) opened(o *opening, l *HTTP2Conn, err error) {
+func (p *HTTP2Pool) opened(o *opening, c *HTTP2Conn, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err == nil {
-		open := append(slices.Clone(*p.open.Load()), l)
+		open := append(slices.Clone(*p.open.Load()), c)
 		p.open.Store(&open)
 	}
-	o.conn, o.err, p.opening = l, err, nil
+	o.conn, o.err, p.opening = c, err, nil
 	close(o.done)
 }
 
@@ -219,17 +219,17 @@ func (p *HTTP2Pool) dial(ctx context.Context) (*http.ClientConn, *settingsConn, 
 func (p *HTTP2Pool) Sweep(now time.Time) {
 	p.mu.Lock()
 	var open, over []*HTTP2Conn
-	for _, l := range *p.open.Load() {
-		if p.retired.Load() || l.expired(now) {
-			over = append(over, l)
+	for _, c := range *p.open.Load() {
+		if p.retired.Load() || c.expired(now) {
+			over = append(over, c)
 		} else {
-			open = append(open, l)
+			open = append(open, c)
 		}
 	}
 	p.open.Store(&open)
 	p.mu.Unlock()
-	for _, l := range over {
-		l.Release()
+	for _, c := range over {
+		c.Release()
 	}
 }
 
