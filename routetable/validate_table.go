@@ -105,18 +105,23 @@ func (v *validator) shadows(routes []Route) {
 			conditions := "\x00" + m.conditionsKey()
 			for _, host := range hostsOf(r) {
 				key := host + conditions
-				for _, p := range seen[key][:min(look, len(seen[key]))] {
-					if covers(p.match.Methods, m.Methods) && covers(p.route.Listeners, r.Listeners) &&
-						(len(p.match.Methods) == 0) == (len(m.Methods) == 0) {
-						v.at("routes", i, r)
-						v.warnf(item("match", j), "routes[%d].match[%d] of route %q takes the same requests of host %q: the older answers", p.index[0], p.index[1], p.route.Name, host)
-						break
-					}
+				before := seen[key][:min(look, len(seen[key]))]
+				k := slices.IndexFunc(before, func(p place) bool { return takesAllOf(p.route, p.match, r, m) })
+				if k >= 0 {
+					p := before[k]
+					v.at("routes", i, r)
+					v.warnf(item("match", j), "routes[%d].match[%d] of route %q takes the same requests of host %q: the older answers", p.index[0], p.index[1], p.route.Name, host)
 				}
 				seen[key] = append(seen[key], place{r, m, [2]int{i, j}})
 			}
 		}
 	}
+}
+
+// takesAllOf reports whether match m of route r takes all requests that match n of
+// route o would, with equal precedence, where host and other conditions are equal.
+func takesAllOf(r *Route, m *Match, o *Route, n *Match) bool {
+	return covers(m.Methods, n.Methods) && covers(r.Listeners, o.Listeners) && (len(m.Methods) == 0) == (len(n.Methods) == 0)
 }
 
 // matchesOf returns the route's matches; one that takes all where it has none.

@@ -193,10 +193,8 @@ func (j *journal) all(sum uint64) func(yield func([]byte) bool) {
 		for _, c := range j.chunks {
 			for rest := c.data; len(rest) > 0; {
 				size := 4 + int(binary.LittleEndian.Uint32(rest))
-				if s := binary.LittleEndian.Uint64(rest[4:]); s == sum || sum == 0 {
-					if !yield(rest[headSize:size]) {
-						return
-					}
+				if s := binary.LittleEndian.Uint64(rest[4:]); (s == sum || sum == 0) && !yield(rest[headSize:size]) {
+					return
 				}
 				rest = rest[size:]
 			}
