@@ -16,9 +16,10 @@ import (
 
 // guard lets through who may ask. A bearer token decides alone where one is
 // sent, and a client certificate where none is, unless another origin's page has the
-// browser show it. Without either, only loopback is believed, and there only what no web page
-// and no proxy can have caused: Host a loopback name (against DNS rebinding), no
-// trace of a proxy, Origin absent or the listener's own. With open, anybody is.
+// browser show it. Without either, only loopback is believed, and there only what no
+// web page and no proxy can have caused: Host a loopback name (against DNS
+// rebinding), no trace of a proxy, Origin absent or the listener's own. With open,
+// anybody is.
 func guard(tokens Tokens, open bool, log zerolog.Logger, next http.Handler) http.Handler {
 	log = auditRefused(log)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

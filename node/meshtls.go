@@ -13,10 +13,10 @@ import (
 	"github.com/meshgw/meshgw/gossip"
 )
 
-// meshTLS secures the links between gateways and the streams of gossip: both ends show a certificate of
-// the mesh's own CA, and a node's is bound to its name. It is read again on
-// demand: links that are open stay as they are. A CA file may hold several, so that
-// an old and a new one are valid at once.
+// meshTLS secures the links between gateways and the streams of gossip: both ends
+// show a certificate of the mesh's own CA, and a node's is bound to its name. It is
+// read again on demand: links that are open stay as they are. A CA file may hold
+// several, so that an old and a new one are valid at once.
 type meshTLS struct {
 	node   string
 	files  MeshTLSConfig

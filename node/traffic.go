@@ -11,7 +11,8 @@ import (
 	"github.com/meshgw/meshgw/telemetry"
 )
 
-// trafficService answers other nodes with the counts of this node's clients: nodeCounts as JSON.
+// trafficService answers other nodes with the counts of this node's clients:
+// nodeCounts as JSON.
 const trafficService = "traffic"
 
 // nodeCounts is what one node has counted.

@@ -396,8 +396,8 @@ func (s *Spec) add(o anObject) {
 	}
 }
 
-// table compiles what can be served, with what old has of it. The digest is over everything, so that it
-// is equal on nodes of different versions too.
+// table compiles what can be served, with what old has of it. The digest is over
+// everything, so that it is equal on nodes of different versions too.
 func (s *state) table(old *Table) *Table {
 	t := compile(s.sound(), old)
 	t.stamp = s.newest()

@@ -18,7 +18,8 @@ type encoder interface {
 	Reset(w io.Writer)
 }
 
-// Pool keeps idle compressors: making one costs more than compressing most answers. The zero value is ready to use.
+// Pool keeps idle compressors: making one costs more than compressing most answers. The
+// zero value is ready to use.
 type Pool struct{ gzip, zstd sync.Pool }
 
 const (

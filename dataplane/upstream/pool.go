@@ -38,8 +38,8 @@ type Pool struct {
 }
 
 // Acquire takes a slot, waiting for one until deadline (zero = without a bound) or
-// until left is closed, which gives ErrCanceled. If maxPending requests wait already, it has to outrank one of
-// them, which then fails with ErrPendingFull.
+// until left is closed, which gives ErrCanceled. If maxPending requests wait already,
+// it has to outrank one of them, which then fails with ErrPendingFull.
 func (p *Pool) Acquire(maxPending int, as Ranked, deadline time.Time, left <-chan struct{}) error {
 	p.mu.Lock()
 	if p.slots < p.limit {
