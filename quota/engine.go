@@ -29,6 +29,7 @@ type Engine struct {
 	homes    map[Key]*home
 	wheel    wheel
 	outbox   outbox
+	again    []legacies  // by time
 	own      []ownReport // reports of this node to itself
 	list     []*entry    // scratch
 	inbox    []message   // scratch

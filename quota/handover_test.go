@@ -104,6 +104,32 @@ func TestWhatWasTakenStaysTakenWhenTheHomeMoves(t *testing.T) {
 	}
 }
 
+// Who comes may not know yet who hands over, and some datagrams are lost.
+func TestWhatIsHandedOverIsChargedOnceHoweverOftenItArrives(t *testing.T) {
+	l := rate("l", 10.0/60, 10)
+	a := ask(l, "acme")
+	for name, fate := range map[string]struct {
+		lost  time.Duration // nothing arrives for so long
+		twice bool
+	}{"first lost": {100 * ms, false}, "two lost": {500 * ms, false}, "each twice": {0, true}} {
+		m, home := without(t, a, l)
+		m.spend((home+1)%3, a)
+		m.run(30 * time.Second) // five are there again
+		m.join(home)
+		until := m.now + fate.lost
+		m.cut = func(int, int) bool { return m.now < until }
+		for end := m.now + 2*time.Second; m.now < end; {
+			if fate.twice {
+				m.flying = append(m.flying, m.flying...)
+			}
+			m.step()
+		}
+		if got := len(m.load(2*time.Second, only((home+1)%3, 1000), a)); got < 3 || got > 6 { // a report is not given all that is there
+			t.Errorf("%s: %d admitted, want 5", name, got)
+		}
+	}
+}
+
 // Who has crashed cannot tell: then the bucket starts empty.
 func TestAKeyWhoseHomeCrashedStartsWithAnEmptyBucket(t *testing.T) {
 	l := rate("l", 10.0/60, 10)

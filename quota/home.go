@@ -31,6 +31,8 @@ type oddity struct {
 	aside       float64       // of a durable pool: what is for the other sides
 	part        float64       // of a durable pool: this side's, 0..1
 	blank       bool          // a durable pool that has not seen the records yet
+	handed      []handed      // what was taken over lately,
+	handedUntil time.Duration // until it comes no more
 }
 
 // strange returns the oddity for writing.
@@ -172,7 +174,7 @@ func (h *home) sweep(now time.Duration, s *side) {
 	h.hush(now, s)
 	h.parties = slices.DeleteFunc(h.parties, func(p party) bool { return !p.live && now > p.at+forgetParty })
 	h.recount()
-	if odd := h.oddly(); !odd.blank && now >= odd.coldUntil && h.silent == 0 && odd.claims == 0 && odd.bonus == 0 && odd.aside == 0 && odd.part == 1 {
+	if odd := h.oddly(); !odd.blank && now >= odd.coldUntil && now >= odd.handedUntil && h.silent == 0 && odd.claims == 0 && odd.bonus == 0 && odd.aside == 0 && odd.part == 1 {
 		h.odd = nil
 	}
 }

@@ -43,8 +43,7 @@ type address struct {
 	key Key
 }
 
-// repliesMost bounds each queue of replies. What is dropped is asked for again; but
-// of a HANDOVER, the key starts with a full burst.
+// repliesMost bounds each queue of replies. What is dropped is asked for again.
 const repliesMost = 1 << 14
 
 // answer queues an answer. One that is still queued is overtaken, in its place.
@@ -68,12 +67,11 @@ func (o *outbox) recall(a address) {
 	}
 }
 
-// handOver queues a HANDOVER.
-func (o *outbox) handOver(l legacy) {
-	if len(o.handovers) < repliesMost {
-		o.handovers = append(o.handovers, l)
-		o.queued++
-	}
+// handOver queues HANDOVERs.
+func (o *outbox) handOver(all []legacy) {
+	all = all[:min(len(all), 2*handoversMost-len(o.handovers))]
+	o.handovers = append(o.handovers, all...)
+	o.queued += len(all)
 }
 
 // pop takes the answer to a from the queue and writes it.

@@ -18,11 +18,12 @@ func (e *Engine) Poll(now time.Duration, out *Output) (next time.Duration) {
 		e.look(now) // vanished nodes are forgotten in time
 	}
 	v := e.view.Load()
+	next = e.repeat(now, now+time.Second)
 	e.awake(now, v)
 	e.turn(now, v)
 	e.flush(now, out, v)
 	e.serveSelf(now, v)
-	next = e.settle(now, now+time.Second, out)
+	next = e.settle(now, next, out)
 	e.tidy(now, v)
 	if len(e.own) > 0 {
 		next = min(next, e.own[0].due)
@@ -200,7 +201,7 @@ func (e *Engine) Receive(now time.Duration, data []byte) error {
 		case kindRecall:
 			e.recalled(now, m.key)
 		case kindHandover:
-			e.inherit(now, &m.handover)
+			e.inherit(now, from.id, &m.handover)
 		}
 	}
 	return nil

@@ -16,7 +16,7 @@ import (
 //	LEASE    seq, count, tokens, rate, deny, u8 level
 //	RELEASED seq, count
 //	RECALL
-//	HANDOVER u64 limit, missing
+//	HANDOVER u64 limit, seq, missing
 //
 // Fixed integers are little-endian, the others uvarints: tokens, rates,
 // demands and what is missing in thousandths (tokens zig-zag), deny in milliseconds, level in
@@ -154,6 +154,7 @@ func appendRecall(b []byte, k Key) []byte {
 func (h *handover) append(b []byte) []byte {
 	b = binary.LittleEndian.AppendUint64(append(b, byte(kindHandover)), uint64(h.Key))
 	b = binary.LittleEndian.AppendUint64(b, uint64(h.Limit))
+	b = binary.AppendUvarint(b, uint64(h.Seq))
 	return binary.AppendUvarint(b, uint64(math.Round(min(h.Missing*1000, amountMost))))
 }
 
@@ -206,7 +207,7 @@ func (d *decoder) message() (m message, known bool) {
 	case kindLease, kindReleased:
 		m.grant = d.grant(k, key)
 	case kindHandover:
-		m.handover = handover{Key: key, Limit: limitID(d.u64()), Missing: float64(d.uvarint(amountMost)) / 1000}
+		m.handover = handover{Key: key, Limit: limitID(d.u64()), Seq: d.uvarint(seqMost), Missing: float64(d.uvarint(amountMost)) / 1000}
 	default:
 		m.key = key
 	}

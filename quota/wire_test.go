@@ -80,12 +80,14 @@ func TestWireBytesDoNotChange(t *testing.T) {
 	data = g.append(data)
 	data = (&grant{Key: 1, Seq: 3, Count: 9, Released: true}).append(data)
 	data = appendRecall(data, 1)
+	data = (&handover{Key: 1, Limit: 2, Seq: 3, Missing: 1.5}).append(data)
 	want := []byte{
 		1, 8, 7, 6, 5, 4, 3, 2, 1, 9, 0, 0, 0,
 		0x71, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 4, 5, 0xdc, 0x0b, 6, 0xd0, 0x0f, 7,
 		0x13, 1, 0, 0, 0, 0, 0, 0, 0, 3, 9, 0xb7, 0x17, 0xd0, 0x0f, 5, 255,
 		0x04, 1, 0, 0, 0, 0, 0, 0, 0, 3, 9,
 		0x05, 1, 0, 0, 0, 0, 0, 0, 0,
+		0x06, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0xdc, 0x0b,
 	}
 	if !bytes.Equal(data, want) {
 		t.Errorf("%#v\nwant %#v", data, want)
