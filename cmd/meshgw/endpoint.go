@@ -37,7 +37,7 @@ sends, or may: a node that does not answer is never taken for one that does not 
 	t := addTarget(cmd)
 	timeout := cmd.Flags().Duration("timeout", time.Minute, "how long to wait")
 	t.asks(cmd, func(client *api.Client, args []string) error {
-		version, err := setWeight(cmd.Context(), client, args[0], new(int), "drain")
+		version, err := setWeight(cmd.Context(), client, args[0], new(int), "drain", cmd.ErrOrStderr())
 		if err != nil {
 			return err
 		}
@@ -59,7 +59,7 @@ func endpointUndrainCommand() *cobra.Command {
 		if *weight < 1 {
 			return fmt.Errorf("%w: --weight %d: want 1 or more", errUsage, *weight)
 		}
-		version, err := setWeight(cmd.Context(), client, args[0], weight, "undrain")
+		version, err := setWeight(cmd.Context(), client, args[0], weight, "undrain", cmd.ErrOrStderr())
 		if err == nil {
 			say(cmd.OutOrStdout(), "%s has weight %d in version %d\n", args[0], *weight, version)
 		}
@@ -69,8 +69,9 @@ func endpointUndrainCommand() *cobra.Command {
 }
 
 // setWeight changes the weight of an endpoint in every upstream, and returns the
-// version of the table that has it.
-func setWeight(ctx context.Context, client *api.Client, endpoint string, weight *int, why string) (version uint64, err error) {
+// version of the table that has it. What the node warns of, as of an upstream that has
+// no endpoint left, is told on warn.
+func setWeight(ctx context.Context, client *api.Client, endpoint string, weight *int, why string, warn io.Writer) (version uint64, err error) {
 	doc, etag, err := client.Document(ctx, "", true)
 	if err != nil {
 		return 0, err
@@ -98,6 +99,9 @@ func setWeight(ctx context.Context, client *api.Client, endpoint string, weight 
 		return 0, err
 	}
 	applied, err := client.Apply(ctx, doc, api.ApplyOptions{IfMatch: etag, Message: why + " " + endpoint})
+	for _, w := range applied.Warnings {
+		say(warn, "warning: %s: %s\n", w.Object, w.Detail)
+	}
 	return applied.Version, err
 }
 
