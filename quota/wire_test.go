@@ -139,6 +139,7 @@ func FuzzReceive(f *testing.F) {
 	r.Limit = s.id()
 	f.Add(r.append(header{2, 1}.append(nil)), uint16(10))
 	f.Add((&grant{Key: 1, Seq: 1, Tokens: 1e9, Rate: 1e9}).append(header{2, 1}.append(nil)), uint16(10))
+	f.Add((&handover{Key: 1, Limit: l.id(), Seq: 1, Missing: 1e9}).append(header{2, 1}.append(nil)), uint16(10))
 	f.Fuzz(func(t *testing.T, data []byte, after uint16) {
 		e := New(0, Config{Self: 1, Shards: 1})
 		e.Configure(0, []*Limit{l, s})
