@@ -51,7 +51,7 @@ func (e *Engine) handOver(now time.Duration, last *view) {
 		return
 	}
 	e.outbox.handOver(all)
-	for _, after := range handoverAgain {
+	for _, after := range []time.Duration{handoverAgain, handoverLast} {
 		e.again = append(e.again, legacies{now + after, all})
 	}
 	slices.SortStableFunc(e.again, func(a, b legacies) int { return int(a.at - b.at) })
@@ -110,7 +110,7 @@ func (e *Engine) inherit(now time.Duration, from NodeID, m *handover) {
 		return
 	}
 	odd.handed = append(odd.handed[max(0, len(odd.handed)-handedMost+1):], this)
-	odd.handedUntil = now + 2*handoverAgain[len(handoverAgain)-1]
+	odd.handedUntil = now + 2*handoverLast
 	s := e.side(now, m.Key)
 	budget := h.budget(&s)
 	h.advance(now, budget)

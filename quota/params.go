@@ -33,8 +33,10 @@ const (
 	forgetParty = 60 * time.Second // a home forgets a node that long after it fell silent or gave back
 	forgetKey   = 60 * time.Second // a node gives up telling a home that never answers
 
-	handoversMost = 1 << 14 // of one change of the mesh, and
-	handedMost    = 8       // of one key that are told from their repetitions
+	handoverAgain = 300 * time.Millisecond  // after the first, a handover is sent a second time,
+	handoverLast  = 1200 * time.Millisecond // and then a third
+	handoversMost = 1 << 14                 // of one change of the mesh, and
+	handedMost    = 8                       // of one key that are told from their repetitions
 
 	forgetVanished = 10 * time.Minute // a vanished node stops holding back its part,
 	forgetRefused  = time.Minute      // sooner where its address says that nobody is there
@@ -42,9 +44,6 @@ const (
 	coalesce = 2 * time.Millisecond  // urgent entries wait so long for company
 	wheelDiv = 10 * time.Millisecond // periodic ones
 )
-
-// handoverAgain is how long after the first time a handover is repeated.
-var handoverAgain = [...]time.Duration{300 * time.Millisecond, 1200 * time.Millisecond}
 
 // Config is what an Engine is told once. The zero value of all but Self and
 // Incarnation means the default.
