@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"slices"
@@ -477,5 +478,43 @@ func TestOtherRegionsServeWhenThisOneCannot(t *testing.T) {
 		if counted != (status == 200) {
 			t.Errorf("via %s: failover counted %v", via, counted)
 		}
+	}
+}
+
+// The last try of a request does not go to an endpoint that is as silent as the one
+// that it has given up.
+func TestWhereAllOfARegionIsSilentAnotherAnswers(t *testing.T) {
+	for _, protocol := range bothProtocols() {
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			var frozen atomic.Bool
+			near := func() *recorder {
+				return startRecorder(t, func(head string, c net.Conn, r *bufio.Reader) bool {
+					if frozen.Load() {
+						_, _ = r.ReadByte() // until the connection is closed
+						return false
+					}
+					return okay(head, c, r)
+				})
+			}
+			one, two := near(), near()
+			spec := toUpstream(one.addr, two.addr, startRecorder(t, okay).addr)
+			spec.Upstreams[0].Failover = &routetable.Failover{Via: "direct"}
+			spec.Upstreams[0].Timeouts = &routetable.Timeouts{Response: new(routetable.Duration(time.Minute)), Request: new(routetable.Duration(2 * time.Minute))}
+			for i, region := range []string{"eu", "eu", "us"} {
+				spec.Upstreams[0].Endpoints[i].Region = region
+			}
+			g := startGateway(t, dataplane.Config{Region: "eu"}, spec)
+			client := clientOf(t, protocol)
+			ask := func() int {
+				a, _ := client.ask(http.MethodGet, "http://"+g.addr+"/", nil)
+				return a.StatusCode
+			}
+			waitFor(t, func() bool { ask(); return len(one.seen()) > 0 && len(two.seen()) > 0 })
+			frozen.Store(true)
+			if status := ask(); status != 200 {
+				t.Errorf("status %d", status)
+			}
+		})
 	}
 }

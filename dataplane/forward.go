@@ -146,7 +146,7 @@ func (s *Server) nextTry(x *Exchange, f *failure) *endpoint {
 		return nil
 	}
 	// Last, since the choice may use up the probe of an open breaker.
-	e, err := s.pickAgain(x)
+	e, err := s.pickAgain(x, f)
 	if err != nil {
 		return nil
 	}

@@ -123,7 +123,7 @@ func (s *Server) awaitHead(c *call, x *Exchange, e *endpoint, begun time.Time) {
 	}
 	c.guard.expire = func(now time.Time) (again time.Time) {
 		switch {
-		case c.retriesStall && e.state.Stalled():
+		case c.retriesStall && e.state.Stalled(now):
 			c.cancel(errStalled)
 		case c.retriesStall && (deadline.IsZero() || now.Before(deadline)):
 			again = earlier(deadline, now.Add(stallLook))

@@ -233,13 +233,18 @@ func (d *division) hasElsewhere() bool {
 	return slices.ContainsFunc(d.ways[1:], func(w way) bool { return w.open })
 }
 
-// pickAgain chooses for a retry. The last one goes to another region, if one is open,
-// rather than to an endpoint that has just failed other requests too.
-func (s *Server) pickAgain(x *Exchange) (*endpoint, error) {
+// pickAgain chooses for a retry after f. The last one goes to another region, if one is
+// open, rather than to an endpoint that has just failed other requests too, or that
+// has been as silent as the one which was given up.
+func (s *Server) pickAgain(x *Exchange, f *failure) (*endpoint, error) {
 	e, err := s.pick(x)
 	u := x.target.upstream
-	if err != nil || x.from != nil || x.attempts+1 < u.Attempts || !e.near || !e.failing() {
+	if err != nil || x.from != nil || x.attempts+1 < u.Attempts || !e.near {
 		return e, err
+	}
+	silent := f.reason == routetable.RetryStalled && !e.state.AnsweredSince(time.Now().Add(-x.upstream))
+	if !silent && !e.failing() {
+		return e, nil
 	}
 	if other := u.division.Load().elsewhere(time.Now(), x.key(), x.scratch.tried); other != nil {
 		return other, nil

@@ -31,7 +31,7 @@ func (x *Exchange) awaitHead(deadline, begun time.Time) error {
 		switch {
 		case !errors.Is(err, os.ErrDeadlineExceeded), until.Equal(deadline):
 			return err
-		case x.endpoint.state.Stalled():
+		case x.endpoint.state.Stalled(time.Now()):
 			return errStalled
 		}
 	}

@@ -99,10 +99,13 @@ func (e *Endpoint) Latency(now time.Time) time.Duration {
 // adopts the view of other nodes: see Decide.
 func (e *Endpoint) Novice() bool { return e.answeredAt.Load() == 0 }
 
-// Stalled reports whether e is suspected to be stalled: tries that wait for its
-// answer should be given up with the outcome Stalled, if they can be retried
-// elsewhere. It costs one atomic load.
-func (e *Endpoint) Stalled() bool { return e.gate.Load()&gateStalled != 0 }
+// Stalled reports whether e is suspected to be stalled, or is out for another reason
+// and silent: tries that wait for its answer should be given up with the outcome
+// Stalled, if they can be retried elsewhere.
+func (e *Endpoint) Stalled(now time.Time) bool {
+	gate := e.gate.Load()
+	return gate&gateStalled != 0 || gate&gateOut != 0 && e.silence(now) >= e.Patience(now)
+}
 
 // Usable reports whether e may get any number of requests, for callers that do
 // not use a Balancer. It costs one atomic load.

@@ -23,7 +23,7 @@ func (b *Balancer) Suspect(now time.Time) []*Endpoint {
 	var found []*Endpoint
 	for i := range b.candidates {
 		e := b.candidates[i].endpoint
-		if e.Stalled() || e.silence(now) < patience {
+		if e.gate.Load()&gateStalled != 0 || e.silence(now) < patience {
 			continue
 		}
 		answersSince := func(c candidate) bool {
@@ -84,6 +84,11 @@ func (e *Endpoint) silence(now time.Time) time.Duration {
 // sinceAnswer is the age of e's last sign of life.
 func (e *Endpoint) sinceAnswer(now time.Time) time.Duration {
 	return time.Duration(e.offset(now) - e.answeredAt.Load())
+}
+
+// AnsweredSince reports whether e has given a sign of life since then.
+func (e *Endpoint) AnsweredSince(then time.Time) bool {
+	return !e.Novice() && e.answeredAt.Load() >= e.offset(then)
 }
 
 func (e *Endpoint) suspect(now time.Time) {

@@ -63,7 +63,7 @@ func TestSuspectWhoStaysSilentOpens(t *testing.T) {
 		all[0].End(now, failover.Outcome{Kind: failover.Stalled, Latency: 600 * time.Millisecond})
 	}
 	status(t, all[0], now, failover.Open)
-	if !all[0].Stalled() {
+	if !all[0].Stalled(now) {
 		t.Error("no longer stalled once open: tries that hang there would not be given up")
 	}
 }
@@ -78,7 +78,7 @@ func TestFrozenProbeIsGivenUp(t *testing.T) {
 	}
 	all[0].Begin(now)
 	now = drive(now, 600*time.Millisecond, all[1])
-	if got := b.Suspect(now); len(got) != 1 || !all[0].Stalled() {
+	if got := b.Suspect(now); len(got) != 1 || !all[0].Stalled(now) {
 		t.Fatalf("suspected %v, want the endpoint whose probe hangs", got)
 	}
 	all[0].End(now, failover.Outcome{Kind: failover.Stalled, Latency: 600 * time.Millisecond})
@@ -189,7 +189,7 @@ func TestWhereAllAreSilentATryTells(t *testing.T) {
 	}
 	status(t, all[0], now, failover.Closed) // slow to answer what waits, but it answers
 	status(t, all[1], now, failover.Open)
-	if all[0].Stalled() || !all[1].Stalled() {
+	if all[0].Stalled(now) || !all[1].Stalled(now) {
 		t.Error("what waits should be given up where the try failed, and only there")
 	}
 	try(now, all[0], failover.OK, 0)
@@ -203,5 +203,29 @@ func TestAnEndpointThatNeverAnsweredIsNotTriedForItsSilence(t *testing.T) {
 	all[0].Begin(start)
 	if all[0].TryDue(start.Add(time.Minute), failover.NeedSilent) {
 		t.Error("its first answer may take time")
+	}
+}
+
+// A region whose endpoints all freeze may be out by its checks before its silence is
+// looked into: what waits there is to go elsewhere too.
+func TestWhatWaitsAtASilentEndpointThatIsOutIsGivenUp(t *testing.T) {
+	e := old(1)[0]
+	now := drive(start, time.Second, e)
+	e.Begin(now)
+	e.Heed(now, failover.Decision{Checks: true, Reason: "check fails"})
+	if now = now.Add(400 * time.Millisecond); e.Stalled(now) {
+		t.Error("given up after 0.4 s")
+	}
+	if now = now.Add(200 * time.Millisecond); !e.Stalled(now) {
+		t.Error("not given up after 0.6 s")
+	}
+	e.Answer(now, failover.Outcome{Kind: failover.OK, Answered: true})
+	e.Begin(now)
+	if e.Stalled(now) {
+		t.Error("given up though it answers")
+	}
+	e.Heed(now, failover.Decision{})
+	if now = now.Add(time.Hour); e.Stalled(now) {
+		t.Error("given up though it is in use")
 	}
 }
