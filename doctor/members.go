@@ -35,7 +35,7 @@ func (r Round) members() api.Check {
 	}
 	for _, name := range lost.keys {
 		c.Findings = append(c.Findings, api.Finding{
-			What:  fmt.Sprintf("%s has failed, says %s; if it is gone for good: serf force-leave -prune %s", name, list(lost.nodes[name]), name),
+			What:  fmt.Sprintf("%s has failed, says %s (if it is gone for good: serf force-leave -prune %s)", name, list(lost.nodes[name]), name),
 			Nodes: []string{name}, Since: lost.since[name], Next: "serf members -status failed",
 		})
 	}

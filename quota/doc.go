@@ -24,5 +24,6 @@
 // The files, in reading order: limit, decision, key; engine, table, index, take, poll; lease
 // and demand (the node's side); home and grant (the home's side); slots (limits
 // of requests in flight, both sides); view (who is there, and whose home is
-// where); wire and outbox; record (what outlives a restart); headers; status.
+// where), handover (to the next home); wire and outbox; record (what outlives a
+// restart); headers; status.
 package quota

@@ -165,7 +165,8 @@ func (e *Engine) Cancel(t Ticket) {
 }
 
 // Leave queues the return of every lease and what this node knows as a home, and from
-// then on makes every report one that gives back. Call Poll, send what it gives, and only then leave the mesh.
+// then on makes every report one that gives back. Call Poll, send what it gives, and
+// only then leave the mesh.
 func (e *Engine) Leave(now time.Duration) {
 	e.loop.Lock()
 	defer e.loop.Unlock()
