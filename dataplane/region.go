@@ -242,21 +242,15 @@ func (s *Server) pickAgain(x *Exchange, f *failure) (*endpoint, error) {
 	if err != nil || x.from != nil || x.attempts+1 < u.Attempts || !e.near {
 		return e, err
 	}
+	b := e.state.Breaker()
 	silent := f.reason == routetable.RetryStalled && !e.state.AnsweredSince(time.Now().Add(-x.upstream))
-	if !silent && !e.failing() {
+	if !b.OpenedAt.IsZero() || b.Failures == 0 && !silent { // if it was open, the request is its probe now
 		return e, nil
 	}
 	if other := u.division.Load().elsewhere(time.Now(), x.key(), x.scratch.tried); other != nil {
 		return other, nil
 	}
 	return e, nil
-}
-
-// failing reports whether the latest requests to e failed, with its breaker still
-// closed.
-func (e *endpoint) failing() bool {
-	b := e.state.Breaker()
-	return b.Failures > 0 && b.OpenedAt.IsZero()
 }
 
 // hasRoom reports whether a request of priority p may go on. If all regions together
