@@ -2,6 +2,7 @@ package gossip
 
 import (
 	"context"
+	"time"
 
 	"github.com/hashicorp/serf/serf"
 )
@@ -20,12 +21,19 @@ func (h *handler) HandleEvent(e serf.Event) {
 }
 
 // listen takes the events one by one until ctx ends. After a burst of them the
-// members are looked at once.
+// members are looked at once, and every second, for Serf tells nobody that it
+// holds a member for leaving or no longer does.
 func (m *Mesh) listen(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-tick.C:
+			if s := m.session.Load(); s != nil {
+				m.look(s)
+			}
 		case e := <-m.events:
 			burst := []serf.Event{e}
 			for range len(m.events) {

@@ -47,12 +47,13 @@ func (b *book) load(peers []Peer) {
 	}
 }
 
-// note takes down what became of a member. One that left is not looked for.
+// note takes down what became of a member. One that left is not looked for; one
+// held for leaving is, until it has: the news may be old, and it long back.
 func (b *book) note(member Member, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch member.Status {
-	case serf.StatusAlive.String():
+	case serf.StatusAlive.String(), serf.StatusLeaving.String():
 		b.peers[member.Name] = Peer{Name: member.Name, Addr: member.Addr, Seen: now}
 	case serf.StatusLeft.String():
 		delete(b.peers, member.Name)

@@ -246,11 +246,22 @@ func TestWhoHoldsAMemberForLeavingHearsThatItIsNot(t *testing.T) {
 		// As when n1 hears late from a third of a leave from which n4 is long back.
 		l.net.Lose(1, 0)
 		_ = nodes[0].HoldForLeaving("n4") // which cannot be told to others
-		time.Sleep(5 * time.Second)
+		time.Sleep(1500 * time.Millisecond)
 		l.net.Lose(0, 0)
-		l.start("n5", "10.0.0.5", nil) // and whoever looks again sees what it believes now
-		l.within(5*time.Second, "five see five", func() bool { return l.allSee(5) })
+		l.within(5*time.Second, "four see four", func() bool { return l.allSee(4) })
 	})
+}
+
+func TestAMemberThatCameBackAfterALeaveIsSeenAlive(t *testing.T) {
+	for range 20 { // Serf's news of the two come in any order
+		bubble(t, func(l *lab) {
+			nodes := l.mesh(6)
+			_ = nodes[0].HoldForLeaving("n7") // the leave is known before the member
+			time.Sleep(time.Second)
+			l.start("n7", "10.0.0.7", nil)
+			l.within(3*time.Second, "seven see seven", func() bool { return l.allSee(7) })
+		})
+	}
 }
 
 func TestAPartitionLongerThanSerfRemembersHeals(t *testing.T) {

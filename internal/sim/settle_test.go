@@ -45,15 +45,15 @@ func (w *world) wholeViews() error {
 		if ready, why := m.boot.node.Ready(); !ready {
 			return fmt.Errorf("%s is not ready: %s", m.name, why)
 		}
-		at := map[string]string{}
-		for _, member := range m.boot.node.Mesh().Members {
+		at, all := map[string]string{}, m.boot.node.Mesh().Members
+		for _, member := range all {
 			if member.Status == api.MemberAlive {
 				at[member.Node.Name] = member.Address
 			}
 		}
 		for _, o := range w.machines {
 			if want := net.JoinHostPort(o.ip, gossipPort); at[o.name] != want {
-				return fmt.Errorf("%s sees %s at %q, not at %s", m.name, o.name, at[o.name], want)
+				return fmt.Errorf("%s sees %s at %q, not at %s; of %+v", m.name, o.name, at[o.name], want, all)
 			}
 		}
 		if len(at) != len(w.machines) {
