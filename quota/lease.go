@@ -153,17 +153,24 @@ func (e *entry) refund(cost int64) {
 }
 
 // low reports whether so little is left that the home should hear of it.
-func (e *entry) low() bool {
+func (e *entry) low(v *view) bool {
 	switch {
 	case e.limit.Local:
 		return false
 	case !e.isLeased:
-		return true
+		return !e.ample(v)
 	case e.slots != nil:
 		return e.slots.low(e)
 	default:
 		return e.have.tokens < float64(e.size)/4
 	}
+}
+
+// ample reports whether there is so much without a lease that a request now and then
+// needs none: the home is only told of it, a period later.
+func (e *entry) ample(v *view) bool {
+	part := unasked(e.limit, v.known)
+	return e.slots == nil && part >= fewUnasked && e.have.tokens >= part*3/4 && e.level > 0.5
 }
 
 // holds reports whether a refused request should wait for the home, which may well
@@ -292,6 +299,9 @@ func (e *entry) visit(now time.Duration, v *view) time.Duration {
 		switch {
 		case quiet && now < e.releaseBy:
 			e.asking, e.releasing = true, true
+		case e.count > e.acked && now-e.seen >= period/2 && now-e.seen <= leaseTTL && e.ample(v): // used now and then
+			e.asking, e.releasing = true, true
+			return idleTicks * period // looks whether the home has heard
 		case !quiet || e.count > e.acked || e.slots != nil && e.slots.used > 0:
 			e.asking = now >= e.denyUntil
 			if idle && now-e.seen > leaseTTL { // nobody answers and nobody asks

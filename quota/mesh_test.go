@@ -189,8 +189,12 @@ func (m *mesh) home(a quota.Ask) int {
 		}
 		probe.Members(0, all)
 		probe.Take(0, []quota.Ask{a})
-		probe.Poll(0, &out)
-		if len(out.Datagrams) == 0 {
+		sent := 0
+		for now := time.Duration(0); now <= 200*time.Millisecond; now += 10 * time.Millisecond {
+			probe.Poll(now, &out)
+			sent += len(out.Datagrams)
+		}
+		if sent == 0 {
 			return i
 		}
 	}

@@ -16,6 +16,7 @@ const (
 	wideHeadroom = 3.0   // so much, which need not be asked for anew in each period
 	unleased     = 0.05  // of the rate, when there is not: left in the pool for those who wake up
 	coldBurst    = 1.0   // of the burst: what all nodes together may admit unasked
+	fewUnasked   = 8.0   // tokens: a node that has no more for itself asks at every first request
 	slowRefill   = 10.0  // seconds from empty to full: beyond, a burst is not guessed at
 	poolShares   = 2.0   // a report gets so many fair shares of the pool, but
 	poolMost     = 0.75  // never more of it than this

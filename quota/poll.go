@@ -33,9 +33,9 @@ func (e *Engine) Poll(now time.Duration, out *Output) (next time.Duration) {
 	return e.epoch + next
 }
 
-// soon reports whether Poll is about to be called as it asked for, and will see
+// polls reports whether Poll will be called until then as it asked for, and see
 // what has been woken until now: no need then to call it at every request.
-func (e *Engine) soon(now time.Duration) bool { return e.due.Load() <= int64(now+coalesce) }
+func (e *Engine) polls(until time.Duration) bool { return e.due.Load() <= int64(until) }
 
 // awake looks at the entries that requests have pointed out.
 func (e *Engine) awake(now time.Duration, v *view) {

@@ -42,12 +42,11 @@ func (e *Engine) Take(now time.Duration, asks []Ask) Decision {
 	for i := range parts {
 		p := &parts[i]
 		p.entry.act(now, p, d.Verdict, v)
-		d.Flush = e.notify(p.entry) || d.Flush
+		d.Flush = e.notify(p.entry, now, v.period) || d.Flush
 		if d.tells(p, decided) {
 			decided = p
 		}
 	}
-	d.Flush = d.Flush && !e.soon(now)
 	decided.entry.describe(&d, now, decided.cost, v)
 	for i := range parts {
 		parts[i].entry.mu.Unlock()
@@ -76,7 +75,8 @@ func (e *Engine) Release(asks []Ask) (flush bool) {
 			if en.line != nil {
 				en.asking = true // serves them, and tells
 			}
-			flush = e.notify(en) || flush
+			e.wake(en)
+			flush = flush || en.asking
 		}
 		en.mu.Unlock()
 	}
@@ -154,7 +154,7 @@ func (e *entry) act(now time.Duration, p *part, verdict Verdict, v *view) {
 		if e.available(now, p.cost, v) {
 			e.spend(p.cost)
 		}
-		if e.low() {
+		if e.low(v) {
 			e.ask(now, v.period)
 		}
 		return
@@ -196,7 +196,8 @@ func (e *Engine) hold(now time.Duration, asks []Ask, parts []part, d *Decision) 
 			w.take(p.key)
 		}
 	}
-	d.Ticket, d.Until, d.Flush = w.ticket, w.until+e.epoch, true
+	d.Ticket, d.Until = w.ticket, w.until+e.epoch
+	d.Flush = !e.polls(now + coalesce)
 }
 
 // patience returns how long a request may wait for the entry's home.
@@ -210,16 +211,22 @@ func (e *Engine) patience(en *entry) time.Duration {
 	return e.trip.patience()
 }
 
-// notify puts the entry before the control loop if it wants to be there, and
-// reports whether it is pressing.
-func (e *Engine) notify(en *entry) (pressing bool) {
-	if en.limit.Local {
+// wake puts the entry before the control loop if it wants to be there.
+func (e *Engine) wake(en *entry) (woken bool) {
+	if en.limit.Local || en.listed && !en.asking {
 		return false
 	}
-	if en.asking || !en.listed {
-		e.table.wake(en)
+	e.table.wake(en)
+	return true
+}
+
+// notify wakes the entry and reports whether Poll must be called for it: at once
+// where it asks, within a period where it only has something to tell.
+func (e *Engine) notify(en *entry, now, period time.Duration) (flush bool) {
+	if en.asking {
+		period = coalesce
 	}
-	return en.asking
+	return e.wake(en) && !e.polls(now+period)
 }
 
 // tells reports whether p has more to say on the decision than best: the refusal

@@ -62,6 +62,8 @@ func rows() []row {
 		{"such a one that loses half and answers 0.3 to 0.5 s late: the same", anyOf10("overloaded"), all, bounded},
 		{"cost 5, 2R, N=50, and 90 % skew, N=10: over 1 s <= 3 %, total >= -5 %", []string{"cost5-2R-N50", "cost5-skew-2R-N10"}, all, func(r result) bool { return r.overShort <= 3 && r.totalLow >= -5 }},
 		{"four of 10 restart, one each 5 s: over 1 s <= 3 %, total >= -2 %", []string{"restart-N10"}, all, func(r result) bool { return r.overShort <= 3 && r.totalLow >= -2 }},
+		{"each of 50 uses a key 4 times a second, 2R: over 1 s <= 3 %, total >= -5 %", []string{"rare-B400-2R-N50", "rare-B1000-2R-N50"}, all, func(r result) bool { return r.overShort <= 3 && r.totalLow >= -5 }},
+		{"same at 1.6 times a second, 0.8R: refused <= 0.5 %", []string{"rare-B400-0.8R-N50", "rare-B1000-0.8R-N50"}, refused, func(r result) bool { return r.refused <= 0.5 }},
 		{"16 kB/s may be sent by each of 50: over 1 s <= 3 %, total >= -5 %", []string{"budget16k-N50"}, all, func(r result) bool { return r.overShort <= 3 && r.totalLow >= -5 }},
 		{"homes 90 to 240 ms away, 5/s at 0.8R and 10/min at 0.5R, N=3/6/50: total >= -10 %", far(), total, func(r result) bool { return r.totalLow >= -10 }},
 	}

@@ -112,6 +112,10 @@ func scenarios() []scenario {
 			add(scenario{name: fmt.Sprintf("%s-N10-%d", name, i), nodes: 10, limit: high, lasts: 60 * sec, demand: equal(2000, 10), faults: []fault{{10 * sec, kind, i}, {30 * sec, heal, 0}}})
 		}
 	}
+	for _, burst := range []float64{400, 1000} { // of which each node may use some before it asks
+		add(scenario{name: fmt.Sprintf("rare-B%.0f-2R-N50", burst), nodes: 50, limit: limit{100, burst}, lasts: 60 * sec, demand: equal(200, 50), long: 30 * sec})
+		add(scenario{name: fmt.Sprintf("rare-B%.0f-0.8R-N50", burst), nodes: 50, limit: limit{100, burst}, lasts: 60 * sec, demand: equal(80, 50)})
+	}
 	add(scenario{name: "budget16k-N50", nodes: 50, limit: high, lasts: 30 * sec, demand: equal(2000, 50), budget: 16000})
 	return all
 }

@@ -1,0 +1,62 @@
+package quota_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/meshgw/meshgw/quota"
+)
+
+// A request now and then is counted by the home and leases nothing, whatever of
+// its messages gets lost.
+func TestAKeyThatIsRarelyUsedIsCountedWithoutALease(t *testing.T) {
+	for _, loss := range []float64{0, 0.3} {
+		l := rate("l", 100, 300)
+		m := newMesh(t, 3, l)
+		m.loss = loss
+		a := ask(l, "acme")
+		home, user := m.home(a), m.stranger(a)
+		for range 5 {
+			if d := m.take(user, a); d.Verdict != quota.Allow {
+				t.Fatalf("refused: %+v", d)
+			}
+			for range 1200 {
+				m.step()
+				for s := range m.engines[user].Keys(m.now) {
+					if s.Leased {
+						t.Fatalf("leased: %+v", s)
+					}
+				}
+			}
+		}
+		if got := chargedAt(m, home, a.Key); got != 5 {
+			t.Errorf("with %v lost the home has charged %d of 5", loss, got)
+		}
+	}
+}
+
+// One that uses up what a node may admit unasked asks at once.
+func TestAKeyThatIsUsedMuchIsLeasedAtOnce(t *testing.T) {
+	l := rate("l", 100, 300)
+	m := newMesh(t, 3, l)
+	a := ask(l, "acme")
+	user := m.stranger(a)
+	for range 60 {
+		m.take(user, a)
+	}
+	m.run(30 * time.Millisecond)
+	for s := range m.engines[user].Keys(m.now) {
+		if !s.Leased {
+			t.Errorf("not leased: %+v", s)
+		}
+	}
+}
+
+func chargedAt(m *mesh, node int, k quota.Key) int64 {
+	for s := range m.engines[node].Homes(m.now) {
+		if s.Key == k {
+			return s.Charged
+		}
+	}
+	return 0
+}
