@@ -33,7 +33,7 @@ type regionGateways struct {
 func (s *Server) gateways(now time.Time, u *liveUpstream, mesh *Mesh, region string) (*failover.Balancer, map[*failover.Endpoint]*endpoint, failover.Access, float64) {
 	var names []string
 	var offers []failover.Gateway
-	peers, all := mesh.View.Gateways(u.Name, region)
+	peers, all := mesh.View.Gateways(u.Name, region, u.idleRoom(region))
 	for i, p := range peers {
 		if s.cfg.Link != nil && mesh.Links[p.ID] != "" {
 			names, offers = append(names, p.ID), append(offers, all[i])
@@ -52,6 +52,17 @@ func (s *Server) gateways(now time.Time, u *liveUpstream, mesh *Mesh, region str
 		access = failover.NoAccess // none of them answers
 	}
 	return g.balancer, g.byState, access, room
+}
+
+// idleRoom is what an idle gateway of a region tells that it can take, in requests/s.
+func (u *liveUpstream) idleRoom(region string) float64 {
+	slots := 0
+	for _, e := range u.endpoints {
+		if e.address.Region == region && e.address.Weight > 0 {
+			slots += u.MaxConnections
+		}
+	}
+	return failover.Headroom(0, 0, slots, 0, 0)
 }
 
 // outdated reports whether the address or protocol of a gateway has changed.

@@ -79,19 +79,24 @@ func startLinked(t *testing.T, node, region string, spec *routetable.Spec, trust
 
 // knows tells g of another gateway with room for upstream up.
 func (g *linked) knows(self, region string, other, otherRegion, link string, room float64) {
-	peer := failover.Peer{
-		ID: other, Region: otherRegion, Incarnation: 1, Weight: 100, Ready: true, Heard: time.Now(),
-		Loads: failover.Loads{Incarnation: 1, Region: otherRegion, Loads: []failover.Load{{Upstream: "up", Headroom: room}}},
-	}
-	g.SetMesh(&dataplane.Mesh{
-		View:  failover.NewView(failover.Peer{ID: self, Region: region, Ready: true}, []failover.Peer{peer}),
-		Links: map[string]string{other: link},
-	})
+	g.meets(self, region, other, otherRegion, link, failover.Load{Upstream: "up", Headroom: room})
 	for deadline := time.Now().Add(patience); g.roomIn(otherRegion) != room; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			g.tb.Fatalf("%s does not heed the room of %s", self, other)
 		}
 	}
+}
+
+// meets tells g of another gateway and what it has told.
+func (g *linked) meets(self, region string, other, otherRegion, link string, loads ...failover.Load) {
+	peer := failover.Peer{
+		ID: other, Region: otherRegion, Incarnation: 1, Weight: 100, Ready: true, Heard: time.Now(),
+		Loads: failover.Loads{Incarnation: 1, Region: otherRegion, Loads: loads},
+	}
+	g.SetMesh(&dataplane.Mesh{
+		View:  failover.NewView(failover.Peer{ID: self, Region: region, Ready: true}, []failover.Peer{peer}),
+		Links: map[string]string{other: link},
+	})
 }
 
 // roomIn is what g divides by: a division is made ten times a second.
@@ -331,6 +336,25 @@ func TestWhatNoRegionHasRoomForIsRefusedEarly(t *testing.T) {
 	}
 	if text := metricsText(t, eu.reg); !strings.Contains(text, `meshgw_shed_total{priority="normal",reason="no_room"}`) {
 		t.Errorf("not counted:\n%s", text)
+	}
+}
+
+// A gateway tells its room once a second: of an upstream that is new, nothing yet.
+func TestANewUpstreamFailsOverBeforeGatewaysTellTheirRoom(t *testing.T) {
+	spec := inUS(startRecorder(t, okay).addr)
+	spec.Upstreams[0].Endpoints = append(spec.Upstreams[0].Endpoints, routetable.Endpoint{URL: "http://127.0.0.1:1", Region: "eu"}) // nobody listens
+	eu, us := startLinked(t, "eu-1", "eu", spec, nil), startLinked(t, "us-1", "us", spec, nil)
+	eu.meets("eu-1", "eu", "us-1", "us", us.link)
+	for deadline := time.Now().Add(patience); eu.roomIn("us") <= 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("a gateway that has told nothing is taken to have no room")
+		}
+	}
+	for range 20 {
+		resp, body, err := eu.dial(t).send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx").answer("POST")
+		if err != nil || resp.StatusCode != 200 {
+			t.Fatalf("%v: %d %s\n%s", err, resp.StatusCode, body, eu.log)
+		}
 	}
 }
 

@@ -124,32 +124,31 @@ func (v *View) Demand(upstream string, own float64) Demand {
 }
 
 // Gateways returns the live nodes of another region, and each as a way to an
-// upstream's endpoints there.
-func (v *View) Gateways(upstream, region string) ([]Peer, []Gateway) {
+// upstream's endpoints there. As long as none of them has told its room, because
+// the upstream is new, each is taken to have assumed, in requests/s.
+func (v *View) Gateways(upstream, region string, assumed float64) ([]Peer, []Gateway) {
 	peers := v.byRegion[region]
-	gateways := make([]Gateway, len(peers))
+	gateways, told := make([]Gateway, len(peers)), false
 	for i, p := range peers {
-		load := v.loads[subject{upstream, p.ID}]
+		load, ok := v.loads[subject{upstream, p.ID}]
 		gateways[i] = Gateway{Weight: p.Weight, Room: load.Headroom + load.Foreign, Ready: p.Ready}
+		told = told || ok
+	}
+	for i := range gateways {
+		if !told {
+			gateways[i].Room = assumed
+		}
 	}
 	return peers, gateways
 }
 
-// Region returns what is known of an upstream in a region, except its Health
-// and Unchecked, which the caller fills in: see Balancer.Health and HealthOf.
-// direct says that its endpoints are reached without its gateways.
+// Region returns what is known of an upstream in a region. The caller fills in
+// Health and Unchecked (see Balancer.Health and HealthOf) and, where the region is
+// reached through gateways, Access and Room. direct says that it is not.
 func (v *View) Region(upstream, region string, direct bool) Region {
-	r := Region{Name: region, Access: FullAccess}
-	_, gateways := v.Gateways(upstream, region)
-	for _, g := range gateways {
-		r.Room += g.Room
-	}
-	switch {
-	case region == v.self.Region:
-	case direct:
-		r.Room = directRoom
-	default:
-		r.Access = AccessOf(gateways)
+	r := Region{Name: region}
+	if direct || region == v.self.Region {
+		r.Access, r.Room = FullAccess, directRoom
 	}
 	for name, peers := range v.byRegion {
 		for _, p := range peers {

@@ -101,18 +101,23 @@ func TestViewAddsUpWhatNodesTell(t *testing.T) {
 		direct bool
 		want   failover.Region
 	}{
-		{"eu", false, failover.Region{Name: "eu", Access: failover.FullAccess, Room: 220, Wanted: 10}},
-		{"us", false, failover.Region{Name: "us", Access: failover.FullAccess, Room: 110, Wanted: 5}},
-		{"ap", false, failover.Region{Name: "ap", Access: failover.LastResort, Room: 110, Wanted: 5}},
-		{"sa", false, failover.Region{Name: "sa", Access: failover.NoAccess, Wanted: 10}},
+		{"eu", false, failover.Region{Name: "eu", Access: failover.FullAccess, Room: 1e12, Wanted: 10}},
+		{"us", false, failover.Region{Name: "us", Wanted: 5}},
+		{"ap", false, failover.Region{Name: "ap", Wanted: 5}},
 		{"sa", true, failover.Region{Name: "sa", Access: failover.FullAccess, Room: 1e12, Wanted: 10}},
 	} {
 		if got := v.Region("a", tt.region, tt.direct); got != tt.want {
 			t.Errorf("%+v, want %+v", got, tt.want)
 		}
 	}
-	if peers, gateways := v.Gateways("a", "us"); len(peers) != 2 || gateways[0].Room != 110 || gateways[1].Room != 0 {
+	if peers, gateways := v.Gateways("a", "us", 9); len(peers) != 2 || gateways[0].Room != 110 || gateways[1].Room != 0 {
 		t.Errorf("gateways %+v", gateways)
+	}
+	if _, gateways := v.Gateways("a", "ap", 9); len(gateways) != 1 || gateways[0].Ready {
+		t.Errorf("gateways %+v, want one that is not ready", gateways)
+	}
+	if _, gateways := v.Gateways("new", "us", 9); gateways[0].Room != 9 || gateways[1].Room != 9 {
+		t.Errorf("gateways to a new upstream %+v, want the room that is assumed", gateways)
 	}
 }
 

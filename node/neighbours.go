@@ -47,11 +47,14 @@ func (n *Node) followHealth(ctx context.Context) {
 // room is what this node offers the mesh: nothing while it sees less than half of
 // it, for others are better off elsewhere then.
 func (n *Node) room() []failover.Load {
-	if n.mesh.Isolated() {
-		return nil
-	}
 	l := n.load.Load()
-	return n.plane.Loads(l.RequestsPerSecond, l.CPU)
+	loads := n.plane.Loads(l.RequestsPerSecond, l.CPU)
+	if n.mesh.Isolated() {
+		for i := range loads { // to tell nothing would be to have told nothing yet
+			loads[i] = failover.Load{Upstream: loads[i].Upstream}
+		}
+	}
+	return loads
 }
 
 // neighbourhood is what this node knows of the living ones, for the data plane.
