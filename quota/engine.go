@@ -84,7 +84,7 @@ func New(now time.Duration, cfg Config) *Engine {
 }
 
 // Configure replaces the limits that this node, as a home, gives leases on. What
-// was taken of a limit that changed is scaled, not forgotten.
+// was taken of a limit that changed is not forgotten.
 func (e *Engine) Configure(now time.Duration, limits []*Limit) {
 	e.loop.Lock()
 	defer e.loop.Unlock()

@@ -380,19 +380,61 @@ func TestScopeNodeSendsNothing(t *testing.T) {
 	}
 }
 
-func TestChangeOfALimitScalesWhatWasTaken(t *testing.T) {
+// A customer who has used up the day gets the difference when it is raised.
+func TestALimitThatIsRaisedHasTheDifferenceAtOnce(t *testing.T) {
 	day := 24 * time.Hour
-	old := rate("l", 1000/day.Seconds(), 1000)
+	old, grown := rate("l", 100/day.Seconds(), 100), rate("l", 1000/day.Seconds(), 1000)
 	m := newMesh(t, 3, old)
-	first := len(m.load(10*time.Second, each(20), ask(old, "acme")))
-	grown := rate("l", 2000/day.Seconds(), 2000)
+	if got := len(m.load(10*time.Second, each(20), ask(old, "acme"))); got != 100 {
+		t.Fatalf("%d of 100 admitted", got)
+	}
+	m.change(grown)
+	if got := len(m.load(30*time.Second, each(40), ask(grown, "acme"))); got < 895 || got > 905 {
+		t.Errorf("%d admitted after it was raised, want the difference of 900", got)
+	}
+}
+
+func TestALimitThatIsLoweredKeepsItsProportion(t *testing.T) {
+	day := 24 * time.Hour
+	old, less := rate("l", 2000/day.Seconds(), 2000), rate("l", 200/day.Seconds(), 200)
+	m := newMesh(t, 3, old)
+	first := len(m.load(10*time.Second, each(30), ask(old, "acme")))
+	m.change(less)
+	rest := len(m.load(30*time.Second, each(40), ask(less, "acme")))
+	if want := 200 - first/10; rest < want-15 || rest > want+5 {
+		t.Errorf("%d of 2000 taken, then %d of 200, want about %d", first, rest, want)
+	}
+}
+
+// Between the home's change and that of a node that uses the key, leases of the
+// larger limit come to the smaller one.
+func TestALimitThatIsRaisedNodeByNodeIsNotExceeded(t *testing.T) {
+	old, grown := rate("l", 10.0/60, 10), rate("l", 100, 100)
+	m := newMesh(t, 3, old)
+	a, b := ask(old, "acme"), ask(grown, "acme")
+	m.load(5*time.Second, each(20), a)
 	m.limits = []*quota.Limit{grown}
+	begun, admitted := m.now, 0
 	for i := range m.engines {
 		m.engines[i].Configure(m.now, m.limits)
+		if i < 2 {
+			admitted += len(m.load(time.Second, each(20), a))
+		}
 	}
-	rest := len(m.load(60*time.Second, each(40), ask(grown, "acme")))
-	if want := 2000 - 2*first; rest < want-120 || rest > want+120 {
-		t.Errorf("%d of 1000 taken, then %d of 2000, want about %d", first, rest, want)
+	admitted += len(m.load(5*time.Second, each(100), b))
+	if want := 90 + 100*(m.now-begun).Seconds(); float64(admitted) > want {
+		t.Errorf("%d admitted, want %.0f at most", admitted, want)
+	}
+}
+
+func TestScopeNodeFollowsAChangeAtOnce(t *testing.T) {
+	old := &quota.Limit{Name: "l", Rate: 0.01, Burst: 10, Local: true}
+	grown := &quota.Limit{Name: "l", Rate: 0.01, Burst: 30, Local: true}
+	m := newMesh(t, 1, old)
+	m.load(time.Second, each(50), ask(old, "acme"))
+	m.change(grown)
+	if got := len(m.load(time.Second, each(50), ask(grown, "acme"))); got != 20 {
+		t.Errorf("%d admitted after it was raised, want the difference of 20", got)
 	}
 }
 

@@ -326,7 +326,9 @@ func (h *home) overfed(now time.Duration, starving *party, budget float64) NodeI
 	return most.node
 }
 
-// rescale follows a change of the limit: what was taken is scaled, not forgotten.
+// rescale follows a change of the limit: what was taken is not forgotten. The
+// difference to a larger burst is there at once, a smaller one is left in
+// proportion. Leases grow with the next reports.
 func (h *home) rescale(now time.Duration, to *Limit, s *side) {
 	from := h.limit
 	if from.Rate == to.Rate && from.Burst == to.Burst || to.Slots > 0 {
@@ -335,17 +337,17 @@ func (h *home) rescale(now time.Duration, to *Limit, s *side) {
 	}
 	h.advance(now, h.budget(s))
 	h.limit = to
-	h.pool.tokens *= to.Burst / from.Burst
-	if from.Rate > 0 {
-		for i := range h.parties {
-			h.parties[i].tokens *= to.Burst / from.Burst
-			h.parties[i].rate *= to.Rate / from.Rate
-		}
-		if h.odd != nil {
-			h.odd.claims *= to.Rate / from.Rate
-			h.odd.bonus *= to.Rate / from.Rate
-			h.odd.aside *= to.Burst / from.Burst
-		}
-		h.recount()
+	tokens, rate := from.shrink(to)
+	grown := max(0, to.Burst-from.Burst)
+	h.pool.tokens = h.pool.tokens*tokens + grown*h.oddly().part
+	for i := range h.parties {
+		h.parties[i].tokens *= tokens
+		h.parties[i].rate *= rate
 	}
+	if h.odd != nil {
+		h.odd.claims *= rate
+		h.odd.bonus *= rate
+		h.odd.aside = h.odd.aside*tokens + grown*(1-h.odd.part)
+	}
+	h.recount()
 }

@@ -344,7 +344,7 @@ func (e *entry) visit(now time.Duration, v *view) time.Duration {
 	return period
 }
 
-// rescale follows a change of the limit: what was taken is scaled, not forgotten.
+// rescale follows a change of the limit, as its home does.
 func (e *entry) rescale(to *Limit) {
 	from := e.limit
 	e.limit = to
@@ -352,11 +352,11 @@ func (e *entry) rescale(to *Limit) {
 	if from.Rate == to.Rate && from.Burst == to.Burst || to.Slots > 0 {
 		return
 	}
-	tokens, rate := to.Burst/from.Burst, 1.0
-	if from.Rate > 0 {
-		rate = to.Rate / from.Rate
-	}
+	tokens, rate := from.shrink(to)
 	e.have.tokens *= tokens
+	if to.Local {
+		e.have.tokens += max(0, to.Burst-from.Burst)
+	}
 	e.spare *= float32(tokens)
 	e.size *= float32(tokens)
 	e.rate *= float32(rate)

@@ -44,6 +44,15 @@ func (l *Limit) id() limitID {
 // out an hour's or a day's quota a second time.
 func (l *Limit) durable() bool { return l.Slots == 0 && l.Burst > 60*l.Rate }
 
+// shrink is what is left of tokens and of rates that were leased when l becomes to.
+func (l *Limit) shrink(to *Limit) (tokens, rate float64) {
+	tokens, rate = min(1, to.Burst/l.Burst), 1
+	if l.Rate > 0 {
+		rate = min(1, to.Rate/l.Rate)
+	}
+	return tokens, rate
+}
+
 // fromSeconds converts, and clamps to what a Duration can hold.
 func fromSeconds(s float64) time.Duration {
 	const most = 1 << 62

@@ -58,6 +58,14 @@ func (m *mesh) boot(i int) {
 	m.next[i] = m.now
 }
 
+// change replaces the limits at all nodes.
+func (m *mesh) change(limits ...*quota.Limit) {
+	m.limits = limits
+	for i := range m.engines {
+		m.engines[i].Configure(m.now+m.offset[i], limits)
+	}
+}
+
 func (m *mesh) members(i int, state func(j int) quota.MemberState) {
 	var all []quota.Member
 	for j := range m.engines {
