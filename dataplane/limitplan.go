@@ -30,8 +30,9 @@ type liveTenant struct {
 
 // LimitStatus counts the decisions of this node by a limit.
 type LimitStatus struct {
-	Name             string // tenant/NAME for the limits of a tenant
-	Allowed, Refused uint64 // requests, since the limit came into the table
+	Name             string  // tenant/NAME for the limits of a tenant
+	Allowed, Refused uint64  // requests, since the limit came into the table
+	Rate             float64 // requests/s of one key; 0 = it has none
 }
 
 // Limits returns the limits of the table, those of tenants last.
@@ -39,7 +40,10 @@ func (s *Server) Limits() []LimitStatus {
 	p := s.plan.Load()
 	all := make([]LimitStatus, len(p.limits))
 	for i, l := range p.limits {
-		all[i] = LimitStatus{l.name, l.counts.allowed.Load(), l.counts.refused.Load()}
+		all[i] = LimitStatus{l.name, l.counts.allowed.Load(), l.counts.refused.Load(), 0}
+		for _, q := range l.quotas {
+			all[i].Rate += q.Rate // of at most one
+		}
 	}
 	return all
 }

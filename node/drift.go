@@ -49,6 +49,7 @@ func fewestHeld(holders []holder, top holder) int {
 type driftWatch struct {
 	mu    sync.Mutex // guards the rest
 	drift api.Drift
+	since time.Time            // when the first of those in sight that lag now began to; zero = none does
 	lost  map[string]time.Time // nodes out of reach, since when
 }
 
@@ -60,6 +61,7 @@ func (d *driftWatch) look(now time.Time, holders []holder) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.reach(now, holders)
+	var first time.Time
 	for _, h := range holders {
 		if h.holds(top) && (h.held <= fewest || !h.alive) {
 			continue
@@ -71,10 +73,23 @@ func (d *driftWatch) look(now time.Time, holders []holder) {
 		if i := slices.IndexFunc(d.drift.Nodes, func(o api.DriftNode) bool { return o.Name == h.name }); i >= 0 {
 			lag.Since = d.drift.Nodes[i].Since
 		}
+		if h.alive && (first.IsZero() || lag.Since.Before(first)) {
+			first = lag.Since
+		}
 		next.Nodes = append(next.Nodes, lag)
 		next.MaxVersionsBehind = max(next.MaxVersionsBehind, lag.VersionsBehind)
 	}
-	d.drift = next
+	d.drift, d.since = next, first
+}
+
+// lasts is for how long a node in sight has lagged; 0 if none does.
+func (d *driftWatch) lasts(now time.Time) time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.since.IsZero() {
+		return 0
+	}
+	return now.Sub(d.since)
 }
 
 // reach keeps since when nodes are out of reach. The caller holds mu.

@@ -41,6 +41,26 @@ func TestDriftNamesWhoLagsBehindTheNewestAndSinceWhen(t *testing.T) {
 	}
 }
 
+func TestDriftLastsSinceTheFirstInSightLags(t *testing.T) {
+	var d driftWatch
+	start := time.Unix(1000, 0)
+	for i, step := range []struct {
+		holders []holder
+		lasts   time.Duration
+	}{
+		{[]holder{{name: "a", alive: true, version: 7}, {name: "c", version: 6}}, 0}, // out of sight
+		{[]holder{{name: "a", alive: true, version: 7}, {name: "b", alive: true, version: 6}}, 0},
+		{[]holder{{name: "a", alive: true, version: 9}, {name: "b", alive: true, version: 8}}, time.Second},
+		{[]holder{{name: "a", alive: true, version: 9}, {name: "b", alive: true, version: 9}}, 0},
+	} {
+		now := start.Add(time.Duration(i) * time.Second)
+		d.look(now, step.holders)
+		if got := d.lasts(now); got != step.lasts {
+			t.Errorf("step %d: %v, want %v", i, got, step.lasts)
+		}
+	}
+}
+
 func TestOneVersionWithTwoDigestsIsDrift(t *testing.T) {
 	var d driftWatch
 	d.look(time.Unix(0, 0), []holder{{name: "a", alive: true, version: 5, digest: "x"}, {name: "b", alive: true, version: 5, digest: "y"}})

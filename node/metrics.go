@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/meshgw/meshgw/api"
+	"github.com/meshgw/meshgw/quota"
 )
 
 // collector reads what a node knows of the mesh when it is scraped: the parts
@@ -27,6 +28,7 @@ func (c *collector) descriptions() map[string]*prometheus.Desc {
 		"routes_version":         gauge("routes_version", "Version of the table served."),
 		"routes_info":            gauge("routes_info", "Digest of the table served; always 1.", "digest"),
 		"routes_versions_behind": gauge("routes_versions_behind", "How far the table served lags the newest heard of."),
+		"routes_drift_seconds":   gauge("routes_drift_seconds", "For how long a node in sight of this one has not served the newest table; 0 if all do."),
 		"routes_conflicts_total": gauge("routes_conflicts_total", "Edits that lost against a concurrent one."),
 		"routes_pending":         gauge("routes_pending", "Objects of the table that are held and cannot be served."),
 		"bans":                   gauge("bans", "Networks that are banned now."),
@@ -37,9 +39,12 @@ func (c *collector) descriptions() map[string]*prometheus.Desc {
 		"gossip_dropped_total":   gauge("gossip_dropped_total", "Gossip dropped for want of room; found again by repair."),
 		"gossip_syncs_total":     gauge("gossip_syncs_total", "Exchanges with a peer whose copy of a state differed.", "result"),
 		"gossip_refused_total":   gauge("gossip_refused_total", "Input of others that was not believed.", "what", "reason"),
+		"limit_overshoot_total":  gauge("limit_overshoot_total", "Requests that the mesh admitted beyond the rate and burst of a limit, of keys whose home is this node.", "limit"),
 		"trace_exported_total":   gauge("trace_exported_total", "Spans that the collector took."),
 		"trace_dropped_total":    gauge("trace_dropped_total", "Requests that were not traced since too many waited, and spans that the collector did not take.", "reason"),
 		"log_dropped_total":      gauge("log_dropped_total", "Lines that were not written since too much waited for the disk.", "kind"),
+
+		"limit_report_age_seconds": gauge("limit_report_age_seconds", "How old the count of another node was when it told the next one, of keys whose home is this node."),
 
 		"certificate_expiry_timestamp_seconds": gauge("certificate_expiry_timestamp_seconds", "When the first of the certificates for these names expires, in seconds since 1970.", "use", "names"),
 	}
@@ -64,11 +69,13 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	set(prometheus.GaugeValue, "routes_version", float64(table.Version()))
 	set(prometheus.GaugeValue, "routes_info", 1, table.Digest())
 	set(prometheus.GaugeValue, "routes_versions_behind", float64(newest(n.holders()).version-min(table.Version(), newest(n.holders()).version)))
+	set(prometheus.GaugeValue, "routes_drift_seconds", n.drift.lasts(time.Now()).Seconds())
 	set(prometheus.CounterValue, "routes_conflicts_total", float64(n.routes.conflictsSeen.Load()))
 	set(prometheus.GaugeValue, "routes_pending", float64(len(n.routes.pending())))
 	set(prometheus.GaugeValue, "bans", float64(n.bans.active.Load()))
 	set(prometheus.GaugeValue, "cpu_usage_ratio", n.load.Load().CPU)
 	n.collectGossip(set)
+	n.collectLimits(ch, d["limit_report_age_seconds"], set)
 	n.collectSpans(set)
 	n.collectCertificates(set)
 	events, requests := n.logs.Dropped()
@@ -126,11 +133,22 @@ func (n *Node) collectGossip(set setter) {
 	set(prometheus.CounterValue, "gossip_syncs_total", float64(s.Syncs), "done")
 	set(prometheus.CounterValue, "gossip_syncs_total", float64(s.SyncsFailed), "failed")
 	set(prometheus.CounterValue, "gossip_refused_total", float64(s.Undecryptable), "packet", "undecryptable")
-	limits := n.limits.engine.Stats()
-	for reason, count := range map[string]uint64{"malformed": limits.Malformed, "stranger": limits.Strangers, "stale": limits.Stale, "ahead": limits.Ahead} {
-		set(prometheus.CounterValue, "gossip_refused_total", float64(count), "limit_report", reason)
-	}
 	for r, count := range s.Refused {
 		set(prometheus.CounterValue, "gossip_refused_total", float64(count), r.What, r.Reason)
 	}
+}
+
+func (n *Node) collectLimits(ch chan<- prometheus.Metric, ages *prometheus.Desc, set setter) {
+	s := n.limits.engine.Stats()
+	for reason, count := range map[string]uint64{"malformed": s.Malformed, "stranger": s.Strangers, "stale": s.Stale, "ahead": s.Ahead} {
+		set(prometheus.CounterValue, "gossip_refused_total", float64(count), "limit_report", reason)
+	}
+	for limit, beyond := range s.Beyond {
+		set(prometheus.CounterValue, "limit_overshoot_total", beyond, limit)
+	}
+	buckets := map[float64]uint64{}
+	for i, most := range quota.AgeBounds() {
+		buckets[most.Seconds()] = s.Ages.UpTo[i]
+	}
+	ch <- prometheus.MustNewConstHistogram(ages, s.Ages.Count, s.Ages.Sum.Seconds(), buckets)
 }

@@ -72,6 +72,7 @@ type Node struct {
 	skew       atomic.Int64 // of the wall clock, ns; see SetClock
 	load       atomic.Pointer[roster.Load]
 	drift      driftWatch
+	spread     *spread
 	peersMoved chan struct{}
 	departed   departures    // memberChanged alone uses it
 	opened     chan struct{} // closed when open has returned
@@ -185,7 +186,11 @@ func (n *Node) open() (err error) {
 	n.plane.Publish(n.routes.table())
 	n.credentials.keep(n.routes.table())
 	n.routes.published, n.routes.store.onRefusal = n.published, n.tell
-	n.routes.committed = func() { n.mesh.Push(routesState) }
+	n.spread = newSpread(n.registry)
+	n.routes.committed = func() {
+		n.mesh.Push(routesState)
+		n.spread.made(n.routes.store.Table().Version(), time.Now())
+	}
 	return nil
 }
 
@@ -354,7 +359,7 @@ func (n *Node) runRest(ctx context.Context, group *errgroup.Group) {
 	}
 	for _, run := range []func(context.Context){
 		func(ctx context.Context) { n.routes.follow(ctx, n) },
-		n.tellLoad, n.followHealth, n.rememberPeers, n.credentials.run, n.countTraffic, n.rememberSealed, n.bans.run, n.warnIsolated,
+		n.tellLoad, n.followHealth, n.followSpread, n.rememberPeers, n.credentials.run, n.countTraffic, n.rememberSealed, n.bans.run, n.warnIsolated,
 	} {
 		group.Go(func() error { run(ctx); return nil })
 	}

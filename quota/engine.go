@@ -40,6 +40,7 @@ type Engine struct {
 	tidiedAt time.Duration
 	tidied   int
 	stats    Stats
+	audit    *audit
 	leaving  bool // whatever is reported gives back
 }
 
@@ -49,8 +50,9 @@ type ownReport struct {
 	report report
 }
 
-// Stats counts what the engine did with datagrams since it was made.
+// Stats counts what the engine did since it was made.
 type Stats struct {
+	// Of datagrams:
 	Malformed    uint64 // voided whole
 	Strangers    uint64 // from nodes that are not members
 	Stale        uint64 // of an incarnation that is over
@@ -58,6 +60,9 @@ type Stats struct {
 	UnknownLimit uint64 // reports of limits that are not configured here
 	Homes        int    // keys whose home this node is, now
 	Keys         int    // keys in use here, now
+
+	Beyond map[string]float64 // by the name of a limit, tokens admitted beyond rate and burst, of keys whose home this node is
+	Ages   Ages
 }
 
 // New returns the engine of a node that knows no other.
@@ -72,6 +77,7 @@ func New(now time.Duration, cfg Config) *Engine {
 		homes:   make(map[Key]*home),
 		news:    make(map[Key]struct{}),
 		history: make(history),
+		audit:   newAudit(),
 	}
 	e.due.Store(math.MaxInt64)
 	e.outbox.rate = float64(cfg.EgressBudget)
@@ -93,6 +99,7 @@ func (e *Engine) Configure(now time.Duration, limits []*Limit) {
 	for _, l := range limits {
 		e.limits[l.id()] = l
 	}
+	e.audit.forget(e.limits)
 	for k, h := range e.homes {
 		switch l := e.limits[h.limit.id()]; {
 		case l == nil || l.Local:
@@ -191,7 +198,12 @@ func (e *Engine) Stats() Stats {
 	e.loop.Lock()
 	defer e.loop.Unlock()
 	s := e.stats
-	s.Homes = len(e.homes)
+	s.Homes, s.Ages, s.Beyond = len(e.homes), e.audit.ages, map[string]float64{}
+	for id, l := range e.limits {
+		if l.Slots == 0 && !l.Local {
+			s.Beyond[l.Name] = e.audit.beyond[id]
+		}
+	}
 	for i := range e.table.shards {
 		sh := &e.table.shards[i]
 		sh.mu.Lock()

@@ -364,6 +364,27 @@ func TestTenPerMinuteAdmitsTenAndThenOneInSixSeconds(t *testing.T) {
 	}
 }
 
+func TestTheAuditFindsThatALimitIsKept(t *testing.T) {
+	l := rate("l", 200, 20)
+	m := newMesh(t, 5, l)
+	admitted := len(m.load(10*time.Second, each(80), ask(l, "acme")))
+	beyond, ages := 0.0, uint64(0)
+	for _, e := range m.engines {
+		s := e.Stats()
+		if _, ok := s.Beyond["l"]; !ok {
+			t.Error("a limit that is kept is not told of")
+		}
+		beyond, ages = beyond+s.Beyond["l"], ages+s.Ages.Count
+	}
+	if beyond > 0.01*float64(admitted) || ages < 100 {
+		t.Errorf("of %d admitted %.1f are called too much, by %d reports", admitted, beyond, ages)
+	}
+	m.change()
+	if s := m.engines[0].Stats(); len(s.Beyond) > 0 {
+		t.Errorf("of limits that are gone: %v", s.Beyond)
+	}
+}
+
 func TestScopeNodeSendsNothing(t *testing.T) {
 	l := &quota.Limit{Name: "l", Rate: 10, Burst: 5, Local: true}
 	m := newMesh(t, 2, l)

@@ -11,6 +11,7 @@ import (
 type home struct {
 	limit   *Limit
 	pool    bucket  // of tokens; limits of requests in flight have none
+	ideal   bucket  // for the audit
 	rates   float64 // sum of the rates of live leases
 	demands float64 // sum of the demands of live parties
 	live    int32   // parties
@@ -79,6 +80,7 @@ type side struct {
 	acting  bool // another node is first, but somebody cannot reach it
 	period  time.Duration
 	peers   map[NodeID]*peer
+	audit   *audit
 }
 
 // gone reports whether a node has left or vanished.
@@ -91,7 +93,7 @@ func (s *side) gone(id NodeID) bool {
 // tell, the pool starts empty, and only what its leases show is taken over for now.
 // Slots in use are not handed over: their holders tell.
 func newHome(now time.Duration, l *Limit, claim float64, s *side) *home {
-	h := &home{limit: l, seen: now, pool: bucket{l.Burst, now}}
+	h := &home{limit: l, seen: now, pool: bucket{l.Burst, now}, ideal: bucket{l.Burst, now}}
 	if claim > 0 || s.acting || !s.settled || l.Slots > 0 && !s.steady {
 		h.strange().coldUntil, h.pool.tokens = now+leaseTTL, 0
 	}
@@ -261,7 +263,7 @@ func (h *home) report(now time.Duration, from NodeID, incarnation uint32, r *rep
 	if h.limit.Slots > 0 {
 		return h.reportSlots(now, p, r, s)
 	}
-	keep := h.settle(now, p, r, budget)
+	keep := h.settle(now, p, r, s.audit, budget)
 	if r.Release {
 		p.live, p.demand, p.rate, p.tokens = false, 0, 0, 0
 		h.recount()
@@ -284,12 +286,13 @@ func (h *home) adopt(now time.Duration, p *party, r *report) {
 
 // settle charges what the node admitted against what it held; the rest comes
 // back. It returns how much that is.
-func (h *home) settle(now time.Duration, p *party, r *report, budget float64) (back float64) {
+func (h *home) settle(now time.Duration, p *party, r *report, a *audit, budget float64) (back float64) {
 	out := p.tokens
 	if p.live {
 		out += p.rate * (now - p.at).Seconds()
 	}
 	used := max(r.Count-max(p.count, r.Base), 0) // a former home charged everything up to Base
+	a.heard(now, h, p, used)
 	h.charged += used
 	back = out - float64(used)
 	h.pool.tokens = max(min(h.pool.tokens+back, h.full()), -h.debtMost(budget))
@@ -340,6 +343,7 @@ func (h *home) rescale(now time.Duration, to *Limit, s *side) {
 	tokens, rate := from.shrink(to)
 	grown := max(0, to.Burst-from.Burst)
 	h.pool.tokens = h.pool.tokens*tokens + grown*h.oddly().part
+	h.ideal.tokens = h.ideal.tokens*tokens + grown
 	for i := range h.parties {
 		h.parties[i].tokens *= tokens
 		h.parties[i].rate *= rate

@@ -10,7 +10,7 @@ import (
 
 // quiet is a mesh of n nodes in which nothing happens.
 func quiet(n int) *side {
-	s := &side{share: 1, known: n, settled: true, period: 100 * time.Millisecond, peers: make(map[NodeID]*peer)}
+	s := &side{share: 1, known: n, settled: true, period: 100 * time.Millisecond, peers: make(map[NodeID]*peer), audit: newAudit()}
 	for i := range n {
 		s.peers[NodeID(i+1)] = &peer{}
 	}

@@ -244,7 +244,7 @@ func (e *Engine) side(now time.Duration, k Key) side {
 	v := e.view.Load()
 	return side{
 		share: v.held(now), rising: v.rising(now), known: v.known, settled: v.settled(now), steady: v.steady(now), doubt: v.doubtful(now),
-		acting: v.first(k) != e.self, period: v.period, peers: e.peers,
+		acting: v.first(k) != e.self, period: v.period, peers: e.peers, audit: e.audit,
 	}
 }
 
