@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -229,27 +230,49 @@ func TestAmbiguousAnswersAreRefused(t *testing.T) {
 	}
 }
 
-// Bytes behind an answer are nobody's next answer.
+// Bytes behind an answer are nobody's next answer, whether they come with it or later.
 func TestUnaskedBytesAreNotTheNextAnswer(t *testing.T) {
-	up := startRecorder(t, func(_ string, c net.Conn, _ *bufio.Reader) bool {
-		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
-		return true
-	})
-	late := startRecorder(t, func(_ string, c net.Conn, _ *bufio.Reader) bool {
-		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-		time.Sleep(20 * time.Millisecond)
-		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
-		return true
-	})
-	for _, addr := range []string{up.addr, late.addr} {
-		g := startGateway(t, dataplane.Config{}, toUpstream(addr))
-		c := g.dial(t)
-		for range 3 {
-			if _, body, _ := c.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").answer("GET"); body != "ok" {
+	const ok, evil = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
+	for name, test := range map[string]struct {
+		request, answer string
+		pause           time.Duration // until the next request
+	}{
+		"with it":               {get, ok + evil, 0},
+		"later":                 {get, ok, 2 * time.Millisecond},
+		"a body for HEAD":       {"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 70\r\n\r\n", 0},
+		"a body for 304":        {get, "HTTP/1.1 304 Not Modified\r\n\r\n", 0},
+		"a body as a request":   {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi", ok, 0},
+		"a stream as a request": {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", ok, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			finished, sent := make(chan struct{}), make(chan struct{})
+			finish := sync.OnceFunc(func() { close(finished) })
+			up := startRecorder(t, func(head string, c net.Conn, r *bufio.Reader) bool {
+				if !strings.Contains(head, "first") {
+					return okay(head, c, r)
+				}
+				if strings.Contains(strings.ToLower(head), "transfer-encoding") {
+					_, _ = io.CopyN(io.Discard, r, int64(len("2\r\nhi\r\n0\r\n\r\n")))
+				}
+				io.WriteString(c, test.answer)
+				<-finished
+				io.WriteString(c, evil)
+				close(sent)
+				return true
+			})
+			t.Cleanup(finish)
+			g := startGateway(t, dataplane.Config{}, toUpstream(up.addr))
+			c := g.dial(t)
+			method, rest, _ := strings.Cut(test.request, " / ")
+			c.send(method + " /first " + rest).answer(method)
+			waitFor(t, func() bool { return g.Load().Inflight == 0 }) // its connection is idle
+			finish()
+			<-sent
+			time.Sleep(test.pause)
+			if _, body, _ := c.send(get).answer("GET"); body != "ok" {
 				t.Errorf("body %q", body)
 			}
-			time.Sleep(50 * time.Millisecond)
-		}
+		})
 	}
 }
 

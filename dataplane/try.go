@@ -128,6 +128,9 @@ func (s *Server) send(x *Exchange, deadline time.Time) error {
 	if err := x.conn.SetDeadline(deadline); err != nil {
 		return err
 	}
+	if x.Length != 0 {
+		x.conn.Doubt()
+	}
 	if x.Body == nil {
 		return x.conn.WriteRequest(x.scratch.head)
 	}

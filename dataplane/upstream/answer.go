@@ -64,6 +64,9 @@ func (a *Answer) ReadHead(head bool) error {
 		return err
 	}
 	a.left, a.started, a.done = max(a.Length, 0), false, a.Length == 0
+	if a.done {
+		a.conn.Doubt()
+	}
 	a.keep = a.keepsAlive()
 	return nil
 }

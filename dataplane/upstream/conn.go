@@ -18,8 +18,8 @@ const (
 	BufferSize   = 68 << 10         // bytes of an answer read at once: what fast networks deliver, and a head
 	maxHead      = 64 << 10         // of an answer
 	MaxIdle      = 20 * time.Second // idle connections are closed after it
-	justUsed     = 50 * time.Millisecond
-	connLifetime = 5 * time.Minute // plus up to a tenth, so that not all end at once
+	justUsed     = time.Millisecond // as long as an event loop, which would see what arrives, takes for a turn under load
+	connLifetime = 5 * time.Minute  // plus up to a tenth, so that not all end at once
 )
 
 // Conn is an HTTP/1.1 connection to an endpoint, used by one exchange
@@ -34,6 +34,7 @@ type Conn struct {
 	expires   time.Time
 	idleSince time.Time
 	used      bool // served an exchange before
+	doubtful  bool // see Doubt
 
 	reading, writing deadline
 
@@ -138,22 +139,28 @@ func (c *Conn) Close() error {
 	return c.Conn.Close()
 }
 
-// Fresh reports whether an idle connection may be used: it is not too old, and
-// the endpoint has neither closed it nor sent unsolicited bytes. The latter
-// costs a system call, which is saved for a connection that was just in use if
-// the request could be repeated.
+// Fresh reports whether an idle connection may be used: it is not too old, and the
+// endpoint has neither closed it nor sent bytes that nobody asked for, which would be
+// taken for the next answer. Looking costs a system call, which is saved for a
+// connection that was just in use if the request could be repeated.
 func (c *Conn) Fresh(now time.Time, repeatable bool) bool {
 	idle := now.Sub(c.idleSince)
 	if now.After(c.expires) || idle > MaxIdle {
 		return false
 	}
-	if c.belowTLS == nil || repeatable && idle < justUsed {
+	if c.belowTLS == nil || repeatable && !c.doubtful && idle < justUsed {
 		return true
 	}
 	c.quiet = false
 	err := c.belowTLS.Control(c.look)
 	return err == nil && c.quiet
 }
+
+// Doubt says that the endpoint may disagree about where the exchange ends, since the
+// request has a body or the answer has none: it may take the one for a request of its
+// own, and send a body with the other. So the connection is looked at before it is
+// used again, however soon.
+func (c *Conn) Doubt() { c.doubtful = true }
 
 // Lifetime returns until when a connection made at now may be reused.
 func Lifetime(now time.Time) time.Time {
@@ -166,7 +173,7 @@ func (c *Conn) Stale() bool { return c.used && !c.received }
 
 // Begin prepares c for an exchange.
 func (c *Conn) Begin(buffers *sync.Pool) {
-	c.buffers, c.outgoing = buffers, nil
+	c.buffers, c.outgoing, c.doubtful = buffers, nil, false
 	c.r, c.w, c.received = 0, 0, false
 }
 
