@@ -8,6 +8,7 @@ import (
 	"github.com/meshgw/meshgw/dataplane/upstream"
 	"github.com/meshgw/meshgw/failover"
 	"github.com/meshgw/meshgw/routetable"
+	"github.com/meshgw/meshgw/routetable/canonical"
 )
 
 // answer sends the answer that forward has obtained.
@@ -60,7 +61,7 @@ func (s *Server) redirect(x *Exchange) {
 
 // port returns the port that the client connected to, by its Host field.
 func (x *Exchange) port() int {
-	host, port, err := routetable.ParseHost(x.scratch.small[:0], x.Authority)
+	host, port, err := canonical.ParseHost(x.scratch.small[:0], x.Authority)
 	x.scratch.small = host
 	if err == nil && port != 0 {
 		return port

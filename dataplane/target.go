@@ -1,13 +1,13 @@
 package dataplane
 
-import "github.com/meshgw/meshgw/routetable"
+import "github.com/meshgw/meshgw/routetable/canonical"
 
 // setTarget parses the request's target, and sets the canonical path and the query.
-func (x *Exchange) setTarget(raw []byte) (routetable.RequestTarget, *refusal) {
+func (x *Exchange) setTarget(raw []byte) (canonical.Target, *refusal) {
 	if len(raw) > targetLimit {
-		return routetable.RequestTarget{}, &refusal{code: TooLarge, status: 414, detail: "The request target is longer than 8 KiB.", close: true}
+		return canonical.Target{}, &refusal{code: TooLarge, status: 414, detail: "The request target is longer than 8 KiB.", close: true}
 	}
-	target, err := routetable.ParseTarget(x.scratch.path[:0], raw)
+	target, err := canonical.ParseTarget(x.scratch.path[:0], raw)
 	if err != nil || string(target.Path) == "*" {
 		return target, malformed(400, "The request target is not accepted.")
 	}
@@ -19,7 +19,7 @@ func (x *Exchange) setTarget(raw []byte) (routetable.RequestTarget, *refusal) {
 // setHost parses the authority of the request, and sets the canonical host. It
 // reports whether it is well-formed.
 func (x *Exchange) setHost(authority []byte) bool {
-	host, _, err := routetable.ParseHost(x.scratch.host[:0], authority)
+	host, _, err := canonical.ParseHost(x.scratch.host[:0], authority)
 	if err != nil {
 		return false
 	}

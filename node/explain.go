@@ -12,6 +12,7 @@ import (
 
 	"github.com/meshgw/meshgw/api"
 	"github.com/meshgw/meshgw/routetable"
+	"github.com/meshgw/meshgw/routetable/canonical"
 )
 
 // Explain says which route would answer a request, read and matched as the data
@@ -131,11 +132,11 @@ func requestOf(q api.ExplainRequest) (*routetable.Request, error) {
 		host = named
 	}
 	if host != "" {
-		if request.Host, _, err = routetable.ParseHost(nil, []byte(host)); err != nil {
+		if request.Host, _, err = canonical.ParseHost(nil, []byte(host)); err != nil {
 			return nil, bad(err)
 		}
 	}
-	target, err := routetable.ParseTarget(nil, []byte(u.RequestURI()))
+	target, err := canonical.ParseTarget(nil, []byte(u.RequestURI()))
 	if err != nil {
 		return nil, bad(err)
 	}

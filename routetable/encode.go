@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/meshgw/meshgw/routetable/canonical"
 )
 
 // EncodeJSON writes spec as a route file in JSON, which Decode reads back.
@@ -107,9 +109,9 @@ func (w *yamlWriter) collection(open json.Delim, indent int, inList bool) error 
 
 // yamlText quotes what is not plainly a word, a path or an address.
 func yamlText(s string) string {
-	plain := s != "" && len(s) < 128 && (isLetterOrDigit(s[0]) && s[0] > '9' || s[0] == '/') && s[len(s)-1] != ':' &&
+	plain := s != "" && len(s) < 128 && (canonical.IsLetterOrDigit(s[0]) && s[0] > '9' || s[0] == '/') && s[len(s)-1] != ':' &&
 		strings.IndexFunc(s, func(r rune) bool {
-			return r >= 0x80 || !isLetterOrDigit(byte(r)) && !strings.ContainsRune("_./-:", r)
+			return r >= 0x80 || !canonical.IsLetterOrDigit(byte(r)) && !strings.ContainsRune("_./-:", r)
 		}) < 0
 	if plain && !slices.Contains([]string{"null", "true", "false", "yes", "no", "on", "off", "y", "n"}, strings.ToLower(s)) {
 		return s

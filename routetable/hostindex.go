@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/meshgw/meshgw/routetable/canonical"
 )
 
 // indexHosts sorts the matches of rules into their hosts. A host that none of
@@ -110,7 +112,7 @@ func canonicalHost(pattern string) string {
 	if strings.Contains(pattern, ":") && pattern[0] != '[' {
 		pattern = "[" + pattern + "]" // an IPv6 address
 	}
-	if host, _, err := ParseHost(make([]byte, 0, len(pattern)), []byte(pattern)); err == nil {
+	if host, _, err := canonical.ParseHost(make([]byte, 0, len(pattern)), []byte(pattern)); err == nil {
 		if string(host) == pattern {
 			return pattern // as nearly always, and not held twice
 		}
@@ -124,7 +126,7 @@ func canonicalPath(pattern string) string {
 	if pattern == "" {
 		return ""
 	}
-	if path, err := appendCanonicalPath(make([]byte, 0, len(pattern)), []byte(pattern)); err == nil && string(path) != pattern {
+	if path, err := canonical.AppendPath(make([]byte, 0, len(pattern)), []byte(pattern)); err == nil && string(path) != pattern {
 		return string(path)
 	}
 	return pattern

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/meshgw/meshgw/crdt"
+	"github.com/meshgw/meshgw/routetable/canonical"
 )
 
 // Rule is a compiled Route: every default applied, every reference
@@ -57,7 +58,7 @@ type Rule struct {
 // Takes reports whether the rule is for requests of a canonical path that matched
 // it: one with an escaped slash is two paths to two servers.
 func (r *Rule) Takes(path []byte) bool {
-	return r.keepsSlashes || !bytes.Contains(path, []byte(escapedSlash))
+	return r.keepsSlashes || !bytes.Contains(path, []byte(canonical.EscapedSlash))
 }
 
 // Target is one upstream of a Rule, with the timeouts that hold for requests of

@@ -13,6 +13,8 @@ import (
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/meshgw/meshgw/routetable/canonical"
 )
 
 // Bounds of a route file, so that a hostile one costs little.
@@ -396,7 +398,7 @@ func expand(text string, env func(string) (string, bool)) (out string, placehold
 
 func isEnvName(s string) bool {
 	for i := range len(s) {
-		if c := s[i]; c != '_' && (!isLetterOrDigit(c) || i == 0 && c <= '9') {
+		if c := s[i]; c != '_' && (!canonical.IsLetterOrDigit(c) || i == 0 && c <= '9') {
 			return false
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"github.com/meshgw/meshgw/routetable/canonical"
 )
 
 // The words that a route file's fields take. Each reader gives the meaning and
@@ -110,7 +112,7 @@ func limitWait(word string) (wait time.Duration, auto, ok bool) {
 func isToken(s string) bool {
 	for i := range len(s) {
 		c := s[i]
-		if !isLetterOrDigit(c) && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
+		if !canonical.IsLetterOrDigit(c) && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
 			return false
 		}
 	}
@@ -131,7 +133,7 @@ func isFieldValue(s string) bool {
 // label and a log line as it is.
 func isName(s string) bool {
 	for i := range len(s) {
-		if c := s[i]; !isLetterOrDigit(c) && (i == 0 || strings.IndexByte("._-", c) < 0) {
+		if c := s[i]; !canonical.IsLetterOrDigit(c) && (i == 0 || strings.IndexByte("._-", c) < 0) {
 			return false
 		}
 	}
@@ -152,7 +154,7 @@ func validHost(s string) bool {
 			return false
 		}
 		for i := range len(label) {
-			if c := label[i]; !isLetterOrDigit(c) && c != '-' && c != '_' {
+			if c := label[i]; !canonical.IsLetterOrDigit(c) && c != '-' && c != '_' {
 				return false
 			}
 		}
@@ -176,7 +178,7 @@ func validPath(s string) bool {
 		case c <= ' ' || c == 0x7f || c == '?' || c == '#' || c == '\\':
 			return false
 		case c == '%':
-			if i+2 >= len(s) || unhex(s[i+1]) < 0 || unhex(s[i+2]) < 0 {
+			if i+2 >= len(s) || canonical.Unhex(s[i+1]) < 0 || canonical.Unhex(s[i+2]) < 0 {
 				return false
 			}
 			i += 2

@@ -12,7 +12,7 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/meshgw/meshgw/routetable"
+	"github.com/meshgw/meshgw/routetable/canonical"
 )
 
 const (
@@ -83,7 +83,7 @@ func readSRV(answer *dns.Msg) (records []dns.SRV, ttl time.Duration, err error) 
 			continue
 		}
 		// A DNS name may hold any byte, and this one ends up in a header.
-		host, _, err := routetable.ParseHost(nil, []byte(strings.TrimSuffix(r.Target, ".")))
+		host, _, err := canonical.ParseHost(nil, []byte(strings.TrimSuffix(r.Target, ".")))
 		switch {
 		case r.Target == ".":
 			offered = false

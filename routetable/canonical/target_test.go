@@ -1,4 +1,4 @@
-package routetable_test
+package canonical_test
 
 import (
 	"bytes"
@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/meshgw/meshgw/routetable"
+	"github.com/meshgw/meshgw/routetable/canonical"
 )
 
 func TestTargetsGetTheirCanonicalForm(t *testing.T) {
@@ -65,18 +65,18 @@ func TestTargetsGetTheirCanonicalForm(t *testing.T) {
 		"http://[::1]:80/a":          "/a",
 		"/a/b/c/../../../../" + "..": "",
 	} {
-		got, err := routetable.ParseTarget(nil, []byte(raw))
+		got, err := canonical.ParseTarget(nil, []byte(raw))
 		if string(got.Path) != want || (err != nil) != (want == "") {
 			t.Errorf("ParseTarget(%q) = %q, %v; want %q", raw, got.Path, err, want)
 		}
-		if err != nil && !errors.Is(err, routetable.ErrTarget) {
+		if err != nil && !errors.Is(err, canonical.ErrTarget) {
 			t.Errorf("ParseTarget(%q): %v does not wrap ErrTarget", raw, err)
 		}
 	}
 }
 
 func TestTargetKeepsQueryAndAuthority(t *testing.T) {
-	got, err := routetable.ParseTarget(nil, []byte("https://Example.com:8443/a?b=%zz&c"))
+	got, err := canonical.ParseTarget(nil, []byte("https://Example.com:8443/a?b=%zz&c"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,11 +131,11 @@ func TestHostsGetTheirCanonicalForm(t *testing.T) {
 		"256.0.0.1":         {},
 		"user:pass@host:80": {},
 	} {
-		host, port, err := routetable.ParseHost(nil, []byte(raw))
+		host, port, err := canonical.ParseHost(nil, []byte(raw))
 		if string(host) != want.host && err == nil || port != want.port && err == nil || (err != nil) != (want.host == "") {
 			t.Errorf("ParseHost(%q) = %q, %d, %v; want %v", raw, host, port, err, want)
 		}
-		if err != nil && !errors.Is(err, routetable.ErrHost) {
+		if err != nil && !errors.Is(err, canonical.ErrHost) {
 			t.Errorf("ParseHost(%q): %v does not wrap ErrHost", raw, err)
 		}
 	}
@@ -145,10 +145,10 @@ func TestParsingTargetsDoesNotAllocate(t *testing.T) {
 	buf := make([]byte, 0, 256)
 	target, host := []byte("/v1/orders/%41/../17?x=1"), []byte("API.example.com:8080")
 	if n := testing.AllocsPerRun(100, func() {
-		if _, err := routetable.ParseTarget(buf, target); err != nil {
+		if _, err := canonical.ParseTarget(buf, target); err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := routetable.ParseHost(buf, host); err != nil {
+		if _, _, err := canonical.ParseHost(buf, host); err != nil {
 			t.Fatal(err)
 		}
 	}); n != 0 {
@@ -161,7 +161,7 @@ func FuzzParseTarget(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		got, err := routetable.ParseTarget(nil, raw)
+		got, err := canonical.ParseTarget(nil, raw)
 		if err != nil {
 			return
 		}
@@ -176,7 +176,7 @@ func FuzzParseTarget(f *testing.F) {
 		if got.Path[0] != '/' || bytes.Contains(got.Path, []byte("//")) || bytes.ContainsAny(got.Path, " \\#?") {
 			t.Fatalf("%q became %q", raw, got.Path)
 		}
-		again, err := routetable.ParseTarget(nil, got.Path)
+		again, err := canonical.ParseTarget(nil, got.Path)
 		if err != nil || !bytes.Equal(again.Path, got.Path) {
 			t.Fatalf("%q became %q, then %q (%v)", raw, got.Path, again.Path, err)
 		}
@@ -188,11 +188,11 @@ func FuzzParseHost(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		host, port, err := routetable.ParseHost(nil, raw)
+		host, port, err := canonical.ParseHost(nil, raw)
 		if err != nil {
 			return
 		}
-		again, _, err := routetable.ParseHost(nil, host)
+		again, _, err := canonical.ParseHost(nil, host)
 		if err != nil || !bytes.Equal(again, host) || port < 0 || port > 65535 {
 			t.Fatalf("%q became %q, then %q (%v)", raw, host, again, err)
 		}
