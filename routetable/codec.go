@@ -593,7 +593,7 @@ func (s *state) contentDigest() string {
 			}
 		}
 	}
-	known := []string{kindUpstream, kindRoute, kindLimit, kindTenant, kindAccess}
+	known := []string{KindUpstream, KindRoute, KindLimit, KindTenant, KindAccess}
 	for _, kind := range known {
 		write(func(k string) bool { return k == kind })
 	}

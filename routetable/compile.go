@@ -170,7 +170,7 @@ func byName[T any, P object[T]](objects []T, bad map[string]bool) []P {
 func faulty(problems Problems) map[string]bool {
 	bad := map[string]bool{}
 	for i := range problems {
-		if p := &problems[i]; p.Severity == Error && p.Object != "" && !p.reference {
+		if p := &problems[i]; p.Severity == Error && p.Object != "" && !p.between {
 			bad[p.Object] = true
 		}
 	}

@@ -2,6 +2,7 @@ package routetable
 
 import (
 	"encoding"
+	"maps"
 	"math"
 	"reflect"
 	"slices"
@@ -178,10 +179,10 @@ func suggestion(key string, fields []field) string {
 	for _, f := range fields {
 		known[f.name] = struct{}{}
 	}
-	if hint := didYouMean(key, known); hint != "" || len(known) == 0 {
+	if hint := DidYouMean(key, known); hint != "" || len(known) == 0 {
 		return hint
 	}
-	return ": expected one of " + strings.Join(sortedKeys(known), ", ")
+	return ": expected one of " + strings.Join(slices.Sorted(maps.Keys(known)), ", ")
 }
 
 func (d *decoder) texts(n *node, at *path, v reflect.Value) {

@@ -68,7 +68,7 @@ func (f *File) besides(problems Problems) (more Problems) {
 			here := o.File == p.File && o.Line == p.Line && o.Column == p.Column
 			return here || strings.HasPrefix(o.Path, p.Path) || strings.HasPrefix(p.Path, o.Path) && o.Path != ""
 		})
-		if !p.reference && !follows {
+		if !p.Between() && !follows {
 			more = append(more, p)
 		}
 	}
@@ -81,14 +81,14 @@ func (f *File) collect(root *node) Problems {
 	if root.shape != mapping {
 		return Problems{root.problem("", "expected a mapping with upstreams, routes, limits, tenants and access, got %s", root.shape)}
 	}
-	lists := map[string]string{"upstreams": kindUpstream, "routes": kindRoute, "limits": kindLimit, "tenants": kindTenant, "access": kindAccess}
+	lists := map[string]string{"upstreams": KindUpstream, "routes": KindRoute, "limits": KindLimit, "tenants": KindTenant, "access": KindAccess}
 	defaults := d.defaults(root.get("defaults"))
 	for i, k := range root.keys {
 		value, kind := root.items[i], lists[k.text]
 		switch {
 		case k.text == "defaults", k.text == "include":
 		case kind == "":
-			d.report(k, nil, "unknown key %q%s", k.text, didYouMean(k.text, map[string]struct{}{
+			d.report(k, nil, "unknown key %q%s", k.text, DidYouMean(k.text, map[string]struct{}{
 				"upstreams": {}, "routes": {}, "limits": {}, "tenants": {}, "access": {}, "defaults": {}, "include": {},
 			}))
 		case value.shape == nothing:
@@ -116,15 +116,15 @@ func (d *decoder) defaults(block *node) map[string]*node {
 	for i, k := range block.keys {
 		part, at := block.items[i], &path{&path{key: "defaults"}, k.text, 0}
 		switch k.text {
-		case kindUpstream:
+		case KindUpstream:
 			decodeDefaults(d, part, at, new(Upstream))
-		case kindRoute:
+		case KindRoute:
 			decodeDefaults(d, part, at, new(Route))
-		case kindLimit:
+		case KindLimit:
 			decodeDefaults(d, part, at, new(Limit))
-		case kindTenant:
+		case KindTenant:
 			decodeDefaults(d, part, at, new(Tenant))
-		case kindAccess:
+		case KindAccess:
 			decodeDefaults(d, part, at, new(Access))
 		default:
 			d.report(k, at, "unknown key %q: expected upstream, route, limit, tenant or access", k.text)
@@ -173,7 +173,7 @@ func (f *File) duplicates() Problems {
 				continue
 			}
 			if other := first[name.text]; other != nil {
-				problems = append(problems, name.problem(item(list, i)+".name", "%q is there already, at %s%d:%d", name.text, other.file.prefix(), other.line, other.column))
+				problems = append(problems, name.problem((&path{&path{&path{key: list}, "", i}, "name", 0}).String(), "%q is there already, at %s%d:%d", name.text, other.file.prefix(), other.line, other.column))
 			} else {
 				first[name.text] = name
 			}

@@ -10,11 +10,11 @@ import (
 
 // The kinds of objects, in the order of a route file.
 const (
-	kindUpstream = "upstream"
-	kindRoute    = "route"
-	kindLimit    = "limit"
-	kindTenant   = "tenant"
-	kindAccess   = "access"
+	KindUpstream = "upstream"
+	KindRoute    = "route"
+	KindLimit    = "limit"
+	KindTenant   = "tenant"
+	KindAccess   = "access"
 )
 
 // anObject is an Upstream, Route, Limit, Tenant or Access.
@@ -29,11 +29,11 @@ type object[T any] interface {
 	anObject
 }
 
-func (*Upstream) kind() string { return kindUpstream }
-func (*Route) kind() string    { return kindRoute }
-func (*Limit) kind() string    { return kindLimit }
-func (*Tenant) kind() string   { return kindTenant }
-func (*Access) kind() string   { return kindAccess }
+func (*Upstream) kind() string { return KindUpstream }
+func (*Route) kind() string    { return KindRoute }
+func (*Limit) kind() string    { return KindLimit }
+func (*Tenant) kind() string   { return KindTenant }
+func (*Access) kind() string   { return KindAccess }
 
 func (u *Upstream) name() string { return u.Name }
 func (r *Route) name() string    { return r.Name }

@@ -41,15 +41,15 @@ func (r *objectReader) read(kind string, data []byte) (anObject, error) {
 
 func newObject(kind string) anObject {
 	switch kind {
-	case kindUpstream:
+	case KindUpstream:
 		return new(Upstream)
-	case kindRoute:
+	case KindRoute:
 		return new(Route)
-	case kindLimit:
+	case KindLimit:
 		return new(Limit)
-	case kindTenant:
+	case KindTenant:
 		return new(Tenant)
-	case kindAccess:
+	case KindAccess:
 		return new(Access)
 	}
 	return nil

@@ -36,8 +36,12 @@ type Problem struct {
 	Source   string   `json:"source,omitempty"` // the offending line
 	Message  string   `json:"detail"`
 
-	reference bool // the object itself is sound, but names one that is not there
+	between bool // see Between
 }
+
+// Between reports whether the mistake lies between objects: each may be sound by
+// itself, as one is that names another that is not there.
+func (p *Problem) Between() bool { return p.between }
 
 // Error returns the problem on one line: file:line:column: path: message.
 func (p *Problem) Error() string {

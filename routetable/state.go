@@ -374,7 +374,7 @@ func (s *state) sound() (all lists) {
 			continue
 		}
 		all.add(e.object)
-		if e.kind == kindRoute && !e.deleted() {
+		if e.kind == KindRoute && !e.deleted() {
 			all.stamps = append(all.stamps, e.stamp)
 		}
 	}

@@ -140,7 +140,7 @@ func (s *Store) Held() []Held {
 	}
 	for _, r := range table.rules {
 		if r.Broken != "" {
-			out = append(out, Held{Object: kindRoute + "/" + r.Name, Stamp: r.Stamp, Reason: r.Broken})
+			out = append(out, Held{Object: KindRoute + "/" + r.Name, Stamp: r.Stamp, Reason: r.Broken})
 		}
 	}
 	for _, stamp := range slices.SortedFunc(maps.Keys(st.waiting), crdt.Stamp.Compare) {

@@ -55,9 +55,9 @@ type Part struct {
 	Text     string // of NoVariable; of RequestHeader the name in lower case
 }
 
-// isPlaceholder reports whether name, found in ${name}, is one: names of the
+// IsPlaceholder reports whether name, found in ${name}, is one: names of the
 // environment have no dots.
-func isPlaceholder(name string) bool { return strings.Contains(name, ".") && isToken(name) }
+func IsPlaceholder(name string) bool { return strings.Contains(name, ".") && isToken(name) }
 
 // parts takes a text apart at its placeholders, ${NAME} with a dot in the name. $${NAME}
 // stands for ${NAME} itself. Where there is no placeholder all is nil, and plain the
@@ -72,7 +72,7 @@ func parts(text string, allowed []string) (all []Part, plain string, err error) 
 		name, rest, closed := strings.Cut(after, "}")
 		literal, escaped := strings.CutSuffix(before, "$")
 		switch {
-		case !closed || !isPlaceholder(name):
+		case !closed || !IsPlaceholder(name):
 			b.WriteString(before + "${")
 			rest = after
 		case escaped:

@@ -372,7 +372,7 @@ func expand(text string, env func(string) (string, bool)) (out string, placehold
 			continue
 		}
 		reference, rest, closed := strings.Cut(text[i+2:], "}")
-		if closed && isPlaceholder(reference) {
+		if closed && IsPlaceholder(reference) {
 			b.WriteString(text[:i+3+len(reference)])
 			text, placeholders = rest, true
 			continue

@@ -99,7 +99,7 @@ func (v *validator) errorf(field, format string, args ...any) {
 // clashf reports an error that lies between objects: each may be sound by itself.
 func (v *validator) clashf(field, format string, args ...any) {
 	v.report(Error, field, format, args)
-	v.problems[len(v.problems)-1].reference = true
+	v.problems[len(v.problems)-1].between = true
 }
 
 func (v *validator) warnf(field, format string, args ...any) {

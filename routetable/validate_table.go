@@ -2,7 +2,6 @@ package routetable
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 )
@@ -14,7 +13,7 @@ func (v *validator) references(all lists) {
 		upstream := func(field, name string) {
 			if _, ok := upstreams[name]; !ok && name != "" {
 				v.at("routes", i, r)
-				v.clashf(field, "no upstream %q%s", name, didYouMean(name, upstreams))
+				v.clashf(field, "no upstream %q%s", name, DidYouMean(name, upstreams))
 			}
 		}
 		upstream("upstream", r.Upstream)
@@ -27,13 +26,13 @@ func (v *validator) references(all lists) {
 		for j, name := range r.Limits {
 			if _, ok := limits[name]; !ok {
 				v.at("routes", i, r)
-				v.clashf(item("limits", j), "no limit %q%s", name, didYouMean(name, limits))
+				v.clashf(item("limits", j), "no limit %q%s", name, DidYouMean(name, limits))
 			}
 		}
 		for j, name := range r.Tenants {
 			if _, ok := tenants[name]; !ok {
 				v.at("routes", i, r)
-				v.clashf(item("tenants", j), "no tenant %q%s", name, didYouMean(name, tenants))
+				v.clashf(item("tenants", j), "no tenant %q%s", name, DidYouMean(name, tenants))
 			}
 		}
 	}
@@ -167,46 +166,3 @@ func covers(a, b []string) bool {
 	}
 	return len(b) > 0 && !slices.ContainsFunc(b, func(s string) bool { return !slices.Contains(a, s) })
 }
-
-// didYouMean suggests the nearest of known, if one is near.
-func didYouMean(word string, known map[string]struct{}) string {
-	best, bestDistance := "", min(max(1, len(word)/3), len(word)-1)+1
-	if len(known) > maxList || len(word) > maxName {
-		return ""
-	}
-	for k := range known {
-		if d := editDistance(word, k); d < bestDistance || d == bestDistance && best != "" && k < best {
-			best, bestDistance = k, d
-		}
-	}
-	if best == "" {
-		return ""
-	}
-	return fmt.Sprintf(", did you mean %q?", best)
-}
-
-// editDistance counts the insertions, deletions, replacements and swaps of
-// neighbours that lead from a to b.
-func editDistance(a, b string) int {
-	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range last {
-		last[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], before[j-2]+1)
-			}
-		}
-		before, last, row = last, row, before
-	}
-	return last[len(b)]
-}
-
-func sortedKeys(set map[string]struct{}) []string { return slices.Sorted(maps.Keys(set)) }
