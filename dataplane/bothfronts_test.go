@@ -12,7 +12,7 @@ import (
 
 	"github.com/meshgw/meshgw/dataplane"
 	"github.com/meshgw/meshgw/failover"
-	"github.com/meshgw/meshgw/routetable"
+	"github.com/meshgw/meshgw/routetable/routefile"
 	"github.com/meshgw/meshgw/telemetry"
 )
 
@@ -51,7 +51,7 @@ func decided(t *testing.T, protocol string) []string {
 	}
 	ln.Close()
 	text := fmt.Sprintf(decisions, up.addr, ln.Addr(), strings.Repeat("compress me ", 200))
-	file, err := routetable.Decode(nil, routetable.Source{Name: "routes.yaml", Data: []byte(text)})
+	file, err := routefile.Decode(nil, routefile.Source{Name: "routes.yaml", Data: []byte(text)})
 	if err != nil {
 		t.Fatal(err)
 	}

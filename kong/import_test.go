@@ -6,6 +6,7 @@ import (
 
 	"github.com/meshgw/meshgw/kong"
 	"github.com/meshgw/meshgw/routetable"
+	"github.com/meshgw/meshgw/routetable/routefile"
 )
 
 // routesOf imports services (YAML, a flow list) and returns their routes by name.
@@ -140,7 +141,7 @@ func FuzzImport(f *testing.F) {
 	f.Add([]byte("_format_version: \"1.1\"\nservices: [{name: a, host: b, routes: [{headers: {x: [y]}}]}]\nupstreams: [{name: b, targets: [{target: c}]}]"))
 	f.Fuzz(func(t *testing.T, doc []byte) {
 		if spec, _, err := kong.Import(doc); err == nil {
-			if _, err := routetable.EncodeYAML(spec); err != nil {
+			if _, err := routefile.EncodeYAML(spec); err != nil {
 				t.Errorf("%q: %v", doc, err)
 			}
 		}

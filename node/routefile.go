@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/meshgw/meshgw/routetable"
+	"github.com/meshgw/meshgw/routetable/routefile"
 )
 
 const sourceFile = "source.json"
@@ -120,13 +121,13 @@ func (f *routeFile) take() error {
 }
 
 // read reads the file and those that it includes.
-func (f *routeFile) read() (sources []routetable.Source, content appliedSource, err error) {
+func (f *routeFile) read() (sources []routefile.Source, content appliedSource, err error) {
 	data, err := os.ReadFile(f.path)
 	if err != nil {
 		return nil, content, fmt.Errorf("read route file: %w", err)
 	}
-	disk := routetable.Reading{Glob: filepath.Glob, Read: os.ReadFile}
-	sources, err = disk.Include(os.LookupEnv, routetable.Source{Name: f.path, Data: data})
+	disk := routefile.Reading{Glob: filepath.Glob, Read: os.ReadFile}
+	sources, err = disk.Include(os.LookupEnv, routefile.Source{Name: f.path, Data: data})
 	f.paths = f.paths[:0]
 	sum := sha256.New()
 	for i, s := range sources {
@@ -139,7 +140,7 @@ func (f *routeFile) read() (sources []routetable.Source, content appliedSource, 
 	return sources, appliedSource{Path: f.path, SHA256: hex.EncodeToString(sum.Sum(nil))}, err
 }
 
-func (f *routeFile) apply(sources []routetable.Source, dryRun bool) (*routetable.Pending, routetable.Problems, error) {
+func (f *routeFile) apply(sources []routefile.Source, dryRun bool) (*routetable.Pending, routetable.Problems, error) {
 	return f.routes.prepare(sources, os.LookupEnv, routetable.Edit{
 		Source: f.path, Author: "file " + f.path, Message: "route file changed", At: f.routes.world.now(),
 	}, dryRun)

@@ -13,6 +13,7 @@ import (
 	"github.com/meshgw/meshgw/api"
 	"github.com/meshgw/meshgw/crdt"
 	"github.com/meshgw/meshgw/routetable"
+	"github.com/meshgw/meshgw/routetable/routefile"
 )
 
 // The methods here are admin.Routes: the table as the API tells and changes it.
@@ -33,9 +34,9 @@ func (r *routes) Document(version string, asJSON bool) (doc []byte, of api.Route
 		then, _ := routetable.Compile(spec) // whether or not it could be served today
 		of = api.RoutesVersion{Version: stamp.Version, Digest: then.Digest()}
 	}
-	encode := routetable.EncodeYAML
+	encode := routefile.EncodeYAML
 	if asJSON {
-		encode = routetable.EncodeJSON
+		encode = routefile.EncodeJSON
 	}
 	doc, err = encode(spec)
 	return doc, of, err
@@ -51,7 +52,7 @@ func stampOf(version string) (crdt.Stamp, error) {
 
 // Validate checks a route file without changing anything.
 func (r *routes) Validate(doc []byte) error {
-	_, _, err := r.prepare([]routetable.Source{{Data: doc}}, nil, routetable.Edit{At: r.world.now()}, true)
+	_, _, err := r.prepare([]routefile.Source{{Data: doc}}, nil, routetable.Edit{At: r.world.now()}, true)
 	return refusal(err)
 }
 
@@ -62,7 +63,7 @@ func (r *routes) Apply(_ context.Context, doc []byte, o api.ApplyOptions) (api.A
 	if err != nil {
 		return api.Applied{}, err
 	}
-	p, warnings, err := r.prepare([]routetable.Source{{Data: doc}}, nil, edit, o.DryRun)
+	p, warnings, err := r.prepare([]routefile.Source{{Data: doc}}, nil, edit, o.DryRun)
 	applied, err := r.applied(p, o.DryRun, err)
 	applied.Warnings = mistakes(warnings[:min(len(warnings), maxDiffs)])
 	return applied, err
@@ -70,8 +71,8 @@ func (r *routes) Apply(_ context.Context, doc []byte, o api.ApplyOptions) (api.A
 
 // prepare reads route files, as one, into the edit and makes the change. Mistakes,
 // and what is worth a look in what changed, have their places in the files.
-func (r *routes) prepare(sources []routetable.Source, env func(string) (string, bool), e routetable.Edit, dryRun bool) (p *routetable.Pending, warnings routetable.Problems, err error) {
-	file, err := routetable.Decode(env, sources...)
+func (r *routes) prepare(sources []routefile.Source, env func(string) (string, bool), e routetable.Edit, dryRun bool) (p *routetable.Pending, warnings routetable.Problems, err error) {
+	file, err := routefile.Decode(env, sources...)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -235,7 +236,7 @@ func yamlOf(object json.RawMessage) []byte {
 	if object == nil {
 		return nil
 	}
-	text, err := routetable.YAML(object)
+	text, err := routefile.YAML(object)
 	if err != nil {
 		return object // JSON will do
 	}

@@ -6,16 +6,17 @@ import (
 	"testing"
 
 	"github.com/meshgw/meshgw/routetable"
+	"github.com/meshgw/meshgw/routetable/routefile"
 )
 
 func TestAccessIsReadCheckedAndReplicated(t *testing.T) {
 	t.Parallel()
 	spec := &routetable.Spec{Access: []routetable.Access{{Name: "office", Allow: &routetable.CIDRs{CIDRs: []string{"10.0.0.0/8"}}, Deny: &routetable.CIDRs{CIDRs: []string{"10.66.0.1"}}}}}
-	doc, err := routetable.EncodeYAML(spec)
+	doc, err := routefile.EncodeYAML(spec)
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, err := routetable.Decode(nil, routetable.Source{Data: doc})
+	file, err := routefile.Decode(nil, routefile.Source{Data: doc})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +59,7 @@ func TestMistakesOfAccessHaveTheirPlaces(t *testing.T) {
 		"access:\n  - {name: a, deny: {cidrs: []}}\n":                                                    "expected a network",
 		"access:\n  - {name: a, allow: {cidrs: [10.0.0.1]}}\n  - {name: a, deny: {cidrs: [10.0.0.1]}}\n": "is there already",
 	} {
-		file, err := routetable.Decode(nil, routetable.Source{Data: []byte(doc)})
+		file, err := routefile.Decode(nil, routefile.Source{Data: []byte(doc)})
 		if err == nil {
 			err = file.Validate().Err()
 		}

@@ -1,4 +1,5 @@
-// Package routetable holds the route file, its validator, the compiled table
-// that requests are matched on, and the replicated store of both. It is pure:
-// it reads no file, no clock and no network.
+// Package routetable holds the objects of a route file, their validator, the
+// compiled table that requests are matched on, and the replicated store of both.
+// It is pure: it reads no file, no clock and no network. What a file looks like
+// is for routefile to know.
 package routetable

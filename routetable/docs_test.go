@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/meshgw/meshgw/routetable"
+	"github.com/meshgw/meshgw/routetable/routefile"
 )
 
 func TestTheExamplesOfTheDocsAreValid(t *testing.T) {
@@ -19,14 +20,14 @@ func TestTheExamplesOfTheDocsAreValid(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var examples []routetable.Source
+		var examples []routefile.Source
 		for i, block := range regexp.MustCompile("(?ms)^```yaml\n(.*?)^```").FindAllSubmatch(page, -1) {
-			examples = append(examples, routetable.Source{Name: fmt.Sprintf("%s, example %d", path, i+1), Data: block[1]})
+			examples = append(examples, routefile.Source{Name: fmt.Sprintf("%s, example %d", path, i+1), Data: block[1]})
 		}
 		if len(examples) < least {
 			t.Errorf("%s: found %d examples", path, len(examples))
 		}
-		file, err := routetable.Decode(func(string) (string, bool) { return "", false }, examples...)
+		file, err := routefile.Decode(func(string) (string, bool) { return "", false }, examples...)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/meshgw/meshgw/routetable"
+	"github.com/meshgw/meshgw/routetable/routefile"
 )
 
 func TestPlaceholdersInHeaderValues(t *testing.T) {
@@ -28,7 +29,7 @@ func TestPlaceholdersInHeaderValues(t *testing.T) {
 		{"$${ENV} $5 {a.b} $ {x", "${ENV} $5 {a.b} $ {x", nil},
 		{"$$${request.id}${route.name}", "", []routetable.Part{text("${request.id}"), variable(routetable.RouteName)}},
 	} {
-		f, err := routetable.Decode(env, file(`routes: [{name: r, respond: {status: 200}, request_headers: {set: {x-a: "`+c.written+`"}}}]`))
+		f, err := routefile.Decode(env, file(`routes: [{name: r, respond: {status: 200}, request_headers: {set: {x-a: "`+c.written+`"}}}]`))
 		if err != nil {
 			t.Errorf("%s: %v", c.written, err)
 			continue
@@ -37,11 +38,11 @@ func TestPlaceholdersInHeaderValues(t *testing.T) {
 		if got.Value != c.value || !reflect.DeepEqual(got.Parts, c.parts) {
 			t.Errorf("%s: got %q %+v", c.written, got.Value, got.Parts)
 		}
-		data, err := routetable.EncodeYAML(f.Spec)
+		data, err := routefile.EncodeYAML(f.Spec)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if again, err := routetable.Decode(nil, file(string(data))); err != nil || !reflect.DeepEqual(again.Spec, f.Spec) {
+		if again, err := routefile.Decode(nil, file(string(data))); err != nil || !reflect.DeepEqual(again.Spec, f.Spec) {
 			t.Errorf("%s does not read back: %v\n%s", c.written, err, data)
 		}
 	}
@@ -57,7 +58,7 @@ func TestPlaceholdersThatAreRefused(t *testing.T) {
 		`error_pages: [{body: "${request.host}"}]`:                                      "routes[0].error_pages[0].body (route/r): expected ${request.id}, ${error.status}, ${error.reason}",
 		`hosts: ["${request.host}"]`:                                                    "routes[0].hosts[0]: placeholders such as ${request.id} are for header values and error pages",
 	} {
-		f, err := routetable.Decode(env, file(`routes: [{name: r, respond: {status: 200, body: "a"}, `+route+`}]`))
+		f, err := routefile.Decode(env, file(`routes: [{name: r, respond: {status: 200, body: "a"}, `+route+`}]`))
 		if err == nil {
 			err = f.Validate().Err()
 		}
@@ -65,7 +66,7 @@ func TestPlaceholdersThatAreRefused(t *testing.T) {
 			t.Errorf("%s: %v", route, err)
 		}
 	}
-	_, err := routetable.Decode(env, file(`routes: [{name: r, respond: {status: 200, body: "${request.id}"}}]`))
+	_, err := routefile.Decode(env, file(`routes: [{name: r, respond: {status: 200, body: "${request.id}"}}]`))
 	if err == nil {
 		t.Error("a body takes a placeholder and would show it as it is")
 	}

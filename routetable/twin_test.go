@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/meshgw/meshgw/routetable"
+	"github.com/meshgw/meshgw/routetable/routefile"
 )
 
 // slowMatch is the obvious twin of Table.Match: it scores every match of every
@@ -244,13 +245,13 @@ func BenchmarkMergeIntoTenThousandRoutes(b *testing.B) {
 }
 
 func BenchmarkDecodeTenThousandRoutes(b *testing.B) {
-	data, err := routetable.EncodeYAML(bigSpec(10_000))
+	data, err := routefile.EncodeYAML(bigSpec(10_000))
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.SetBytes(int64(len(data)))
 	for b.Loop() {
-		if _, err := routetable.Decode(nil, routetable.Source{Name: "f", Data: data}); err != nil {
+		if _, err := routefile.Decode(nil, routefile.Source{Name: "f", Data: data}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/meshgw/meshgw/routetable"
+	"github.com/meshgw/meshgw/routetable/routefile"
 )
 
 func TestValidateFindsEachMistake(t *testing.T) {
@@ -143,7 +144,7 @@ func TestValidateFindsEachMistake(t *testing.T) {
 			`tenants[1].identify.mtls_san (tenant/b): identifies tenant "a" already`,
 		},
 	} {
-		f, err := routetable.Decode(nil, file(c.file))
+		f, err := routefile.Decode(nil, file(c.file))
 		if err != nil {
 			t.Errorf("%s\n%v", c.file, err)
 			continue

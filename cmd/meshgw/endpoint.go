@@ -11,6 +11,7 @@ import (
 
 	"github.com/meshgw/meshgw/api"
 	"github.com/meshgw/meshgw/routetable"
+	"github.com/meshgw/meshgw/routetable/routefile"
 )
 
 func endpointCommand() *cobra.Command {
@@ -76,7 +77,7 @@ func setWeight(ctx context.Context, client *api.Client, endpoint string, weight 
 	if err != nil {
 		return 0, err
 	}
-	file, err := routetable.Decode(nil, routetable.Source{Data: doc})
+	file, err := routefile.Decode(nil, routefile.Source{Data: doc})
 	if err != nil {
 		return 0, fmt.Errorf("read the table: %w", err)
 	}
@@ -95,7 +96,7 @@ func setWeight(ctx context.Context, client *api.Client, endpoint string, weight 
 	if len(changed.Upstreams) == 0 {
 		return 0, fmt.Errorf("no upstream has an endpoint %s", endpoint)
 	}
-	if doc, err = routetable.EncodeYAML(&changed); err != nil {
+	if doc, err = routefile.EncodeYAML(&changed); err != nil {
 		return 0, err
 	}
 	applied, err := client.Apply(ctx, doc, api.ApplyOptions{IfMatch: etag, Message: why + " " + endpoint})

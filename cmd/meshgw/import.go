@@ -7,6 +7,7 @@ import (
 
 	"github.com/meshgw/meshgw/kong"
 	"github.com/meshgw/meshgw/routetable"
+	"github.com/meshgw/meshgw/routetable/routefile"
 )
 
 func importCommand() *cobra.Command {
@@ -49,9 +50,9 @@ Limits hold over the whole mesh.`,
 		if err != nil {
 			return err
 		}
-		encode := routetable.EncodeYAML
+		encode := routefile.EncodeYAML
 		if output.value == "json" {
-			encode = routetable.EncodeJSON
+			encode = routefile.EncodeJSON
 		}
 		doc, err := encode(spec)
 		if err != nil {

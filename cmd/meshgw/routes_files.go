@@ -10,6 +10,7 @@ import (
 
 	"github.com/meshgw/meshgw/api"
 	"github.com/meshgw/meshgw/routetable"
+	"github.com/meshgw/meshgw/routetable/routefile"
 )
 
 // maxRouteFile is what a node takes, of all files together.
@@ -17,7 +18,7 @@ const maxRouteFile = 16 << 20
 
 // routeFiles are the files that a command was told to read, as one.
 type routeFiles struct {
-	file *routetable.File
+	file *routefile.File
 	doc  []byte // with the references to the environment resolved, as nodes want it
 }
 
@@ -31,7 +32,7 @@ func readRouteFiles(paths []string, stdin io.Reader) (*routeFiles, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s:\n%w", notValid, err)
 	}
-	doc, err := routetable.EncodeYAML(file.Spec)
+	doc, err := routefile.EncodeYAML(file.Spec)
 	if err != nil {
 		return nil, err
 	}
@@ -39,12 +40,12 @@ func readRouteFiles(paths []string, stdin io.Reader) (*routeFiles, error) {
 }
 
 // decode reads sources and what they include as one file.
-func decode(sources []routetable.Source) (*routetable.File, error) {
-	all, err := routetable.Reading{Glob: filepath.Glob, Read: os.ReadFile}.Include(os.LookupEnv, sources...)
+func decode(sources []routefile.Source) (*routefile.File, error) {
+	all, err := routefile.Reading{Glob: filepath.Glob, Read: os.ReadFile}.Include(os.LookupEnv, sources...)
 	if err != nil {
 		return nil, err
 	}
-	return routetable.Decode(os.LookupEnv, all...)
+	return routefile.Decode(os.LookupEnv, all...)
 }
 
 const notValid = "the route file is not valid"
@@ -72,8 +73,8 @@ func (f *routeFiles) located(severity routetable.Severity, mistakes []api.Mistak
 	return f.file.Locate(all)
 }
 
-func readSources(paths []string, stdin io.Reader) ([]routetable.Source, error) {
-	var sources []routetable.Source
+func readSources(paths []string, stdin io.Reader) ([]routefile.Source, error) {
+	var sources []routefile.Source
 	left := maxRouteFile
 	for _, path := range paths {
 		data, err := readUpTo(left, path, stdin)
@@ -81,7 +82,7 @@ func readSources(paths []string, stdin io.Reader) ([]routetable.Source, error) {
 			return nil, fmt.Errorf("%w: read route file: %w", errUsage, err)
 		}
 		left -= len(data)
-		sources = append(sources, routetable.Source{Name: path, Data: data})
+		sources = append(sources, routefile.Source{Name: path, Data: data})
 	}
 	return sources, nil
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/meshgw/meshgw/routetable"
+	"github.com/meshgw/meshgw/routetable/routefile"
 )
 
 func validateCommand() *cobra.Command {
@@ -38,7 +39,7 @@ func validateCommand() *cobra.Command {
 
 // check finds what is wrong with route files: their form first, and where that
 // is sound, what they say.
-func check(files []routetable.Source) routetable.Problems {
+func check(files []routefile.Source) routetable.Problems {
 	f, err := decode(files)
 	if problems, ok := errors.AsType[routetable.Problems](err); ok {
 		return problems

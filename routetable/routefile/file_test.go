@@ -1,4 +1,4 @@
-package routetable_test
+package routefile_test
 
 import (
 	"encoding/json"
@@ -9,11 +9,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"pgregory.net/rapid"
 
 	"github.com/meshgw/meshgw/routetable"
+	"github.com/meshgw/meshgw/routetable/routefile"
 )
 
 func env(name string) (string, bool) {
@@ -21,17 +21,17 @@ func env(name string) (string, bool) {
 	return value, ok
 }
 
-func file(text string) routetable.Source {
-	return routetable.Source{Name: "f.yaml", Data: []byte(text)}
+func file(text string) routefile.Source {
+	return routefile.Source{Name: "f.yaml", Data: []byte(text)}
 }
 
-func fullFile(t *testing.T) *routetable.File {
+func fullFile(t *testing.T) *routefile.File {
 	t.Helper()
 	data, err := os.ReadFile("testdata/full.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := routetable.Decode(env, routetable.Source{Name: "full.yaml", Data: data})
+	f, err := routefile.Decode(env, routefile.Source{Name: "full.yaml", Data: data})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,93 +41,15 @@ func fullFile(t *testing.T) *routetable.File {
 	return f
 }
 
-func TestEveryFieldOfAFileReachesTheTable(t *testing.T) {
-	t.Parallel()
-	table := compile(t, fullFile(t).Spec)
-	s := table.Service("orders")
-	want := routetable.Service{
-		Name: "orders", Spec: s.Spec,
-		Endpoints: []routetable.Address{
-			{URL: "http://10.0.1.10:8080", HostPort: "10.0.1.10:8080", Host: "10.0.1.10", Port: 8080, Region: "us", Weight: 100},
-			{URL: "https://[2001:db8::1]/base", TLS: true, HostPort: "[2001:db8::1]:443", Host: "2001:db8::1", Port: 443, BasePath: "/base", Region: "eu", Weight: 100},
-		},
-		Balance: routetable.ConsistentHash, Hash: routetable.Hash{Header: "x-user"},
-		Failover: true, Regions: []string{"us", "apac"}, Direct: true,
-		Check: &routetable.HealthCheck{
-			Path: "/healthz?deep=1", Interval: routetable.Duration(2 * time.Second), Timeout: routetable.Duration(time.Second),
-			UnhealthyAfter: 3, HealthyAfter: 2,
-		},
-		TLS:     routetable.UpstreamTLS{CA: "ca.pem", ServerName: "orders.internal"},
-		Breaker: true, ConsecutiveFailures: 4, OpenFor: 20 * time.Second,
-		Timeouts: routetable.ServiceTimeouts{Connect: 250 * time.Millisecond, Response: 15 * time.Second, Idle: 5 * time.Minute},
-		Attempts: 3, RetryOn: routetable.RetryConnectFailure | routetable.Retry502, RetryBudget: 20,
-		MaxConnections: 512,
-	}
-	if !reflect.DeepEqual(*s, want) {
-		t.Errorf("got  %+v\nwant %+v", *s, want)
-	}
-	if got := table.Service("orders-next").Endpoints[0].HostPort; got != "10.0.1.11:80" {
-		t.Errorf("got %s, want the default of ${NEXT}", got)
-	}
-	r := table.Rules()[1]
-	if r.Name != "orders-v1" || r.Index != 1 || r.Weight != 100 || len(r.Targets) != 2 || r.Targets[0].Weight != 90 {
-		t.Fatalf("got %+v", r)
-	}
-	if got, want := r.Targets[0].Timeouts, (routetable.ServiceTimeouts{Connect: 250 * time.Millisecond, Response: 15 * time.Second, Request: 5 * time.Second, Idle: 10 * time.Minute}); got != want {
-		t.Errorf("got timeouts %+v, want %+v", got, want)
-	}
-	edit := &routetable.HeaderEdit{
-		Set: []routetable.Field{{Name: "x-env", Value: "prod"}, {Name: "x-literal", Value: "${ENV}"}},
-		Add: []routetable.Field{{Name: "via2", Value: "a"}}, Remove: []string{"x-debug"},
-	}
-	if !reflect.DeepEqual(r.RequestHeaders, edit) {
-		t.Errorf("got %+v, want %+v", r.RequestHeaders, edit)
-	}
-	if r.MaxBody != 1<<20 || table.Rules()[2].MaxBody != 0 || r.Priority != routetable.High || r.Mirror.Percent != 2.5 {
-		t.Errorf("got %+v", r)
-	}
-	if fmt.Sprint(r.Allow) != "[10.0.0.0/8 ::1/128]" || r.Auth[1].APIKey.Header != "x-api-key" || r.ResponseHeaders.Remove[0] != "server" {
-		t.Errorf("got %v %+v %+v", r.Allow, r.Auth[1].APIKey, r.ResponseHeaders)
-	}
-	if !reflect.DeepEqual(r.CORS.Suffixes, []routetable.OriginSuffix{{Scheme: "https://", Suffix: ".example.org:8443"}}) {
-		t.Errorf("got %+v", r.CORS)
-	}
-	daily, per := table.Limits()[0], table.Limits()[1]
-	if daily.Burst != 5000 || !daily.PerNode || !daily.AutoWait || daily.Isolated != 0.5 || len(daily.Key) != 0 {
-		t.Errorf("got %+v", daily)
-	}
-	if per.Burst != 200 || per.AutoWait || per.Wait != 0 || !per.OpenAlone || per.Key[1].Header != "x-plan" || r.Limits[0] != per {
-		t.Errorf("got %+v", per)
-	}
-	acme := table.TenantByHeader(fields{header: map[string]string{"x-tenant": "acme"}})
-	if acme == nil || acme.Priority != routetable.Critical || acme.N != 1000 {
-		t.Errorf("got %+v", acme)
-	}
-}
-
-func TestConsistentHashKeepsAClientTogetherUnlessToldOtherwise(t *testing.T) {
-	t.Parallel()
-	table := compile(t, &routetable.Spec{Upstreams: []routetable.Upstream{
-		{Name: "hashed", Balance: &routetable.Balance{Policy: "consistent_hash"}},
-		{Name: "by-path", Balance: &routetable.Balance{Policy: "consistent_hash", Hash: &routetable.Hash{Path: true}}},
-		{Name: "random", Balance: &routetable.Balance{Policy: "random"}},
-	}})
-	for name, want := range map[string]routetable.Hash{"hashed": {ClientIP: true}, "by-path": {Path: true}, "random": {}} {
-		if got := table.Service(name).Hash; got != want {
-			t.Errorf("%s: %+v, want %+v", name, got, want)
-		}
-	}
-}
-
 func TestAFileWrittenOutReadsBackTheSame(t *testing.T) {
 	t.Parallel()
 	f := fullFile(t)
-	for name, encode := range map[string]func(*routetable.Spec) ([]byte, error){"yaml": routetable.EncodeYAML, "json": routetable.EncodeJSON} {
+	for name, encode := range map[string]func(*routetable.Spec) ([]byte, error){"yaml": routefile.EncodeYAML, "json": routefile.EncodeJSON} {
 		data, err := encode(f.Spec)
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := routetable.Decode(nil, routetable.Source{Name: name, Data: data})
+		again, err := routefile.Decode(nil, routefile.Source{Name: name, Data: data})
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -155,7 +77,7 @@ limits:
 tenants:
   - {name: t, identify: {mtls_san: a}, limits: {concurrency: 0}}
 `
-	_, err := routetable.Decode(nil, file(text))
+	_, err := routefile.Decode(nil, file(text))
 	problems, _ := errors.AsType[routetable.Problems](err)
 	var got []string
 	for _, p := range problems {
@@ -181,14 +103,14 @@ tenants:
 // JSON leaves out has to be one that a file cannot say.
 func TestWhatJSONLeavesOutAFileCannotSay(t *testing.T) {
 	t.Parallel()
-	f, err := routetable.Decode(nil, file(`
+	f, err := routefile.Decode(nil, file(`
 upstreams: [{name: u, endpoints: [{url: "http://a", weight: 0}], max_pending: 0, outlier: {max_ejected_percent: 0}, timeouts: {connect: 0}, retries: {budget_percent: 0}}]
 routes: [{name: r, upstream: u, max_body: 0, cors: {origins: ["*"], max_age: 0s}}]
 `))
 	if err != nil {
 		t.Fatal(err)
 	}
-	data, err := routetable.EncodeJSON(f.Spec)
+	data, err := routefile.EncodeJSON(f.Spec)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +123,7 @@ routes: [{name: r, upstream: u, max_body: 0, cors: {origins: ["*"], max_age: 0s}
 
 func TestDecodeReportsEveryMistakeAtItsPlace(t *testing.T) {
 	t.Parallel()
-	_, err := routetable.Decode(env, file("routes:\n  - name: x\n    hots: [a]\n    upstream: [1]\n"+
+	_, err := routefile.Decode(env, file("routes:\n  - name: x\n    hots: [a]\n    upstream: [1]\n"+
 		"    max_body: 3furlongs\n    timeouts: {request: abc, idle: }\n  - {name: x, name: y, split: {a: b}}\nfoo: 1\nlimits: 3\n"+
 		"tenants:\n- name: ${NOPE}\n- {priority: high}\n"))
 	got := err.Error()
@@ -250,19 +172,19 @@ func TestDecodeRefusesHostileFiles(t *testing.T) {
 		"environment": "routes: [{name: '${', upstream: '${A B}'}]",
 		"tab":         "routes:\n\t- name: x\n",
 	} {
-		_, err := routetable.Decode(env, file(text))
+		_, err := routefile.Decode(env, file(text))
 		if ps, ok := errors.AsType[routetable.Problems](err); !ok || len(ps) == 0 || ps[0].Line == 0 {
 			t.Errorf("%s: got %v, want a problem with its line", name, err)
 		}
 	}
-	if _, err := routetable.Decode(nil, file("routes: [{name: 'a', upstream: '${ENV}'}]")); err == nil {
+	if _, err := routefile.Decode(nil, file("routes: [{name: 'a', upstream: '${ENV}'}]")); err == nil {
 		t.Error("an environment reference was resolved where there is no environment")
 	}
 }
 
 func TestAnchorsMergesAndEnvironment(t *testing.T) {
 	t.Parallel()
-	f, err := routetable.Decode(env, file(`
+	f, err := routefile.Decode(env, file(`
 upstreams:
   - &base {name: a, endpoints: &e [{url: "http://a", weight: "${WEIGHT}"}], max_connections: 5}
   - {<<: *base, name: b}
@@ -281,9 +203,9 @@ upstreams:
 
 func TestSeveralFilesAreOne(t *testing.T) {
 	t.Parallel()
-	one := routetable.Source{Name: "one.yaml", Data: []byte("upstreams:\n  - name: u\n    endpoints: [{url: \"http://a\"}]\n")}
-	two := routetable.Source{Name: "two.json", Data: []byte(`{"defaults": {"route": {"priority": "low"}}, "routes": [{"name": "r", "upstream": "u"}, {"name": "s", "upstream": "v", "priority": "high"}]}`)}
-	f, err := routetable.Decode(nil, one, two)
+	one := routefile.Source{Name: "one.yaml", Data: []byte("upstreams:\n  - name: u\n    endpoints: [{url: \"http://a\"}]\n")}
+	two := routefile.Source{Name: "two.json", Data: []byte(`{"defaults": {"route": {"priority": "low"}}, "routes": [{"name": "r", "upstream": "u"}, {"name": "s", "upstream": "v", "priority": "high"}]}`)}
+	f, err := routefile.Decode(nil, one, two)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -294,7 +216,7 @@ func TestSeveralFilesAreOne(t *testing.T) {
 	if len(ps) != 1 || !strings.HasPrefix(ps[0].Error(), `two.json:1:115: routes[1].upstream (route/s): no upstream "v"`) {
 		t.Errorf("got %v", ps)
 	}
-	_, err = routetable.Decode(nil, one, routetable.Source{Name: "three.yaml", Data: one.Data})
+	_, err = routefile.Decode(nil, one, routefile.Source{Name: "three.yaml", Data: one.Data})
 	if err == nil || !strings.Contains(err.Error(), `three.yaml:2:11: upstreams[1].name: "u" is there already, at one.yaml:2:11`) {
 		t.Errorf("got %v", err)
 	}
@@ -308,7 +230,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(data)
 	f.Add([]byte("routes: [{name: a, respond: {status: 200}}]\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		file, err := routetable.Decode(env, routetable.Source{Name: "f", Data: data})
+		file, err := routefile.Decode(env, routefile.Source{Name: "f", Data: data})
 		if err != nil {
 			return
 		}
@@ -317,11 +239,11 @@ func FuzzDecode(f *testing.F) {
 		if problems.Err() != nil {
 			return
 		}
-		written, err := routetable.EncodeJSON(file.Spec)
+		written, err := routefile.EncodeJSON(file.Spec)
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := routetable.Decode(nil, routetable.Source{Name: "f", Data: written})
+		again, err := routefile.Decode(nil, routefile.Source{Name: "f", Data: written})
 		if err != nil {
 			t.Fatalf("%v of\n%s", err, written)
 		}
@@ -329,6 +251,13 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("another table from\n%s", written)
 		}
 	})
+}
+
+// body is a file with one route, and a text in it.
+func body(name, text string) *routetable.Spec {
+	return &routetable.Spec{Routes: []routetable.Route{{
+		Name: name, Match: []routetable.Match{{PathPrefix: "/" + name}}, Respond: &routetable.Respond{Status: 200, Body: text},
+	}}}
 }
 
 func TestAnyTextSurvivesBeingWrittenOut(t *testing.T) {
@@ -340,12 +269,12 @@ func TestAnyTextSurvivesBeingWrittenOut(t *testing.T) {
 		spec := body("r", part)
 		spec.Routes[0].Match[0].Query = []routetable.NameValue{{Name: "q" + part, Value: part}}
 		spec.Routes[0].Respond.Headers = map[string]string{part: "x"}
-		for name, encode := range map[string]func(*routetable.Spec) ([]byte, error){"yaml": routetable.EncodeYAML, "json": routetable.EncodeJSON} {
+		for name, encode := range map[string]func(*routetable.Spec) ([]byte, error){"yaml": routefile.EncodeYAML, "json": routefile.EncodeJSON} {
 			data, err := encode(spec)
 			if err != nil {
 				t.Fatal(err)
 			}
-			again, err := routetable.Decode(nil, routetable.Source{Name: name, Data: data})
+			again, err := routefile.Decode(nil, routefile.Source{Name: name, Data: data})
 			if err != nil {
 				t.Fatalf("%s of %q: %v\n%s", name, part, err, data)
 			}
@@ -365,7 +294,7 @@ func TestAByteOrderMarkMayStandAnywhereInAText(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := routetable.Decode(nil, routetable.Source{Name: "j", Data: append(data, '\n')}); err != nil {
+		if _, err := routefile.Decode(nil, routefile.Source{Name: "j", Data: append(data, '\n')}); err != nil {
 			t.Fatalf("after %d characters: %v", n, err)
 		}
 	}
@@ -378,7 +307,7 @@ func TestJSONIsRead(t *testing.T) {
 		`{"routes":[{"name":"r","respond":{"status":200,"body":"aé\n/😀"}}]}`,
 		"{\r\n  \"routes\": [{\"name\": \"r\", \"respond\": {\"status\": 200, \"body\": \"aé\\n/😀\"}}]\r\n}\r\n",
 	} {
-		f, err := routetable.Decode(nil, file(text))
+		f, err := routefile.Decode(nil, file(text))
 		if err != nil {
 			t.Errorf("%v\nof %s", err, text)
 			continue
@@ -387,7 +316,7 @@ func TestJSONIsRead(t *testing.T) {
 			t.Errorf("got %q of %s", got, text)
 		}
 	}
-	_, err := routetable.Decode(nil, file("{\n\t\"routes\": [\n\t\t{\"nam\": \"r\"}\n\t]\n}\n"))
+	_, err := routefile.Decode(nil, file("{\n\t\"routes\": [\n\t\t{\"nam\": \"r\"}\n\t]\n}\n"))
 	if err == nil || !strings.Contains(err.Error(), "f.yaml:3:4: routes[0].nam: unknown key \"nam\", did you mean \"name\"?\n  3 | \t\t{\"nam\": \"r\"}\n    | \t\t ^") {
 		t.Errorf("got %v", err)
 	}
@@ -395,12 +324,12 @@ func TestJSONIsRead(t *testing.T) {
 
 func TestYAMLWritesTheJSONOfAChange(t *testing.T) {
 	t.Parallel()
-	got, err := routetable.YAML([]byte(`{"name":"r","hosts":["a"],"respond":{"status":200,"body":"${x}: 1"}}`))
+	got, err := routefile.YAML([]byte(`{"name":"r","hosts":["a"],"respond":{"status":200,"body":"${x}: 1"}}`))
 	want := "name: r\nhosts:\n  - a\nrespond:\n  status: 200\n  body: \"${x}: 1\"\n"
 	if err != nil || string(got) != want {
 		t.Errorf("got %s, %v", got, err)
 	}
-	if _, err := routetable.YAML([]byte(`{"name"`)); err == nil {
+	if _, err := routefile.YAML([]byte(`{"name"`)); err == nil {
 		t.Error("half an object was written")
 	}
 }
@@ -413,7 +342,7 @@ func TestSyntaxIsExplainedAtItsPlace(t *testing.T) {
 		"routes: [{name: \"unclosed}]\n":                    "f.yaml:1:17: found unexpected end of stream, while scanning a quoted scalar from line 1 on\n  1 | routes",
 		"{\"routes\": [{\"name\": \"x\" \"upstream\": 1}]}": "f.yaml:1:26: expected ',' or '}', while parsing a flow mapping from line 1 on",
 	} {
-		if _, err := routetable.Decode(nil, file(text)); err == nil || !strings.HasPrefix(err.Error(), want) {
+		if _, err := routefile.Decode(nil, file(text)); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("got %v\nwant %s", err, want)
 		}
 	}
@@ -421,7 +350,7 @@ func TestSyntaxIsExplainedAtItsPlace(t *testing.T) {
 
 func TestAWrongFormHidesNoOtherMistake(t *testing.T) {
 	t.Parallel()
-	_, err := routetable.Decode(nil, file(`upstreams:
+	_, err := routefile.Decode(nil, file(`upstreams:
   - {name: u, endpoints: [{url: "10.0.0.1:80", weigth: 5}]}
 routes:
   - {name: r, hosts: ["api.*.com"], upstrem: u}

@@ -1,4 +1,4 @@
-package routetable
+package routefile
 
 import (
 	"bytes"
@@ -14,6 +14,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"github.com/meshgw/meshgw/routetable"
 	"github.com/meshgw/meshgw/routetable/canonical"
 )
 
@@ -103,11 +104,11 @@ func (s *source) prefix() string {
 	return s.name + ":"
 }
 
-func (s *source) problem(line, column int, path, format string, args ...any) Problem {
-	return Problem{File: s.name, Line: line, Column: column, Path: path, Message: fmt.Sprintf(format, args...), Source: s.line(line)}
+func (s *source) problem(line, column int, path, format string, args ...any) routetable.Problem {
+	return routetable.Problem{File: s.name, Line: line, Column: column, Path: path, Message: fmt.Sprintf(format, args...), Source: s.line(line)}
 }
 
-func (n *node) problem(path, format string, args ...any) Problem {
+func (n *node) problem(path, format string, args ...any) routetable.Problem {
 	return n.file.problem(n.line, n.column, path, format, args...)
 }
 
@@ -117,25 +118,25 @@ type grower struct {
 	env      func(name string) (string, bool)
 	open     []*yaml.Node // aliases being followed
 	nodes    int
-	problems Problems
+	problems routetable.Problems
 
 	none *branches // of the values that have none
 	free []node    // made many at a time
 }
 
 // parse reads one file. The tree is nil where the syntax is beyond reading.
-func parse(name string, data []byte, env func(string) (string, bool)) (*node, Problems) {
+func parse(name string, data []byte, env func(string) (string, bool)) (*node, routetable.Problems) {
 	file := &source{name: name}
 	if len(data) > maxFile {
-		return nil, Problems{file.problem(0, 0, "", "the file has %d bytes, at most %d are possible", len(data), maxFile)}
+		return nil, routetable.Problems{file.problem(0, 0, "", "the file has %d bytes, at most %d are possible", len(data), maxFile)}
 	}
 	file.data = data
 	if !utf8.Valid(data) {
-		return nil, Problems{{File: name, Line: invalidLine(data), Column: 1, Message: "expected UTF-8"}}
+		return nil, routetable.Problems{{File: name, Line: invalidLine(data), Column: 1, Message: "expected UTF-8"}}
 	}
 	docs, err := documents(asYAML(data))
 	if err != nil {
-		return nil, Problems{syntaxProblem(file, err)}
+		return nil, routetable.Problems{syntaxProblem(file, err)}
 	}
 	g := &grower{file: file, env: env, none: new(branches)}
 	root := &node{branches: g.none, file: file, line: 1, column: 1}
@@ -199,7 +200,7 @@ func asYAML(data []byte) []byte {
 
 var surrogates = regexp.MustCompile(`(?i)(\\*)\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})`)
 
-func syntaxProblem(file *source, err error) Problem {
+func syntaxProblem(file *source, err error) routetable.Problem {
 	e, ok := errors.AsType[*yaml.LoadError](err)
 	if !ok {
 		return file.problem(0, 0, "", "%v", err)
@@ -372,7 +373,7 @@ func expand(text string, env func(string) (string, bool)) (out string, placehold
 			continue
 		}
 		reference, rest, closed := strings.Cut(text[i+2:], "}")
-		if closed && IsPlaceholder(reference) {
+		if closed && routetable.IsPlaceholder(reference) {
 			b.WriteString(text[:i+3+len(reference)])
 			text, placeholders = rest, true
 			continue

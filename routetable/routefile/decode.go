@@ -1,4 +1,4 @@
-package routetable
+package routefile
 
 import (
 	"encoding"
@@ -8,11 +8,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/meshgw/meshgw/routetable"
 )
 
 // decoder fills plain data from a tree and collects every error on the way.
 type decoder struct {
-	problems Problems
+	problems routetable.Problems
 	fields   map[reflect.Type][]field
 }
 
@@ -179,7 +181,7 @@ func suggestion(key string, fields []field) string {
 	for _, f := range fields {
 		known[f.name] = struct{}{}
 	}
-	if hint := DidYouMean(key, known); hint != "" || len(known) == 0 {
+	if hint := routetable.DidYouMean(key, known); hint != "" || len(known) == 0 {
 		return hint
 	}
 	return ": expected one of " + strings.Join(slices.Sorted(maps.Keys(known)), ", ")
@@ -224,11 +226,11 @@ func (d *decoder) scalar(n *node, at *path, v reflect.Value) {
 // expected says what a field of type t takes.
 func expected(t reflect.Type) string {
 	switch t {
-	case reflect.TypeFor[Duration]():
+	case reflect.TypeFor[routetable.Duration]():
 		return "a duration"
-	case reflect.TypeFor[Bytes]():
+	case reflect.TypeFor[routetable.Bytes]():
 		return "a size"
-	case reflect.TypeFor[Rate]():
+	case reflect.TypeFor[routetable.Rate]():
 		return "a rate"
 	}
 	switch t.Kind() {

@@ -1,4 +1,4 @@
-package routetable
+package routefile
 
 import (
 	"bytes"
@@ -7,11 +7,12 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/meshgw/meshgw/routetable"
 	"github.com/meshgw/meshgw/routetable/canonical"
 )
 
 // EncodeJSON writes spec as a route file in JSON, which Decode reads back.
-func EncodeJSON(spec *Spec) ([]byte, error) {
+func EncodeJSON(spec *routetable.Spec) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
@@ -34,7 +35,7 @@ func escapeBreaks(data []byte) []byte {
 
 // EncodeYAML writes spec as a route file in YAML, which Decode reads back. Texts
 // that could be read as anything else are quoted as JSON does, which is YAML.
-func EncodeYAML(spec *Spec) ([]byte, error) {
+func EncodeYAML(spec *routetable.Spec) ([]byte, error) {
 	data, err := EncodeJSON(spec)
 	if err != nil {
 		return nil, err
@@ -120,7 +121,7 @@ func yamlText(s string) string {
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(s); err != nil {
-		panic("routetable: " + err.Error()) // a string can always be written
+		panic("routefile: " + err.Error()) // a string can always be written
 	}
 	return string(escapeBreaks([]byte(strings.TrimSuffix(b.String(), "\n"))))
 }

@@ -1,10 +1,12 @@
-package routetable
+package routefile
 
 import (
 	"bytes"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/meshgw/meshgw/routetable"
 )
 
 const (
@@ -40,7 +42,7 @@ type includer struct {
 	seen     map[string]bool
 	open     []string // the file at hand, behind those that led to it
 	left     int      // bytes
-	problems Problems
+	problems routetable.Problems
 }
 
 func (in *includer) add(file Source) {
@@ -107,7 +109,7 @@ func (in *includer) follow(dir string, pattern *node) {
 }
 
 // includes checks the key of that name.
-func includes(root *node, followed bool) Problems {
+func includes(root *node, followed bool) routetable.Problems {
 	var d decoder
 	if n := root.get("include"); root.shape == mapping && n != nil && n.shape != nothing {
 		var patterns []string

@@ -1,10 +1,12 @@
-package routetable
+package routefile
 
 import (
 	"cmp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/meshgw/meshgw/routetable"
 )
 
 // Source is the text of one route file: YAML, or JSON, which is YAML.
@@ -18,7 +20,7 @@ type Source struct {
 // File is what one or several route files say, with the places where they say
 // it.
 type File struct {
-	Spec    *Spec
+	Spec    *routetable.Spec
 	objects map[string][]*node // by list: upstreams, routes, limits, tenants, access
 }
 
@@ -36,8 +38,8 @@ type File struct {
 // Decode checks forms only. See Validate for the rest. Where a form is wrong, what
 // Validate finds elsewhere in the files is reported with it.
 func Decode(env func(name string) (value string, set bool), files ...Source) (*File, error) {
-	f := &File{Spec: new(Spec), objects: map[string][]*node{}}
-	var problems Problems
+	f := &File{Spec: new(routetable.Spec), objects: map[string][]*node{}}
+	var problems routetable.Problems
 	for _, file := range files {
 		root, ps := parse(file.Name, file.Data, env)
 		problems = append(problems, ps...)
@@ -62,9 +64,9 @@ func Decode(env func(name string) (value string, set bool), files ...Source) (*F
 }
 
 // besides finds the errors of single objects that do not follow from problems.
-func (f *File) besides(problems Problems) (more Problems) {
+func (f *File) besides(problems routetable.Problems) (more routetable.Problems) {
 	for _, p := range f.Validate().Errors() {
-		follows := slices.ContainsFunc(problems, func(o Problem) bool {
+		follows := slices.ContainsFunc(problems, func(o routetable.Problem) bool {
 			here := o.File == p.File && o.Line == p.Line && o.Column == p.Column
 			return here || strings.HasPrefix(o.Path, p.Path) || strings.HasPrefix(p.Path, o.Path) && o.Path != ""
 		})
@@ -76,19 +78,19 @@ func (f *File) besides(problems Problems) (more Problems) {
 }
 
 // collect sorts the objects of one file's tree into their lists.
-func (f *File) collect(root *node) Problems {
+func (f *File) collect(root *node) routetable.Problems {
 	var d decoder
 	if root.shape != mapping {
-		return Problems{root.problem("", "expected a mapping with upstreams, routes, limits, tenants and access, got %s", root.shape)}
+		return routetable.Problems{root.problem("", "expected a mapping with upstreams, routes, limits, tenants and access, got %s", root.shape)}
 	}
-	lists := map[string]string{"upstreams": KindUpstream, "routes": KindRoute, "limits": KindLimit, "tenants": KindTenant, "access": KindAccess}
+	lists := map[string]string{"upstreams": routetable.KindUpstream, "routes": routetable.KindRoute, "limits": routetable.KindLimit, "tenants": routetable.KindTenant, "access": routetable.KindAccess}
 	defaults := d.defaults(root.get("defaults"))
 	for i, k := range root.keys {
 		value, kind := root.items[i], lists[k.text]
 		switch {
 		case k.text == "defaults", k.text == "include":
 		case kind == "":
-			d.report(k, nil, "unknown key %q%s", k.text, DidYouMean(k.text, map[string]struct{}{
+			d.report(k, nil, "unknown key %q%s", k.text, routetable.DidYouMean(k.text, map[string]struct{}{
 				"upstreams": {}, "routes": {}, "limits": {}, "tenants": {}, "access": {}, "defaults": {}, "include": {},
 			}))
 		case value.shape == nothing:
@@ -116,16 +118,16 @@ func (d *decoder) defaults(block *node) map[string]*node {
 	for i, k := range block.keys {
 		part, at := block.items[i], &path{&path{key: "defaults"}, k.text, 0}
 		switch k.text {
-		case KindUpstream:
-			decodeDefaults(d, part, at, new(Upstream))
-		case KindRoute:
-			decodeDefaults(d, part, at, new(Route))
-		case KindLimit:
-			decodeDefaults(d, part, at, new(Limit))
-		case KindTenant:
-			decodeDefaults(d, part, at, new(Tenant))
-		case KindAccess:
-			decodeDefaults(d, part, at, new(Access))
+		case routetable.KindUpstream:
+			decodeDefaults(d, part, at, new(routetable.Upstream))
+		case routetable.KindRoute:
+			decodeDefaults(d, part, at, new(routetable.Route))
+		case routetable.KindLimit:
+			decodeDefaults(d, part, at, new(routetable.Limit))
+		case routetable.KindTenant:
+			decodeDefaults(d, part, at, new(routetable.Tenant))
+		case routetable.KindAccess:
+			decodeDefaults(d, part, at, new(routetable.Access))
 		default:
 			d.report(k, at, "unknown key %q: expected upstream, route, limit, tenant or access", k.text)
 			continue
@@ -163,8 +165,8 @@ func overlay(n, under *node) *node {
 }
 
 // duplicates finds objects that are there twice and names both places.
-func (f *File) duplicates() Problems {
-	var problems Problems
+func (f *File) duplicates() routetable.Problems {
+	var problems routetable.Problems
 	for _, list := range []string{"upstreams", "routes", "limits", "tenants", "access"} {
 		first := make(map[string]*node, len(f.objects[list]))
 		for i, object := range f.objects[list] {
@@ -184,13 +186,13 @@ func (f *File) duplicates() Problems {
 
 // unique drops problems that were found twice, as those of defaults are with
 // every object that takes them.
-func unique(problems Problems) Problems {
+func unique(problems routetable.Problems) routetable.Problems {
 	type place struct {
 		file, message string
 		line, column  int
 	}
 	seen := map[place]bool{}
-	var out Problems
+	var out routetable.Problems
 	for _, p := range problems {
 		at := place{p.File, p.Message, p.Line, p.Column}
 		if !seen[at] {
@@ -202,24 +204,24 @@ func unique(problems Problems) Problems {
 }
 
 // inOrder sorts problems as a reader of the files meets them.
-func inOrder(problems Problems, files []Source) Problems {
+func inOrder(problems routetable.Problems, files []Source) routetable.Problems {
 	place := make(map[string]int, len(files))
 	for i, f := range files {
 		place[f.Name] = i
 	}
-	slices.SortStableFunc(problems, func(a, b Problem) int {
+	slices.SortStableFunc(problems, func(a, b routetable.Problem) int {
 		return cmp.Or(cmp.Compare(place[a.File], place[b.File]), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
 	return problems
 }
 
 // Validate is Validate of the file's Spec, with places.
-func (f *File) Validate() Problems { return f.Locate(Validate(f.Spec)) }
+func (f *File) Validate() routetable.Problems { return f.Locate(routetable.Validate(f.Spec)) }
 
 // Locate adds file, line, column and source line to problems whose paths are
 // those of f.Spec. A field that is missing is placed where its object begins.
-func (f *File) Locate(problems Problems) Problems {
-	out := make(Problems, len(problems))
+func (f *File) Locate(problems routetable.Problems) routetable.Problems {
+	out := make(routetable.Problems, len(problems))
 	for i, p := range problems {
 		if n := f.find(p.Path); n != nil && p.File == "" {
 			at := n.problem(p.Path, "")

@@ -1,4 +1,4 @@
-package routetable_test
+package routefile_test
 
 import (
 	"errors"
@@ -8,12 +8,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/meshgw/meshgw/routetable"
+	"github.com/meshgw/meshgw/routetable/routefile"
 )
 
 // inMemory reads files that are there under these names.
-func inMemory(files map[string]string) routetable.Reading {
-	return routetable.Reading{
+func inMemory(files map[string]string) routefile.Reading {
+	return routefile.Reading{
 		Glob: func(pattern string) (found []string, err error) {
 			for name := range files {
 				ok, badPattern := filepath.Match(pattern, name)
@@ -44,7 +44,7 @@ func TestIncludedFilesAreReadOnceAndRelativeToTheirOwn(t *testing.T) {
 		"/abs/d.yaml":        "{\"include\": [\"./none*\"]}",
 		"/etc/unrelated.yml": "",
 	}
-	all, err := inMemory(files).Include(env, routetable.Source{Name: "/etc/a.yaml", Data: []byte(files["/etc/a.yaml"])})
+	all, err := inMemory(files).Include(env, routefile.Source{Name: "/etc/a.yaml", Data: []byte(files["/etc/a.yaml"])})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +56,7 @@ func TestIncludedFilesAreReadOnceAndRelativeToTheirOwn(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %v\nwant %v", got, want)
 	}
-	if _, err := routetable.Decode(env, all...); err != nil {
+	if _, err := routefile.Decode(env, all...); err != nil {
 		t.Error(err)
 	}
 }
@@ -78,18 +78,18 @@ func TestWhatCannotBeIncluded(t *testing.T) {
 		if files[name] == "" {
 			name = "n0.yaml"
 		}
-		_, err := inMemory(files).Include(env, routetable.Source{Name: name, Data: []byte(files[name])})
+		_, err := inMemory(files).Include(env, routefile.Source{Name: name, Data: []byte(files[name])})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}
-	_, err := routetable.Decode(nil, file("include: [/etc/shadow]\n"))
+	_, err := routefile.Decode(nil, file("include: [/etc/shadow]\n"))
 	if err == nil || !strings.Contains(err.Error(), "f.yaml:1:10: include: files can be included only where the file is read") {
 		t.Errorf("a document of the API: %v", err)
 	}
 	all, err := inMemory(nil).Include(env, file("include: a.yaml\n"))
 	if err == nil {
-		_, err = routetable.Decode(env, all...)
+		_, err = routefile.Decode(env, all...)
 	}
 	if err == nil || !strings.Contains(err.Error(), "f.yaml:1:10: include: expected a list, got a value") {
 		t.Errorf("no list: %v", err)
