@@ -238,7 +238,7 @@ func TestUnaskedBytesAreNotTheNextAnswer(t *testing.T) {
 		pause           time.Duration // until the next request
 	}{
 		"with it":               {get, ok + evil, 0},
-		"later":                 {get, ok, 2 * time.Millisecond},
+		"later":                 {get, ok, 7 * time.Millisecond},
 		"a body for HEAD":       {"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 70\r\n\r\n", 0},
 		"a body for 304":        {get, "HTTP/1.1 304 Not Modified\r\n\r\n", 0},
 		"a body as a request":   {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi", ok, 0},

@@ -15,11 +15,11 @@ import (
 
 // Bounds of a connection.
 const (
-	BufferSize   = 68 << 10         // bytes of an answer read at once: what fast networks deliver, and a head
-	maxHead      = 64 << 10         // of an answer
-	MaxIdle      = 20 * time.Second // idle connections are closed after it
-	justUsed     = time.Millisecond // as long as an event loop, which would see what arrives, takes for a turn under load
-	connLifetime = 5 * time.Minute  // plus up to a tenth, so that not all end at once
+	BufferSize   = 68 << 10             // bytes of an answer read at once: what fast networks deliver, and a head
+	maxHead      = 64 << 10             // of an answer
+	MaxIdle      = 20 * time.Second     // idle connections are closed after it
+	justUsed     = 5 * time.Millisecond // what an event loop, which would see what arrives, takes for a turn under load
+	connLifetime = 5 * time.Minute      // plus up to a tenth, so that not all end at once
 )
 
 // Conn is an HTTP/1.1 connection to an endpoint, used by one exchange
