@@ -18,6 +18,7 @@ type home struct {
 	silent  int32
 	parties []party // by node
 	odd     *oddity // nil in normal operation
+	one     [1]party
 
 	seen    time.Duration // the last report
 	charged int64         // by this home, in all; grows only
@@ -94,6 +95,7 @@ func (s *side) gone(id NodeID) bool {
 // Slots in use are not handed over: their holders tell.
 func newHome(now time.Duration, l *Limit, claim float64, s *side) *home {
 	h := &home{limit: l, seen: now, pool: bucket{l.Burst, now}, ideal: bucket{l.Burst, now}}
+	h.parties = h.one[:0] // most keys are used at one node at a time
 	if claim > 0 || s.acting || !s.settled || l.Slots > 0 && !s.steady {
 		h.strange().coldUntil, h.pool.tokens = now+leaseTTL, 0
 	}

@@ -301,7 +301,7 @@ func (e *entry) visit(now time.Duration, v *view) time.Duration {
 			e.asking, e.releasing = true, true
 		case e.count > e.acked && now-e.seen >= period/2 && now-e.seen <= leaseTTL && e.ample(v): // used now and then
 			e.asking, e.releasing = true, true
-			return idleTicks * period // looks whether the home has heard
+			return 0
 		case !quiet || e.count > e.acked || e.slots != nil && e.slots.used > 0:
 			e.asking = now >= e.denyUntil
 			if idle && now-e.seen > leaseTTL { // nobody answers and nobody asks

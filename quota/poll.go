@@ -129,6 +129,10 @@ func (e *Engine) sendReport(now time.Duration, out *Output, h header, en *entry,
 	}
 	r := en.report(now, to)
 	tiny := en.limit.Rate/float64(v.known)*v.period.Seconds() < 0.5
+	if !en.listed && to != e.self { // to see whether it was answered
+		en.listed = true
+		e.wheel.add(en, now+idleTicks*v.period)
+	}
 	en.mu.Unlock()
 	if to != e.self {
 		to.asked(now)
@@ -374,7 +378,7 @@ func (e *Engine) tidy(now time.Duration, v *view) {
 // would be the same.
 func (e *Engine) tidyHomes(now time.Duration) {
 	for k, h := range e.homes {
-		if now-h.seen > 2*leaseTTL {
+		if now-h.seen > keepIdle {
 			s := e.side(now, k)
 			if _, ok := h.weight(now, &s); ok && h.pool.tokens >= h.full() {
 				delete(e.homes, k)

@@ -158,7 +158,7 @@ func (e *entry) forgettable(now time.Duration, v *view) bool {
 	}
 	defer e.mu.Unlock()
 	w, ok := e.weight(now, v)
-	return ok && (w == 0 && now-e.seen > leaseTTL || !e.limit.Local && now-e.seen > forgetKey)
+	return ok && (w == 0 && now-e.seen > keepIdle || !e.limit.Local && now-e.seen > forgetKey)
 }
 
 // entries returns all of the shard.
