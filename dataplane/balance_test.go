@@ -156,6 +156,38 @@ func TestStaleConnectionsAreNotUsed(t *testing.T) {
 	}
 }
 
+// It says less of the endpoint than of the request, so nobody gets it unasked.
+func TestA500IsTriedAgainOnlyWhereThatIsAskedFor(t *testing.T) {
+	for _, tt := range []struct {
+		on     []string
+		method string
+		want   int // clients that get it
+	}{
+		{nil, "GET", 5},
+		{[]string{"500"}, "GET", 0},
+		{[]string{"500"}, "POST", 5}, // it may have been done
+	} {
+		broken := startRecorder(t, always("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"))
+		spec := toUpstream(broken.addr, startRecorder(t, okay).addr)
+		spec.Upstreams[0].Balance = &routetable.Balance{Policy: "round_robin"}
+		spec.Upstreams[0].Retries = &routetable.Retries{On: tt.on}
+		c := startGateway(t, dataplane.Config{}, spec).dial(t)
+		failed := 0
+		for range 10 {
+			resp, _, err := c.send(tt.method + " / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").answer(tt.method)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if resp.StatusCode == 500 {
+				failed++
+			}
+		}
+		if failed != tt.want {
+			t.Errorf("%s, tried again on %v: %d of 10 failed, want %d", tt.method, tt.on, failed, tt.want)
+		}
+	}
+}
+
 func TestRetriesStayWithinTheBudget(t *testing.T) {
 	var hits atomic.Int64
 	busy := func(head string, c net.Conn, r *bufio.Reader) bool {

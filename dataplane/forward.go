@@ -120,6 +120,8 @@ func (x *Exchange) badAnswer() *failure {
 // badStatus returns the failure that a status stands for, nil if it is none.
 func badStatus(status int) *failure {
 	switch status {
+	case 500:
+		return &failure{reason: routetable.Retry500, sent: true}
 	case 502:
 		return &failure{reason: routetable.Retry502, sent: true}
 	case 503:

@@ -252,16 +252,16 @@ func sticky(s *Sticky) *Sticky {
 }
 
 func retries(r *Retries) (attempts int, on RetryOn, budget int) {
-	const all = RetryConnectFailure | RetryReset | RetryStalled | Retry502 | Retry503 | Retry504
+	const usual = RetryConnectFailure | RetryReset | RetryStalled | Retry502 | Retry503 | Retry504
 	if r == nil {
-		return defaultAttempts, all, defaultRetryBudget
+		return defaultAttempts, usual, defaultRetryBudget
 	}
 	for _, name := range r.On {
 		bit, _ := retryOn(name)
 		on |= bit
 	}
 	if r.On == nil {
-		on = all
+		on = usual
 	}
 	return cmp.Or(r.Attempts, defaultAttempts), on, or(r.BudgetPercent, defaultRetryBudget)
 }

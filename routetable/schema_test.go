@@ -27,7 +27,7 @@ func words() map[string][]any {
 		"Balance.policy":        {"least_request", "round_robin", "random", "consistent_hash", "ewma"},
 		"Failover.via":          {"mesh", "direct"},
 		"Route.encoded_slashes": {"reject", "keep"},
-		"Retries.on":            {"connect_failure", "reset", "stalled", 502, 503, 504, "502", "503", "504"},
+		"Retries.on":            {"connect_failure", "reset", "stalled", 500, 502, 503, 504, "500", "502", "503", "504"},
 		"Route.priority":        priorities,
 		"Tenant.priority":       priorities,
 		"Redirect.scheme":       {"http", "https"},

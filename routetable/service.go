@@ -90,6 +90,7 @@ const (
 	RetryConnectFailure RetryOn = 1 << iota
 	RetryReset
 	RetryStalled
+	Retry500
 	Retry502
 	Retry503
 	Retry504

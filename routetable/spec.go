@@ -114,7 +114,7 @@ type Timeouts struct {
 // Retries bound how often a request is tried.
 type Retries struct {
 	Attempts      int      `json:"attempts,omitempty"`       // in all, default 2; 1 = none
-	On            []string `json:"on,omitzero"`              // connect_failure, reset, stalled, 502, 503, 504; default all
+	On            []string `json:"on,omitzero"`              // connect_failure, reset, stalled, 500, 502, 503, 504; default all but 500
 	BudgetPercent *int     `json:"budget_percent,omitempty"` // of the requests, default 20
 }
 

@@ -50,7 +50,7 @@ func TestValidateFindsEachMistake(t *testing.T) {
 		{route("timeouts: {response: 31s}"), "warning: routes[0].timeouts.response (route/r): is longer than request, which is 30s by upstream u"},
 		{upstream("timeouts: {response: 31s, request: 30s}"), "31s for one try is longer than request, 30s for all"},
 		{upstream("timeouts: {connect: 2s, response: 1s}"), "2s is longer than response, 1s"},
-		{upstream("retries: {on: [500]}"), "expected connect_failure, reset"},
+		{upstream("retries: {on: [501]}"), "expected connect_failure, reset"},
 		{upstream("retries: {on: []}"), "retries.on (upstream/u): expected one element at least, or the key left out"},
 		{upstream("retries: {attempts: 11}"), "expected 1 to 10, got 11"},
 		{upstream("outlier: {max_ejected_percent: 101}"), "expected 0 to 100, got 101"},

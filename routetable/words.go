@@ -16,7 +16,7 @@ var errAddress = errors.New("expected http:// or https://, a host and maybe a po
 
 const (
 	balanceWords  = "least_request, round_robin, random, consistent_hash or ewma"
-	retryWords    = "connect_failure, reset, stalled, 502, 503 or 504"
+	retryWords    = "connect_failure, reset, stalled, 500, 502, 503 or 504"
 	priorityWords = "critical, high, normal or low"
 	keyWords      = "tenant, client_ip, header:NAME, route or none"
 	maxLimitWait  = 500 * time.Millisecond
@@ -58,6 +58,8 @@ func retryOn(word string) (RetryOn, bool) {
 		return RetryReset, true
 	case "stalled":
 		return RetryStalled, true
+	case "500":
+		return Retry500, true
 	case "502":
 		return Retry502, true
 	case "503":
