@@ -1,9 +1,11 @@
 package node
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/fsnotify/fsnotify"
 	"github.com/rs/zerolog"
@@ -78,6 +80,19 @@ func (w *fileWatch) run() {
 		select {
 		case w.changed <- struct{}{}:
 		default:
+		}
+	}
+}
+
+// settle waits until nothing has changed for settleFile, for pollFile at most.
+func (w *fileWatch) settle(ctx context.Context) {
+	for most := time.Now().Add(pollFile); time.Now().Before(most); {
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.changed:
+		case <-time.After(settleFile):
+			return
 		}
 	}
 }

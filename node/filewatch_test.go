@@ -98,3 +98,17 @@ func TestAFilesNeighboursDoNotConcernItsWatch(t *testing.T) {
 	}
 	told(true, "another symlink")
 }
+
+// What is written in pieces is read once it is whole.
+func TestAFileIsReadOnceNothingIsWrittenAnyMore(t *testing.T) {
+	const writes = 10
+	w := &fileWatch{changed: make(chan struct{}, writes)}
+	for range writes {
+		w.changed <- struct{}{}
+	}
+	begun := time.Now()
+	w.settle(t.Context())
+	if waited := time.Since(begun); waited < settleFile || len(w.changed) > 0 {
+		t.Errorf("read after %v, with %d writes to come", waited, len(w.changed))
+	}
+}

@@ -164,8 +164,8 @@ const (
 	seedWord = 5 * time.Second
 	// pollFile finds what notifications miss, on network file systems for one.
 	pollFile = 5 * time.Second
-	// settleFile lets an editor finish writing.
-	settleFile = 50 * time.Millisecond
+	// settleFile lets an editor or a copy finish writing: so long nothing happens.
+	settleFile = 100 * time.Millisecond
 )
 
 // watch follows the file, replaced symlinks too, until ctx ends.
@@ -191,11 +191,7 @@ func (f *routeFile) watch(ctx context.Context, mesh meshView) {
 			return
 		case <-f.soon:
 		case <-w.changed:
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(settleFile):
-			}
+			w.settle(ctx)
 		case <-time.After(pollFile):
 		}
 	}

@@ -35,19 +35,27 @@ type File struct {
 // ${NAME} and ${NAME:-default} are asked of env, which may be nil where none may
 // be read, as for files of strangers; $${ stands for ${.
 //
+// Files with nothing in them, comments aside, are an error: to delete everything
+// takes an empty list.
+//
 // Decode checks forms only. See Validate for the rest. Where a form is wrong, what
 // Validate finds elsewhere in the files is reported with it.
 func Decode(env func(name string) (value string, set bool), files ...Source) (*File, error) {
 	f := &File{Spec: new(routetable.Spec), objects: map[string][]*node{}}
 	var problems routetable.Problems
+	said := false
 	for _, file := range files {
 		root, ps := parse(file.Name, file.Data, env)
 		problems = append(problems, ps...)
 		if root == nil || root.shape == nothing {
 			continue
 		}
+		said = true
 		problems = append(problems, f.collect(root)...)
 		problems = append(problems, includes(root, file.included)...)
+	}
+	if !said && len(problems) == 0 && len(files) > 0 { // it may be being written; as a source it would delete all that it owns
+		problems = append(problems, routetable.Problem{File: files[0].Name, Line: 1, Column: 1, Message: "there is nothing in the file; routes: [] says that there are none"})
 	}
 	var d decoder
 	decodeList(&d, "upstreams", f.objects, &f.Spec.Upstreams)

@@ -169,6 +169,8 @@ func TestDecodeRefusesHostileFiles(t *testing.T) {
 		"tag":         "routes: !!binary aGk=",
 		"documents":   "routes: []\n---\nroutes: []\n",
 		"scalar":      "hello",
+		"empty":       "",
+		"comments":    "# routes:\n---\n",
 		"environment": "routes: [{name: '${', upstream: '${A B}'}]",
 		"tab":         "routes:\n\t- name: x\n",
 	} {
@@ -179,6 +181,18 @@ func TestDecodeRefusesHostileFiles(t *testing.T) {
 	}
 	if _, err := routefile.Decode(nil, file("routes: [{name: 'a', upstream: '${ENV}'}]")); err == nil {
 		t.Error("an environment reference was resolved where there is no environment")
+	}
+}
+
+func TestAFileMaySayThatThereIsNothing(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"routes: []\n", "{}", "limits:\n"} {
+		if f, err := routefile.Decode(env, file(text)); err != nil || len(f.Spec.Routes) > 0 {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	if _, err := routefile.Decode(env, file(""), file("routes: []")); err != nil {
+		t.Errorf("an empty file beside another: %v", err)
 	}
 }
 
