@@ -30,7 +30,7 @@ MESHGW_DATA_DIR) over --config FILE. Each flag names its key in the file.`,
 		Example: `  meshgw agent
   meshgw agent --routes routes.yaml --keyring keyring.json --join 10.0.0.1
   meshgw agent --config /etc/meshgw/meshgw.yaml`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 	}
 	config := cmd.Flags().String("config", "", "settings `FILE`, YAML, or MESHGW_CONFIG")
 	given := map[string][]string{}

@@ -47,7 +47,7 @@ belongs into access.deny of the route file.`,
 }
 
 func banListCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "list", Short: "Show who is banned, until when and why", Example: "  meshgw ban list\n  meshgw ban list -o json", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "list", Short: "Show who is banned, until when and why", Example: "  meshgw ban list\n  meshgw ban list -o json", Args: noArgs}
 	t := addTarget(cmd)
 	output := addOutput(cmd, "text", "json")
 	t.asks(cmd, func(client *api.Client, _ []string) error {

@@ -45,7 +45,7 @@ func certCACommand() *cobra.Command {
 		Use:     "ca",
 		Short:   "Create the CA of a mesh",
 		Example: `  meshgw cert ca`,
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 	}
 	out := cmd.Flags().String("out", "mesh-ca.pem", "`FILE` of the certificate, for every node")
 	outKey := cmd.Flags().String("out-key", "mesh-ca-key.pem", "`FILE` of the key, to be kept safe")

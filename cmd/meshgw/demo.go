@@ -32,7 +32,7 @@ upstreams per region, and a steady load, all on free ports of loopback. It print
 the state of the mesh as it goes, and ends with --for or by Ctrl-C, leaving
 nothing behind. It exits 1 where the mesh did not form or a request failed.`,
 		Example: "  meshgw demo\n  meshgw demo --for 30s --rate 500",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 	}
 	d := demo{}
 	cmd.Flags().DurationVar(&d.length, "for", 0, "end after `D`; 0 = by Ctrl-C")

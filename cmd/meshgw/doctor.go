@@ -21,7 +21,7 @@ and keys; traffic that departs from its own history.
 
 doctor exits 0 where nothing was found, 1 with findings, 2 where it could not look.`,
 		Example: "  meshgw doctor\n  meshgw doctor -o json --admin http://127.0.0.1:9902",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 	}
 	t := addTarget(cmd)
 	output := addOutput(cmd, "text", "json")

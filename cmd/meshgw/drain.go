@@ -25,7 +25,7 @@ func rotation(name, short, long string, do func(*api.Client, context.Context) er
 		Short:   short,
 		Long:    long,
 		Example: "  meshgw " + name + "\n  meshgw " + name + " --admin http://127.0.0.1:9902",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 	}
 	t := addTarget(cmd)
 	t.asks(cmd, func(client *api.Client, _ []string) error {

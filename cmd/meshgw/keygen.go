@@ -17,7 +17,7 @@ func keygenCommand() *cobra.Command {
 		Short: "Print a new gossip key, or write a keyring that holds one",
 		Example: `  meshgw keygen
   meshgw keygen --keyring keyring.json && meshgw agent --keyring keyring.json`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 	}
 	keyring := cmd.Flags().String("keyring", "", "write a new keyring `FILE` with the key instead of printing it")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

@@ -31,7 +31,7 @@ node is rewritten with each change. The stock 'serf keys' does the same, key by 
 }
 
 func keysListCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "list", Short: "Show the keys, who has them and who encrypts with them", Example: "  meshgw keys list\n  meshgw keys list -o json", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "list", Short: "Show the keys, who has them and who encrypts with them", Example: "  meshgw keys list\n  meshgw keys list -o json", Args: noArgs}
 	t := addTarget(cmd)
 	output := addOutput(cmd, "text", "json")
 	t.asks(cmd, func(client *api.Client, _ []string) error {
@@ -91,7 +91,7 @@ it; each step waits until every node has done it. Nothing is dropped meanwhile. 
 as a node lags or is out of reach the old keys stay, and after --timeout the exit code
 is 1: rotate again once it is back, or has left.`,
 		Example: "  meshgw keys rotate\n  meshgw keys rotate --timeout 5m",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 	}
 	t := addTarget(cmd)
 	timeout := cmd.Flags().Duration("timeout", 2*time.Minute, "how long to wait in all")

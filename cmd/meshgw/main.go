@@ -81,8 +81,16 @@ func complain(stderr io.Writer, cmd *cobra.Command, err error, understood bool) 
 	default:
 		say(stderr, "meshgw: %s\n", text)
 	}
-	if !understood {
+	switch {
+	case !understood:
+		if !cmd.HasSubCommands() {
+			say(stderr, "Usage: %s\n", cmd.UseLine())
+		}
 		say(stderr, "Run '%s --help' for usage.\n", cmd.CommandPath())
+	case errors.Is(err, api.ErrUnreachable) && errors.Is(err, syscall.ECONNREFUSED):
+		say(stderr, "Is a node running there? 'meshgw agent' starts one; --admin or MESHGW_ADMIN name another.\n")
+	case errors.Is(err, syscall.EADDRINUSE):
+		say(stderr, "Another process has that port, maybe another node: --http, --https, --mesh, --bind, --rpc and --admin\nname other addresses, and port 0 takes a free one.\n")
 	}
 }
 
@@ -125,10 +133,22 @@ func explainCompletion(root *cobra.Command) {
 // word that is none of its commands is an error, which cobra lets pass.
 func group(cmd *cobra.Command) {
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
-		if len(args) > 0 {
-			return fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath())
+		if len(args) == 0 {
+			return nil
 		}
-		return nil
+		cmd.SuggestionsMinimumDistance = 2
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			return fmt.Errorf("unknown command %q for %q, did you mean %q?", args[0], cmd.CommandPath(), near[0])
+		}
+		return fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath())
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+}
+
+// noArgs is cobra.NoArgs, which calls what is too much an unknown command.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("%s takes no arguments, got %q", cmd.CommandPath(), args[0])
+	}
+	return nil
 }

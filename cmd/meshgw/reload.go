@@ -13,7 +13,7 @@ func reloadCommand() *cobra.Command {
 		Long: `reload does what SIGHUP does, and says what could not be read: the old ones of
 that serve on, and the exit code is 1. Open connections go on.`,
 		Example: "  meshgw reload\n  kubectl exec meshgw-eu-0 -- meshgw reload",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 	}
 	t := addTarget(cmd)
 	t.asks(cmd, func(client *api.Client, _ []string) error {

@@ -28,7 +28,7 @@ func routesCommand() *cobra.Command {
 }
 
 func getCommand() *cobra.Command {
-	cmd := documentCommand("get", "Print the table as a route file", "  meshgw routes get > routes.yaml\n  meshgw routes export -o json", cobra.NoArgs)
+	cmd := documentCommand("get", "Print the table as a route file", "  meshgw routes get > routes.yaml\n  meshgw routes export -o json", noArgs)
 	cmd.Aliases = []string{"export"}
 	return cmd
 }
@@ -61,7 +61,7 @@ func historyCommand() *cobra.Command {
 		Use:     "history",
 		Short:   "List the changesets that the node remembers, the newest first",
 		Example: "  meshgw routes history",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 	}
 	t := addTarget(cmd)
 	output := addOutput(cmd, "text", "json")

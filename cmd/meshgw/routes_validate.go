@@ -59,7 +59,7 @@ language server, begin a route file by the line
 
   # yaml-language-server: $schema=./meshgw.schema.json`,
 		Example: "  meshgw routes schema > meshgw.schema.json",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := cmd.OutOrStdout().Write(routetable.Schema())
 			return err

@@ -21,7 +21,7 @@ func statusCommand() *cobra.Command {
 		Short:   "Show a node, its peers, their tables, upstreams and load",
 		Long:    "status --drift shows the nodes whose table is not the newest, since when and why, and exits 1 where there are any.",
 		Example: "  meshgw status\n  meshgw status --watch\n  meshgw status --drift\n  meshgw status -o json --admin http://127.0.0.1:9902",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 	}
 	t := addTarget(cmd)
 	output := addOutput(cmd, "text", "json")

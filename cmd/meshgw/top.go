@@ -23,7 +23,7 @@ nodes are of all their requests together.
 On a terminal it draws again until interrupted; elsewhere, or with --once, it
 prints once.`,
 		Example: "  meshgw top\n  meshgw top --sort p99 --rows 40\n  meshgw top --once -o json",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 	}
 	t := addTarget(cmd)
 	output := addOutput(cmd, "text", "json")

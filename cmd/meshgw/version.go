@@ -45,7 +45,7 @@ func versionCommand() *cobra.Command {
 		Use:     "version",
 		Short:   "Print the version and what it was built from",
 		Example: "  meshgw version\n  meshgw version -o json",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 	}
 	output := addOutput(cmd, "text", "json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
