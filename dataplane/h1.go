@@ -29,9 +29,9 @@ type h1 struct {
 	server   *Server
 	conn     *clientConn
 	in       *bufio.Reader // reads from conn
-	req      fasthttp.Request
-	chunks   io.Reader // decodes a chunked body
-	read     int64     // bytes of the request's body
+	header   fasthttp.RequestHeader
+	chunks   chunkReader // decodes a chunked body
+	read     int64       // bytes of the request's body
 	began    time.Time
 	last     bool // close the connection after this exchange
 	headRead bool // respond has to be called
@@ -41,8 +41,8 @@ type h1 struct {
 
 func newH1(s *Server) *h1 {
 	f := &h1{server: s, in: bufio.NewReaderSize(nil, headLimit)}
-	f.req.Header.DisableNormalizing()
-	f.req.Header.SetNoDefaultContentType(true)
+	f.header.DisableNormalizing()
+	f.header.SetNoDefaultContentType(true)
 	f.body.h1 = f
 	return f
 }
@@ -94,7 +94,7 @@ func (f *h1) readHead() bool {
 	f.conn.beginHead()
 	err := f.checkLineEnds()
 	if err == nil {
-		err = f.req.Header.Read(f.in)
+		err = f.header.Read(f.in)
 	}
 	if err == io.EOF || errors.Is(err, net.ErrClosed) { //nolint:errorlint // bare: in the middle of a head it is wrapped
 		f.last = true
@@ -156,7 +156,7 @@ func (f *h1) respond() {
 
 // begin resets the front for another exchange.
 func (f *h1) begin() {
-	f.read, f.last, f.chunks = 0, false, nil
+	f.read, f.last = 0, false
 	f.x.reset()
 }
 

@@ -20,10 +20,7 @@ func (f *h1) takeBody() *refusal {
 	case x.Length > 0 && x.Length <= smallBody:
 		return f.takeSmall()
 	case x.Length == message.Chunked:
-		if err := f.req.ContinueReadBodyStream(f.in, 1, false); err != nil {
-			return malformed(400, "The request's body is malformed.")
-		}
-		f.chunks = f.req.BodyStream()
+		f.chunks.reset(f.in)
 	}
 	f.conn.inBody.Store(true)
 	f.began = x.Start
@@ -54,7 +51,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 }
 
 func (f *h1) readBody(p []byte) (int, error) {
-	if f.chunks != nil {
+	if f.x.Length == message.Chunked {
 		return f.chunks.Read(p)
 	}
 	left := f.x.Length - f.read
@@ -72,6 +69,5 @@ func (f *h1) StopBody() {
 
 // Trailers implements Front.
 func (f *h1) Trailers(dst []message.Field) ([]message.Field, error) {
-	text := f.req.Header.TrailerHeader()
-	return message.ParseFields(dst, text)
+	return append(dst, f.chunks.trailers...), nil
 }

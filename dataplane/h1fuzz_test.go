@@ -67,14 +67,14 @@ func asTwin(t *testing.T, f *h1, twin *bufio.Reader, body []byte) {
 	}
 	req, err := http.ReadRequest(twin)
 	if err != nil {
-		t.Fatalf("%q %q is refused by net/http: %v", f.x.Method, f.req.Header.RawHeaders(), err)
+		t.Fatalf("%q %q is refused by net/http: %v", f.x.Method, f.header.RawHeaders(), err)
 	}
 	theirs, err := io.ReadAll(req.Body)
 	if err != nil || !bytes.Equal(theirs, body) {
 		t.Fatalf("body %q, of net/http %q, %v", body, theirs, err)
 	}
-	if string(f.x.Method) != req.Method || string(f.req.Header.RequestURI()) != req.RequestURI || f.x.Protocol != req.Proto {
-		t.Fatalf("%q %q %q, of net/http %q %q %q", f.x.Method, f.req.Header.RequestURI(), f.x.Protocol, req.Method, req.RequestURI, req.Proto)
+	if string(f.x.Method) != req.Method || string(f.header.RequestURI()) != req.RequestURI || f.x.Protocol != req.Proto {
+		t.Fatalf("%q %q %q, of net/http %q %q %q", f.x.Method, f.header.RequestURI(), f.x.Protocol, req.Method, req.RequestURI, req.Proto)
 	}
 	if !bytes.EqualFold(f.x.Authority, []byte(req.Host)) {
 		t.Fatalf("for %q, of net/http for %q", f.x.Authority, req.Host)

@@ -42,7 +42,7 @@ func (f *h1) Send(x *Exchange, r *reply) {
 		f.end(errClientLeft)
 		return
 	}
-	last := r.close || f.req.Header.ConnectionClose()
+	last := r.close || f.header.ConnectionClose()
 	if r.tunnel {
 		f.tunnel(r)
 		return

@@ -11,7 +11,7 @@ import (
 // where the head ends: whatever could be read in two ways is refused here.
 func (f *h1) open() *refusal {
 	f.common()
-	x, h := &f.x, &f.req.Header
+	x, h := &f.x, &f.header
 	x.Method = h.Method()
 	switch string(h.Protocol()) {
 	case "HTTP/1.1":
@@ -50,7 +50,7 @@ func (f *h1) expectsContinue() bool {
 }
 
 func (f *h1) checkFields() *refusal {
-	x, raw := &f.x, f.req.Header.RawHeaders()
+	x, raw := &f.x, f.header.RawHeaders()
 	http10 := x.Protocol == "HTTP/1.0"
 	if len(raw) > 0 {
 		var err error
@@ -87,7 +87,7 @@ func (f *h1) checkFields() *refusal {
 // agree with Host, so that no two parties can choose different ones.
 func (f *h1) checkTarget() *refusal {
 	x := &f.x
-	target, r := x.setTarget(f.req.Header.RequestURI())
+	target, r := x.setTarget(f.header.RequestURI())
 	if r != nil {
 		return r
 	}

@@ -113,6 +113,16 @@ func TestMalformedChunksAreNotCompleted(t *testing.T) {
 		"no CRLF behind a chunk":  "5\r\nhelloXX0\r\n\r\n",
 		"bad trailer":             "5\r\nhello\r\n0\r\nX a: b\r\n\r\n",
 		"forbidden trailer":       "5\r\nhello\r\n0\r\nContent-Length: 5\r\n\r\n",
+		"LF in an extension":      "5;a\nb\r\nhello\r\n0\r\n\r\n",
+		"CR in an extension":      "5;a\rb\r\nhello\r\n0\r\n\r\n",
+		"NUL in an extension":     "5;\x00\r\nhello\r\n0\r\n\r\n",
+		"endless extension":       "5;" + strings.Repeat("a", 70_000) + "\r\nhello\r\n0\r\n\r\n",
+		"LF ends a size":          "5\nhello\r\n0\r\n\r\n",
+		"LF ends a chunk":         "5\r\nhello\n0\r\n\r\n",
+		"LF ends the last size":   "5\r\nhello\r\n0\n\r\n",
+		"LF ends the trailers":    "5\r\nhello\r\n0\r\n\n",
+		"LF ends a trailer":       "5\r\nhello\r\n0\r\nA: b\n\r\n",
+		"endless trailers":        "5\r\nhello\r\n0\r\n" + strings.Repeat("A: "+strings.Repeat("b", 1000)+"\r\n", 20) + "\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			up := startRecorder(t, nil)
