@@ -2,7 +2,6 @@ package dataplane
 
 import (
 	"bytes"
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -103,10 +102,12 @@ func (c *clientConn) serve() {
 }
 
 func (c *clientConn) handshake() bool {
-	ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
-	defer cancel()
-	conn := c.Conn.(*tls.Conn) //nolint:forcetypeassert // accept made it so
-	if conn.HandshakeContext(ctx) != nil {
+	conn := c.Conn.(*tls.Conn)              //nolint:forcetypeassert // accept made it so
+	below := conn.NetConn().(*yieldingConn) //nolint:forcetypeassert // the same
+	below.again = c.again                   // to crypto/tls a handshake that has failed once is over
+	defer func() { below.again = nil }()
+	now := time.Now()
+	if errors.Join(conn.SetReadDeadline(now.Add(handshakeTimeout)), conn.SetWriteDeadline(now.Add(writeIdle)), conn.Handshake(), conn.SetDeadline(time.Time{})) != nil {
 		return false
 	}
 	if c.link {

@@ -19,6 +19,7 @@ import (
 type yieldingConn struct {
 	net.Conn
 	yields bool
+	again  func(err error) bool // whether a read that has failed is tried again; nil = it is not
 }
 
 // Read yields, then reads.
@@ -26,7 +27,11 @@ func (t *yieldingConn) Read(p []byte) (int, error) {
 	if t.yields {
 		runtime.Gosched()
 	}
-	return t.Conn.Read(p)
+	n, err := t.Conn.Read(p)
+	if err != nil && t.again != nil && t.again(err) {
+		n, err = t.Conn.Read(p)
+	}
+	return n, err
 }
 
 // Write yields, then writes.

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -40,15 +41,17 @@ routes:
 	if err := os.WriteFile(path, []byte(doc), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	a := w.start("a", "--routes", path)
-	dial := func() net.Conn {
-		c, err := net.Dial("tcp", a.listen.HTTP)
+	w.certificate("a.crt", "a.key")
+	a := w.start("a", "--routes", path, "--https", "127.0.0.1:0", "--tls-cert", filepath.Join(w.dir, "a.crt"), "--tls-key", filepath.Join(w.dir, "a.key"))
+	dialTo := func(addr string) net.Conn {
+		c, err := net.Dial("tcp", addr)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = c.Close() })
 		return c
 	}
+	dial := func() net.Conn { return dialTo(a.listen.HTTP) }
 	send := func(c net.Conn, text string) {
 		if _, err := io.WriteString(c, text); err != nil {
 			t.Error(err)
@@ -60,6 +63,10 @@ routes:
 	}
 	send(conns["the rest of a head"], head)
 	send(conns["the rest of an answer"], "GET /slow HTTP/1.1\r\n"+host)
+	thawed := make(chan struct{})
+	conns["a handshake"] = tls.Client(&interrupted{Conn: dialTo(a.listen.HTTPS), until: thawed}, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // see certificate
+	shaken := make(chan error, 1)
+	go func() { shaken <- conns["a handshake"].(*tls.Conn).HandshakeContext(t.Context()) }()
 	time.Sleep(300 * time.Millisecond) // for the node to have what was sent
 	if err := a.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
@@ -72,8 +79,12 @@ routes:
 	time.Sleep(standstill)
 	_ = a.cmd.Process.Signal(syscall.SIGCONT)
 	time.Sleep(100 * time.Millisecond) // the new ones are accepted by now, and silent
+	close(thawed)
+	if err := <-shaken; err != nil {
+		t.Errorf("a handshake: %v", err)
+	}
 	for what, c := range conns {
-		if strings.HasPrefix(what, "new") {
+		if strings.HasPrefix(what, "new") || what == "a handshake" {
 			_, _ = io.WriteString(c, head+host) // a failure shows below
 		}
 		_ = c.SetReadDeadline(time.Now().Add(patience))
@@ -87,4 +98,27 @@ routes:
 			t.Errorf("%s: status %d, %q, %v", what, resp.StatusCode, body, err)
 		}
 	}
+}
+
+// interrupted is a connection whose first write stops after a few bytes, until until is
+// closed.
+type interrupted struct {
+	net.Conn
+	until <-chan struct{}
+	begun bool
+}
+
+func (c *interrupted) Write(p []byte) (int, error) {
+	const few = 20
+	if c.begun || len(p) <= few {
+		return c.Conn.Write(p)
+	}
+	c.begun = true
+	n, err := c.Conn.Write(p[:few])
+	if err != nil {
+		return n, err
+	}
+	<-c.until
+	rest, err := c.Conn.Write(p[few:])
+	return n + rest, err
 }
