@@ -69,7 +69,7 @@ func (s *Server) evictConns(limit int) int {
 	idle, slow := s.clients.closeIdle(want, now.Add(-slowAfter)), 0
 	if now.Sub(s.eviction.scannedAt) >= slowScanEvery {
 		s.eviction.scannedAt = now
-		slow = s.closeSlow(want-idle, now)
+		slow = s.closeSlow(max(want, clientReserve(limit))-idle, now) // those who came behind them may be as slow
 	}
 	idle += s.clients.closeIdle(want-idle-slow, now)
 	s.metrics.countEvicted(idle, slow)
