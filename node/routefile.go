@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -122,12 +123,12 @@ func (f *routeFile) take() error {
 
 // read reads the file and those that it includes.
 func (f *routeFile) read() (sources []routefile.Source, content appliedSource, err error) {
-	data, err := os.ReadFile(f.path)
+	disk := routefile.Reading{Glob: filepath.Glob, Open: func(path string) (io.ReadCloser, error) { return os.Open(path) }}
+	file, err := disk.File(f.path)
 	if err != nil {
 		return nil, content, fmt.Errorf("read route file: %w", err)
 	}
-	disk := routefile.Reading{Glob: filepath.Glob, Read: os.ReadFile}
-	sources, err = disk.Include(os.LookupEnv, routefile.Source{Name: f.path, Data: data})
+	sources, err = disk.Include(os.LookupEnv, file)
 	f.paths = f.paths[:0]
 	sum := sha256.New()
 	for i, s := range sources {

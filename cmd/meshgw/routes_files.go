@@ -41,12 +41,14 @@ func readRouteFiles(paths []string, stdin io.Reader) (*routeFiles, error) {
 
 // decode reads sources and what they include as one file.
 func decode(sources []routefile.Source) (*routefile.File, error) {
-	all, err := routefile.Reading{Glob: filepath.Glob, Read: os.ReadFile}.Include(os.LookupEnv, sources...)
+	all, err := routefile.Reading{Glob: filepath.Glob, Open: openFile}.Include(os.LookupEnv, sources...)
 	if err != nil {
 		return nil, err
 	}
 	return routefile.Decode(os.LookupEnv, all...)
 }
+
+func openFile(path string) (io.ReadCloser, error) { return os.Open(path) }
 
 const notValid = "the route file is not valid"
 

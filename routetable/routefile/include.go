@@ -2,6 +2,8 @@ package routefile
 
 import (
 	"bytes"
+	"fmt"
+	"io"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,7 +19,27 @@ const (
 // Reading finds and reads the files that others include.
 type Reading struct {
 	Glob func(pattern string) (paths []string, err error)
-	Read func(path string) ([]byte, error)
+	Open func(path string) (io.ReadCloser, error)
+}
+
+// File reads the file at path, of which no more than a route file may have.
+func (r Reading) File(path string) (Source, error) {
+	data, err := r.read(path, maxFile)
+	return Source{Name: path, Data: data}, err
+}
+
+// read fails after limit bytes: a file may be a device, which has no end, or a log.
+func (r Reading) read(path string, limit int) ([]byte, error) {
+	file, err := r.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close() //nolint:errcheck // only read
+	data, err := io.ReadAll(io.LimitReader(file, int64(limit)+1))
+	if err == nil && len(data) > limit {
+		err = fmt.Errorf("%s: more than %d bytes in all", path, maxFile)
+	}
+	return data, err
 }
 
 // Include returns files and those that they include, each once: under the key
@@ -93,17 +115,13 @@ func (in *includer) follow(dir string, pattern *node) {
 			return
 		default:
 			in.seen[path] = true
-			data, err := in.Read(path)
-			in.left -= len(data)
-			switch {
-			case err != nil:
+			data, err := in.read(path, in.left)
+			if err != nil {
 				report("%v", err)
-			case in.left < 0:
-				report("%s: more than %d bytes in all", path, maxFile)
-				return
-			default:
-				in.add(Source{Name: path, Data: data})
+				continue
 			}
+			in.left -= len(data)
+			in.add(Source{Name: path, Data: data})
 		}
 	}
 }

@@ -3,6 +3,7 @@ package routefile_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,9 +25,13 @@ func inMemory(files map[string]string) routefile.Reading {
 			slices.Sort(found)
 			return found, err
 		},
-		Read: func(path string) ([]byte, error) {
-			if text, ok := files[path]; ok {
-				return []byte(text), nil
+		Open: func(path string) (io.ReadCloser, error) {
+			text, ok := files[path]
+			switch {
+			case path == endless:
+				return io.NopCloser(zeros{}), nil
+			case ok:
+				return io.NopCloser(strings.NewReader(text)), nil
 			}
 			return nil, errors.New(path + " is not there")
 		},
@@ -93,5 +98,24 @@ func TestWhatCannotBeIncluded(t *testing.T) {
 	}
 	if err == nil || !strings.Contains(err.Error(), "f.yaml:1:10: include: expected a list, got a value") {
 		t.Errorf("no list: %v", err)
+	}
+}
+
+// endless is a file without an end, as a device may be.
+const endless = "/dev/zero"
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { return len(p), nil }
+
+func TestAFileWithoutEndIsNotReadWhole(t *testing.T) {
+	t.Parallel()
+	reading := inMemory(nil)
+	_, err := reading.Include(env, routefile.Source{Name: "/etc/a.yaml", Data: []byte("include: [/dev/zero]\n")})
+	if err == nil || !strings.Contains(err.Error(), "/dev/zero: more than 16777216 bytes in all") {
+		t.Errorf("included: %v", err)
+	}
+	if _, err := reading.File(endless); err == nil {
+		t.Error("the route file itself: no error")
 	}
 }
