@@ -23,6 +23,7 @@ import (
 	"github.com/hashicorp/serf/cmd/serf/command/agent"
 	"github.com/hashicorp/serf/serf"
 	"github.com/rs/zerolog"
+	"golang.org/x/net/netutil"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -220,6 +221,9 @@ func (m *Mesh) Close() {
 	}
 }
 
+// maxRPCConns bounds the connections of Serf's RPC, which closes none that are idle.
+const maxRPCConns = 64
+
 func (m *Mesh) open(bind, rpc string) (*sockets, error) {
 	packets, streams, err := m.network.Listen(bind)
 	if err != nil {
@@ -227,10 +231,12 @@ func (m *Mesh) open(bind, rpc string) (*sockets, error) {
 	}
 	s := &sockets{packets: packets, streams: streams}
 	if rpc != "" {
-		if s.rpc, err = net.Listen("tcp", rpc); err != nil {
+		listener, err := net.Listen("tcp", rpc)
+		if err != nil {
 			s.close()
 			return nil, fmt.Errorf("listen for Serf RPC: %w", err)
 		}
+		s.rpc = netutil.LimitListener(listener, maxRPCConns)
 	}
 	return s, nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/rs/zerolog"
+	"golang.org/x/net/netutil"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/meshgw/meshgw/admin"
@@ -244,16 +245,20 @@ func (n *Node) planeConfig() dataplane.Config {
 	}
 }
 
+// maxAdminConns leaves descriptors to requests, whoever may reach the admin port.
+const maxAdminConns = 256
+
 // bind opens all ports, so that none is found taken when others already serve.
 func (n *Node) bind() error {
 	if err := n.mesh.Listen(); err != nil {
 		return err
 	}
 	n.listen.Gossip, n.listen.RPC = n.mesh.Addr(), n.mesh.RPCAddr()
-	var err error
-	if n.adminAt, err = n.world.listen(n.cfg.Listen.Admin); err != nil {
+	asked, err := n.world.listen(n.cfg.Listen.Admin)
+	if err != nil {
 		return fmt.Errorf("listen for admin: %w", err)
 	}
+	n.adminAt = netutil.LimitListener(asked, maxAdminConns) // beneath TLS: net/http wants to see that
 	n.listen.Admin = n.adminAt.Addr().String()
 	if err = n.secureAdmin(); err != nil {
 		return err

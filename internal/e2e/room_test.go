@@ -99,6 +99,31 @@ func (p *process) closed(reason string) float64 {
 	return p.metric(fmt.Sprintf("meshgw_connections_closed_total{reason=%q}", reason))
 }
 
+// Whoever opens connections to the ports for operators leaves room for clients.
+func TestConnectionsOfOperatorsLeaveRoomForClients(t *testing.T) {
+	a, _ := narrow(t)
+	a.limitFiles(uint64(a.openFiles() + 256 + 64 + 60))
+	for _, addr := range []string{a.listen.Admin, a.listen.RPC} {
+		for range 500 {
+			c, err := net.DialTimeout("tcp", addr, 10*time.Second) // the kernel accepts what the node does not
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = c.Close() })
+		}
+	}
+	eventually(t, patience, "the node has accepted them", func() error {
+		if open := a.openFiles(); open < 256+64 {
+			return fmt.Errorf("%d files are open", open)
+		}
+		return nil
+	})
+	_, waits := a.newcomers(t, 100)
+	if waits[99] > 8*time.Second {
+		t.Errorf("served after %v", waits[99])
+	}
+}
+
 // Where descriptors run out, those who have been idle for longest make room. Who
 // comes is served at once, and who is being served goes on.
 func TestIdleConnectionsMakeRoomForNewClients(t *testing.T) {
