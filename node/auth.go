@@ -26,6 +26,7 @@ import (
 
 	"github.com/meshgw/meshgw/auth"
 	"github.com/meshgw/meshgw/dataplane"
+	"github.com/meshgw/meshgw/node/config"
 	"github.com/meshgw/meshgw/routetable"
 )
 
@@ -104,7 +105,7 @@ func (c *credentials) source(name string, fresh *credential) *credential {
 		c.lookAt(fresh)
 		return fresh
 	}
-	if u, err := url.Parse(fresh.place); err == nil && u.Scheme == "http" && !loopback(net.JoinHostPort(u.Hostname(), "80")) {
+	if u, err := url.Parse(fresh.place); err == nil && u.Scheme == "http" && !config.Loopback(net.JoinHostPort(u.Hostname(), "80")) {
 		c.log.Warn().Str("source", fresh.shown()).Msg("keys are fetched in clear: who can change the answer can sign tokens")
 	}
 	if data, err := c.dir.read(fresh.copyName()); err == nil && data != nil && !c.stale[fresh.copyName()] {
@@ -201,11 +202,6 @@ func (c *credentials) lacks(rule *routetable.Rule) []string {
 		all = append(all, fmt.Sprintf("auth admits nobody by %s: %v", s.shown(), cmp.Or(s.trouble(), errNotRead)))
 	}
 	return all
-}
-
-// asksClients reports whether a listener asks clients for certificates.
-func (l *ListenConfig) asksClients() bool {
-	return l.ClientCA != "" || slices.ContainsFunc(l.More, func(m MoreListener) bool { return m.TLS != nil && m.TLS.ClientCA != "" })
 }
 
 var errNotRead = errors.New("not read yet")

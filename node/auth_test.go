@@ -32,6 +32,7 @@ import (
 
 	"github.com/meshgw/meshgw/auth"
 	"github.com/meshgw/meshgw/dataplane"
+	"github.com/meshgw/meshgw/node/config"
 	"github.com/meshgw/meshgw/routetable"
 )
 
@@ -388,13 +389,13 @@ func (a *authority) issue(t *testing.T, name string, end time.Time, usage x509.E
 }
 
 // savePair saves a leaf and its key, as PEM.
-func savePair(t *testing.T, pair tls.Certificate, path string) Certificate {
+func savePair(t *testing.T, pair tls.Certificate, path string) config.Certificate {
 	t.Helper()
 	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := Certificate{Cert: path + ".crt", Key: path + ".key"}
+	c := config.Certificate{Cert: path + ".crt", Key: path + ".key"}
 	for name, block := range map[string]*pem.Block{c.Cert: {Type: "CERTIFICATE", Bytes: pair.Certificate[0]}, c.Key: {Type: "PRIVATE KEY", Bytes: key}} {
 		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)

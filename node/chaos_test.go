@@ -11,14 +11,15 @@ import (
 
 	"github.com/meshgw/meshgw/api"
 	"github.com/meshgw/meshgw/logs"
+	"github.com/meshgw/meshgw/node/config"
 )
 
 func TestAWallClockIsSetWrongOnlyWhereThatIsAllowed(t *testing.T) {
-	n := New(Config{}, "test", logs.Plain(zerolog.Nop()))
+	n := New(config.Config{}, "test", logs.Plain(zerolog.Nop()))
 	if p, ok := errors.AsType[*api.Problem](n.SetClock(time.Hour)); !ok || p.Status != http.StatusForbidden {
 		t.Errorf("a node without --allow-chaos answers %v", p)
 	}
-	n = New(Config{AllowChaos: true}, "test", logs.Plain(zerolog.Nop()))
+	n = New(config.Config{AllowChaos: true}, "test", logs.Plain(zerolog.Nop()))
 	if err := n.SetClock(time.Hour); err != nil || n.skew.Load() != int64(time.Hour) {
 		t.Errorf("with it: %v, %v", err, time.Duration(n.skew.Load()))
 	}

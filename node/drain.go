@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/meshgw/meshgw/api"
+	"github.com/meshgw/meshgw/node/config"
 	"github.com/meshgw/meshgw/roster"
 )
 
@@ -39,8 +40,8 @@ func (n *Node) Undrain() {
 // SetWeight changes this node's capacity relative to others, 1 to 65535, until it
 // restarts, and tells the mesh. It refuses another number with an *api.Problem.
 func (n *Node) SetWeight(weight int) error {
-	if weight < 1 || weight > maxWeight {
-		return api.NewProblem(http.StatusUnprocessableEntity, "weight %d: want 1 to %d", weight, maxWeight)
+	if weight < 1 || weight > config.MaxWeight {
+		return api.NewProblem(http.StatusUnprocessableEntity, "weight %d: want 1 to %d", weight, config.MaxWeight)
 	}
 	if was := n.weight.Swap(int64(weight)); was != int64(weight) {
 		n.log.Info().Int64("from", was).Int("to", weight).Msg("weight changed")

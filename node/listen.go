@@ -8,12 +8,13 @@ import (
 	"github.com/meshgw/meshgw/admin"
 	"github.com/meshgw/meshgw/api"
 	"github.com/meshgw/meshgw/dataplane"
+	"github.com/meshgw/meshgw/node/config"
 	"github.com/meshgw/meshgw/roster"
 )
 
 // secure reads the certificates of a listener and the CA of its clients, if any,
 // and remembers to read them again when the node is told to.
-func (n *Node) secure(files []Certificate, clientCA string) (*tls.Config, error) {
+func (n *Node) secure(files []config.Certificate, clientCA string) (*tls.Config, error) {
 	pairs := make([]dataplane.CertificateFile, len(files))
 	for i, f := range files {
 		pairs[i] = dataplane.CertificateFile(f)
@@ -46,7 +47,7 @@ func (n *Node) secureAdmin() error {
 	if t.Cert == "" {
 		return nil
 	}
-	secure, err := n.secure([]Certificate{t.Certificate}, t.ClientCA)
+	secure, err := n.secure([]config.Certificate{t.Certificate}, t.ClientCA)
 	if err != nil {
 		return err
 	}
@@ -66,7 +67,7 @@ func (n *Node) bindData() (err error) {
 		}
 	}
 	for _, more := range l.More {
-		var secure MoreTLS
+		var secure config.MoreTLS
 		if more.TLS != nil {
 			secure = *more.TLS
 		}

@@ -8,22 +8,10 @@ import (
 	"github.com/meshgw/meshgw/routetable"
 )
 
-// names are those of the listeners for clients.
-func (l *ListenConfig) names() []string {
-	all := []string{"http"}
-	if len(l.Certificates) > 0 {
-		all = append(all, "https")
-	}
-	for _, more := range l.More {
-		all = append(all, more.Name)
-	}
-	return all
-}
-
 // listenersKnown are the names of listeners that a node has, or may have: ok is
 // false where one of a version that does not tell is among them.
 func (n *Node) listenersKnown() (names []string, ok bool) {
-	names = n.cfg.Listen.names()
+	names = n.cfg.Listen.Names()
 	for _, word := range n.roster.Nodes() {
 		if word.ID == n.identity.ID {
 			continue
@@ -61,7 +49,7 @@ func (n *Node) lacks() func(*routetable.Rule) []string {
 	return func(rule *routetable.Rule) []string {
 		all := n.credentials.lacks(rule)
 		for _, a := range rule.Auth {
-			if a.MTLS != nil && !n.cfg.Listen.asksClients() {
+			if a.MTLS != nil && !n.cfg.Listen.AsksClients() {
 				all = append(all, "auth admits nobody by mtls: this node has no listen.https.client_ca")
 			}
 		}

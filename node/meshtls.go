@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/meshgw/meshgw/gossip"
+	"github.com/meshgw/meshgw/node/config"
 )
 
 // meshTLS secures the links between gateways and the streams of gossip: both ends
@@ -19,7 +20,7 @@ import (
 // several, so that an old and a new one are valid at once.
 type meshTLS struct {
 	node   string
-	files  MeshTLSConfig
+	files  config.MeshTLS
 	now    func() time.Time // wall clock
 	loaded atomic.Pointer[meshCertificates]
 }
@@ -36,14 +37,14 @@ type meshCertificates struct {
 // streamProtocol keeps a stream of gossip from being taken for a link.
 const streamProtocol = "meshgw-stream"
 
-func newMeshTLS(node string, files MeshTLSConfig, now func() time.Time) (*meshTLS, error) {
+func newMeshTLS(node string, files config.MeshTLS, now func() time.Time) (*meshTLS, error) {
 	m := &meshTLS{node: node, files: files, now: now}
 	return m, m.load()
 }
 
 // load reads the files, or changes nothing. It refuses what peers would.
 func (m *meshTLS) load() error {
-	if m.files == (MeshTLSConfig{}) {
+	if m.files == (config.MeshTLS{}) {
 		return nil
 	}
 	data, err := os.ReadFile(m.files.CA)

@@ -13,12 +13,14 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/meshgw/meshgw/node/config"
 )
 
 // meshFiles writes the CA of a mesh and a certificate for each node.
-func meshFiles(t *testing.T, nodes ...string) map[string]MeshTLSConfig {
+func meshFiles(t *testing.T, nodes ...string) map[string]config.MeshTLS {
 	t.Helper()
-	dir, files := t.TempDir(), map[string]MeshTLSConfig{}
+	dir, files := t.TempDir(), map[string]config.MeshTLS{}
 	save := func(name, kind string, der []byte) string {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
@@ -51,7 +53,7 @@ func meshFiles(t *testing.T, nodes ...string) map[string]MeshTLSConfig {
 		if err != nil {
 			t.Fatal(err)
 		}
-		files[name] = MeshTLSConfig{CA: caFile, Cert: save(name+".pem", "CERTIFICATE", der), Key: save(name+".key", "EC PRIVATE KEY", text)}
+		files[name] = config.MeshTLS{CA: caFile, Cert: save(name+".pem", "CERTIFICATE", der), Key: save(name+".key", "EC PRIVATE KEY", text)}
 	}
 	return files
 }
@@ -59,7 +61,7 @@ func meshFiles(t *testing.T, nodes ...string) map[string]MeshTLSConfig {
 func TestStreamsOfGossipAskForTheNodeThatIsMeant(t *testing.T) {
 	files := meshFiles(t, "a", "b")
 	strangers := meshFiles(t, "b")
-	load := func(name string, files MeshTLSConfig) *meshTLS {
+	load := func(name string, files config.MeshTLS) *meshTLS {
 		m, err := newMeshTLS(name, files, time.Now)
 		if err != nil {
 			t.Fatal(err)
@@ -105,7 +107,7 @@ func TestStreamsOfGossipAskForTheNodeThatIsMeant(t *testing.T) {
 			t.Errorf("%s: %v, %v", c.what, err, there)
 		}
 	}
-	if none := load("a", MeshTLSConfig{}).streams(false); none != nil {
+	if none := load("a", config.MeshTLS{}).streams(false); none != nil {
 		t.Error("without certificates there are settings for them")
 	}
 }

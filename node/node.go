@@ -23,6 +23,7 @@ import (
 	"github.com/meshgw/meshgw/dataplane"
 	"github.com/meshgw/meshgw/gossip"
 	"github.com/meshgw/meshgw/logs"
+	"github.com/meshgw/meshgw/node/config"
 	"github.com/meshgw/meshgw/roster"
 	"github.com/meshgw/meshgw/telemetry"
 	"github.com/meshgw/meshgw/tracing"
@@ -39,7 +40,7 @@ const (
 
 // Node is one gateway of the mesh.
 type Node struct {
-	cfg     Config
+	cfg     config.Config
 	world   World
 	build   string
 	logs    *logs.Log
@@ -84,7 +85,7 @@ type Node struct {
 
 // New returns the node that cfg describes, of the given build. It opens nothing
 // yet: Run does, and fails with what is in the way.
-func New(cfg Config, build string, log *logs.Log) *Node {
+func New(cfg config.Config, build string, log *logs.Log) *Node {
 	n := &Node{cfg: cfg, build: build, peersMoved: make(chan struct{}, 1), departed: departures{}, opened: make(chan struct{}), logs: log}
 	n.log = n.named(log.Events)
 	n.phase.Store(new(roster.Starting))
@@ -271,7 +272,7 @@ func (n *Node) bind() error {
 }
 
 // data opens a listener for clients: HTTPS where there are certificates.
-func (n *Node) data(name, addr string, certificates []Certificate, clientCA string) (bound string, err error) {
+func (n *Node) data(name, addr string, certificates []config.Certificate, clientCA string) (bound string, err error) {
 	if len(certificates) == 0 {
 		return n.accept(name, addr, nil)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/meshgw/meshgw/node/config"
 	"github.com/meshgw/meshgw/routetable"
 	"github.com/meshgw/meshgw/routetable/routefile"
 )
@@ -48,7 +49,7 @@ type appliedSource struct {
 // openRouteFile takes the file at once where nothing speaks against it. A node
 // with a table of its own, or with a mesh to join, starts without it if need be;
 // a node that has nothing else to serve refuses a file that is no good.
-func openRouteFile(cfg Config, r *routes) (*routeFile, error) {
+func openRouteFile(cfg config.Config, r *routes) (*routeFile, error) {
 	f := &routeFile{routes: r, dir: r.dir, log: r.log, seeded: len(cfg.Gossip.Join) > 0, soon: make(chan struct{}, 1), settled: make(chan struct{})}
 	f.settle = sync.OnceFunc(func() {
 		r.serve()

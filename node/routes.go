@@ -14,6 +14,7 @@ import (
 
 	"github.com/meshgw/meshgw/api"
 	"github.com/meshgw/meshgw/crdt"
+	"github.com/meshgw/meshgw/node/config"
 	"github.com/meshgw/meshgw/routetable"
 )
 
@@ -55,7 +56,7 @@ type served struct {
 
 // openRoutes restores the table from disk. Where none is sound, the mesh or the
 // route file may bring it back.
-func openRoutes(cfg Config, world World, dir *dataDir, log zerolog.Logger) (*routes, error) {
+func openRoutes(cfg config.Config, world World, dir *dataDir, log zerolog.Logger) (*routes, error) {
 	r := &routes{store: heedfulStore{Store: routetable.NewStore(cfg.Node.Name)}, node: cfg.Node.Name, world: world, dir: dir, log: log}
 	r.committed = func() {}                                                 // until there is a mesh to tell
 	r.unheard = func([]routetable.Route) routetable.Problems { return nil } // or to ask

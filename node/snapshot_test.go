@@ -12,6 +12,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/meshgw/meshgw/node/config"
 	"github.com/meshgw/meshgw/routetable"
 )
 
@@ -35,7 +36,7 @@ func livesIn(t *testing.T, dir string, log *bytes.Buffer) *routes {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := openRoutes(Config{Node: Identity{Name: "a"}}, World{}, d, zerolog.New(log))
+	r, err := openRoutes(config.Config{Node: config.Identity{Name: "a"}}, World{}, d, zerolog.New(log))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ func (n *Node) say() bool {
 	return n.roster.Tell(roster.Node{
 		Name: n.cfg.Node.Name, Region: n.cfg.Node.Region, Zone: n.cfg.Node.Zone, Weight: int(n.weight.Load()),
 		Build: n.build, StartedAt: n.started.UnixMilli(), Phase: *n.phase.Load(),
-		Listen: wordOf(n.listen), Listeners: strings.Join(n.cfg.Listen.names(), ","), Load: n.toldLoad,
+		Listen: wordOf(n.listen), Listeners: strings.Join(n.cfg.Listen.Names(), ","), Load: n.toldLoad,
 		Routes: n.routes.word(),
 	})
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/meshgw/meshgw/logs"
 	"github.com/meshgw/meshgw/node"
+	"github.com/meshgw/meshgw/node/config"
 	"github.com/meshgw/meshgw/telemetry"
 )
 
@@ -32,13 +33,13 @@ MESHGW_DATA_DIR) over --config FILE. Each flag names its key in the file.`,
   meshgw agent --config /etc/meshgw/meshgw.yaml`,
 		Args: noArgs,
 	}
-	config := cmd.Flags().String("config", "", "settings `FILE`, YAML, or MESHGW_CONFIG")
+	file := cmd.Flags().String("config", "", "settings `FILE`, YAML, or MESHGW_CONFIG")
 	given := map[string][]string{}
-	for _, s := range node.Settings() {
+	for _, s := range config.Settings() {
 		addSetting(cmd, s, given)
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := node.Load(given, os.Environ(), *config)
+		cfg, err := config.Load(given, os.Environ(), *file)
 		if err != nil {
 			return err
 		}
@@ -47,9 +48,9 @@ MESHGW_DATA_DIR) over --config FILE. Each flag names its key in the file.`,
 	return cmd
 }
 
-// addSetting gives cmd the flag of s. Its text is kept as it is: node.Load
+// addSetting gives cmd the flag of s. Its text is kept as it is: config.Load
 // judges all settings together, wherever they come from.
-func addSetting(cmd *cobra.Command, s node.Setting, given map[string][]string) {
+func addSetting(cmd *cobra.Command, s config.Setting, given map[string][]string) {
 	usage := s.Help + " [" + s.Key + "]"
 	if s.Absent != "" {
 		usage += " (default: " + s.Absent + ")"
@@ -63,7 +64,7 @@ func addSetting(cmd *cobra.Command, s node.Setting, given map[string][]string) {
 }
 
 type settingFlag struct {
-	setting node.Setting
+	setting config.Setting
 	given   map[string][]string
 }
 
@@ -85,7 +86,7 @@ func (f settingFlag) Type() string {
 
 // runLogged runs a node, and its log for as long. Should whoever reads the log die,
 // lines are lost and not the node, which the signal would end.
-func runLogged(ctx context.Context, cfg node.Config, stderr io.Writer) error {
+func runLogged(ctx context.Context, cfg config.Config, stderr io.Writer) error {
 	signal.Ignore(syscall.SIGPIPE)
 	defer signal.Reset(syscall.SIGPIPE)
 	node.BoundMemory()
@@ -126,7 +127,7 @@ func runNode(ctx context.Context, n *node.Node, warnings []string, log *logs.Log
 }
 
 // openLog opens the log of a node. Its events go to lines, too.
-func openLog(cfg node.LogConfig, w, lines io.Writer) *logs.Log {
+func openLog(cfg config.Log, w, lines io.Writer) *logs.Log {
 	terminal := isTerminal(w)
 	open := logs.Config{Level: cfg.Level, Also: lines}
 	if cfg.Format == "console" || cfg.Format == "" && terminal {

@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/meshgw/meshgw/api"
-	"github.com/meshgw/meshgw/node"
+	"github.com/meshgw/meshgw/node/config"
 )
 
 func main() {
@@ -47,7 +47,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	code := exitNo
 	refused, _ := errors.AsType[*api.Problem](err)
-	if !understood || errors.Is(err, errUsage) || errors.Is(err, node.ErrSettings) || errors.Is(err, api.ErrUnreachable) || refused.Misasked() {
+	if !understood || errors.Is(err, errUsage) || errors.Is(err, config.ErrSettings) || errors.Is(err, api.ErrUnreachable) || refused.Misasked() {
 		code = exitUsage
 	}
 	if !errors.Is(err, errSaid) {
@@ -74,9 +74,9 @@ func ofArgument(err error) error {
 func complain(stderr io.Writer, cmd *cobra.Command, err error, understood bool) {
 	text := strings.TrimSuffix(err.Error(), "\n")
 	switch {
-	case errors.Is(err, node.ErrSettings):
+	case errors.Is(err, config.ErrSettings):
 		say(stderr, "meshgw: bad settings:\n%s\n", text)
-	case errors.Is(err, node.ErrRefused):
+	case errors.Is(err, config.ErrRefused):
 		say(stderr, "meshgw: refused to start:\n%s\n", text)
 	default:
 		say(stderr, "meshgw: %s\n", text)

@@ -16,6 +16,7 @@ import (
 	"github.com/meshgw/meshgw/internal/meshtest"
 	"github.com/meshgw/meshgw/logs"
 	"github.com/meshgw/meshgw/node"
+	"github.com/meshgw/meshgw/node/config"
 	"github.com/meshgw/meshgw/routetable"
 )
 
@@ -93,15 +94,15 @@ func (m *machine) start() {
 	w.story.tell("%s starts at %s", m.name, m.ip)
 }
 
-func (m *machine) config() node.Config {
-	c := node.Config{DataDir: m.dir, Insecure: true}
-	c.Node = node.Identity{Name: m.name, Region: "eu", Weight: 100}
-	c.Listen = node.ListenConfig{HTTP: net.JoinHostPort(m.ip, httpPort), Admin: net.JoinHostPort(m.ip, adminPort)}
-	c.Gossip = node.GossipConfig{Bind: net.JoinHostPort(m.ip, gossipPort), KeyringFile: m.world.keys, Profile: "lan"}
+func (m *machine) config() config.Config {
+	c := config.Config{DataDir: m.dir, Insecure: true}
+	c.Node = config.Identity{Name: m.name, Region: "eu", Weight: 100}
+	c.Listen = config.Listen{HTTP: net.JoinHostPort(m.ip, httpPort), Admin: net.JoinHostPort(m.ip, adminPort)}
+	c.Gossip = config.Gossip{Bind: net.JoinHostPort(m.ip, gossipPort), KeyringFile: m.world.keys, Profile: "lan"}
 	for _, seed := range m.world.machines[:m.world.seeds()] {
 		c.Gossip.Join = append(c.Gossip.Join, net.JoinHostPort(seed.ip, gossipPort))
 	}
-	c.Drain = node.DrainConfig{AcceptFor: 100 * time.Millisecond, FinishIn: time.Second}
+	c.Drain = config.Drain{AcceptFor: 100 * time.Millisecond, FinishIn: time.Second}
 	return c
 }
 

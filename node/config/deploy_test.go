@@ -1,4 +1,4 @@
-package node
+package config
 
 import (
 	"os"
@@ -10,7 +10,7 @@ import (
 
 func TestTheSettingsForSystemdAreValid(t *testing.T) {
 	keyring := map[string][]string{"keyring": {"testdata/keyring.json"}} // is looked into
-	cfg, err := Load(keyring, nil, "../deploy/systemd/meshgw.yaml")
+	cfg, err := Load(keyring, nil, "../../deploy/systemd/meshgw.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -20,7 +20,7 @@ func TestTheSettingsForSystemdAreValid(t *testing.T) {
 }
 
 func TestTheVariablesForKubernetesAreSettings(t *testing.T) {
-	manifest, err := os.ReadFile("../deploy/kubernetes/meshgw.yaml")
+	manifest, err := os.ReadFile("../../deploy/kubernetes/meshgw.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package node
+package config
 
 import (
 	"encoding/json"
@@ -48,7 +48,7 @@ func TestLoadReadsEveryKeyOfTheFile(t *testing.T) {
 	}
 	want := Config{
 		Node: Identity{Name: "eu-1", Region: "eu", Zone: "a", Weight: 200},
-		Listen: ListenConfig{
+		Listen: Listen{
 			HTTP: ":80", HTTPS: ":443", Mesh: ":7444", Admin: "127.0.0.1:0",
 			Certificates: []Certificate{{Cert: "a.pem", Key: "a.key"}, {Cert: "b.pem", Key: "b.key"}},
 			ClientCA:     "clients.pem",
@@ -57,21 +57,21 @@ func TestLoadReadsEveryKeyOfTheFile(t *testing.T) {
 				{Name: "partners", Address: ":9443", TLS: &MoreTLS{Certificates: []Certificate{{Cert: "p.pem", Key: "p.key"}}, ClientCA: "partners.pem"}},
 			},
 		},
-		Gossip: GossipConfig{
+		Gossip: Gossip{
 			Bind: "10.0.0.1:7946", Advertise: "192.0.2.1:7946", RPC: "127.0.0.1:7373", RPCAuth: "s3cret",
 			Join: []string{"10.0.0.2", "10.0.0.3:7947", "dnssrv+mesh.example.com"}, KeyringFile: "testdata/keyring.json", Profile: "wan", Streams: "prefer",
 		},
-		Drain:          DrainConfig{AcceptFor: time.Second, FinishIn: time.Minute},
-		Tracing:        TracingConfig{OTLP: "https://otel.example.com:4318", Ratio: 0.5},
-		Requests:       RequestsConfig{Records: 5000, Bytes: 8 << 20},
-		Log:            LogConfig{Level: zerolog.WarnLevel, Format: "json", Access: AccessLog{Ratio: 0.01, Slow: 250 * time.Millisecond}},
+		Drain:          Drain{AcceptFor: time.Second, FinishIn: time.Minute},
+		Tracing:        Tracing{OTLP: "https://otel.example.com:4318", Ratio: 0.5},
+		Requests:       Requests{Records: 5000, Bytes: 8 << 20},
+		Log:            Log{Level: zerolog.WarnLevel, Format: "json", Access: AccessLog{Ratio: 0.01, Slow: 250 * time.Millisecond}},
 		DataDir:        "/var/lib/meshgw",
 		RoutesFile:     "/etc/meshgw/routes.yaml",
 		ReadyFile:      "/run/meshgw/ready.json",
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32")},
 		ProxyProtocol:  []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
-		AdminTLS:       AdminTLSConfig{Certificate: Certificate{Cert: "admin.pem", Key: "admin.key"}, ClientCA: "ops.pem"},
-		MeshTLS:        MeshTLSConfig{CA: "ca.pem", Cert: "node.pem", Key: "node.key"},
+		AdminTLS:       AdminTLS{Certificate: Certificate{Cert: "admin.pem", Key: "admin.key"}, ClientCA: "ops.pem"},
+		MeshTLS:        MeshTLS{CA: "ca.pem", Cert: "node.pem", Key: "node.key"},
 		ShedCPU:        0.7,
 		MaxConns:       20000,
 		MaxConnsPerIP:  100,
@@ -378,7 +378,7 @@ func FuzzSettingsFile(f *testing.F) {
 }
 
 func TestTheSettingsPageIsOfThisTable(t *testing.T) {
-	page := filepath.Join("..", "docs", "settings.md")
+	page := filepath.Join("..", "..", "docs", "settings.md")
 	want := settingsPage()
 	if *update {
 		if err := os.WriteFile(page, []byte(want), 0o644); err != nil {
@@ -390,7 +390,7 @@ func TestTheSettingsPageIsOfThisTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	if string(got) != want {
-		t.Errorf("%s is not of this table: run go test ./node -run SettingsPage -update", page)
+		t.Errorf("%s is not of this table: run go test ./node/config -run SettingsPage -update", page)
 	}
 }
 
@@ -402,7 +402,7 @@ Flags of ` + "`meshgw agent`" + ` win over the environment, which wins over the 
 which wins over the defaults. The file is YAML. Unknown keys and bad values are reported all at once, each with its place.
 A list is written with commas in a flag or variable; such flags may also be given several times.
 
-This page is made from the code by ` + "`go test ./node -run SettingsPage -update`" + `.
+This page is made from the code by ` + "`go test ./node/config -run SettingsPage -update`" + `.
 
 | flag | variable | file key | default | |
 | --- | --- | --- | --- | --- |

@@ -1,10 +1,11 @@
-package node
+package config
 
 import (
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -14,26 +15,26 @@ import (
 // Load makes one; the zero Config is not usable.
 type Config struct {
 	Node   Identity
-	Listen ListenConfig
-	Gossip GossipConfig
-	Drain  DrainConfig
-	Log    LogConfig
+	Listen Listen
+	Gossip Gossip
+	Drain  Drain
+	Log    Log
 
-	Requests RequestsConfig
-	Tracing  TracingConfig
+	Requests Requests
+	Tracing  Tracing
 
 	DataDir         string         // made if absent
 	RoutesFile      string         // empty for none
 	ReadyFile       string         // empty for none; holds the addresses once the node serves
 	AdminTokensFile string         // empty for none
-	AdminTLS        AdminTLSConfig // zero = in clear
+	AdminTLS        AdminTLS       // zero = in clear
 	TrustedProxies  []netip.Prefix // whose forwarding headers are believed
 	ProxyProtocol   []netip.Prefix // whose connections begin with a PROXY header
 	MaxInflight     int            // requests served at once; 0 = by memory
 	MaxConns        int            // connections of clients
 	MaxConnsPerIP   int            // of one client; 0 = no bound
 	ShedCPU         float64        // share of the CPU from which requests are refused; 0 = never
-	MeshTLS         MeshTLSConfig  // of the mesh link; zero = plain
+	MeshTLS         MeshTLS        // of the mesh link; zero = plain
 	Insecure        bool           // clear text off loopback is the user's will
 	AllowChaos      bool           // it may be broken through the admin API
 }
@@ -46,8 +47,8 @@ type Identity struct {
 	Weight int    // relative capacity, 1..65535
 }
 
-// ListenConfig holds listening addresses as host:port, port 0 for a free one.
-type ListenConfig struct {
+// Listen holds listening addresses as host:port, port 0 for a free one.
+type Listen struct {
 	HTTP         string
 	HTTPS        string // empty = closed
 	Mesh         string // link of gateways to each other; empty = closed
@@ -57,26 +58,43 @@ type ListenConfig struct {
 	More         []MoreListener
 }
 
+// Names are those of the listeners for clients.
+func (l *Listen) Names() []string {
+	all := []string{"http"}
+	if len(l.Certificates) > 0 {
+		all = append(all, "https")
+	}
+	for _, more := range l.More {
+		all = append(all, more.Name)
+	}
+	return all
+}
+
+// AsksClients reports whether a listener asks clients for certificates.
+func (l *Listen) AsksClients() bool {
+	return l.ClientCA != "" || slices.ContainsFunc(l.More, func(m MoreListener) bool { return m.TLS != nil && m.TLS.ClientCA != "" })
+}
+
 // Certificate names the PEM files of a certificate chain and its key.
 type Certificate struct {
 	Cert string
 	Key  string
 }
 
-// MeshTLSConfig names the PEM files that secure the mesh link: the CA of the
+// MeshTLS names the PEM files that secure the mesh link: the CA of the
 // mesh, and this node's certificate with its key. All are given, or none.
-type MeshTLSConfig struct {
+type MeshTLS struct {
 	CA, Cert, Key string
 }
 
-// AdminTLSConfig names the PEM files that secure the admin listener.
-type AdminTLSConfig struct {
+// AdminTLS names the PEM files that secure the admin listener.
+type AdminTLS struct {
 	Certificate
 	ClientCA string // whose certificates it believes of clients; empty = none is asked for
 }
 
-// GossipConfig is how a node is reached by its peers and finds them.
-type GossipConfig struct {
+// Gossip is how a node is reached by its peers and finds them.
+type Gossip struct {
 	Bind        string   // host:port, for TCP and UDP
 	Streams     string   // require or prefer certificates, where the mesh has them
 	Advertise   string   // host:port that peers are told; empty = detected, port 0 = the bound one
@@ -87,14 +105,14 @@ type GossipConfig struct {
 	Profile     string   // local, lan or wan: Serf's timing
 }
 
-// DrainConfig is how a node stops.
-type DrainConfig struct {
+// Drain is how a node stops.
+type Drain struct {
 	AcceptFor time.Duration // after the mesh is told and readiness fails
 	FinishIn  time.Duration // then, for the requests in flight
 }
 
-// LogConfig is what is logged to standard error, and how.
-type LogConfig struct {
+// Log is what is logged to standard error, and how.
+type Log struct {
 	Level  zerolog.Level
 	Format string // json or console; empty = console on a terminal, else json
 	Access AccessLog
@@ -109,15 +127,15 @@ type AccessLog struct {
 	Slow       time.Duration // from when a request is slow; it is remembered for longer, too
 }
 
-// RequestsConfig bounds what a node remembers of requests, for who asks by their
+// Requests bounds what a node remembers of requests, for who asks by their
 // id. A quarter of both is for those that failed or were slow.
-type RequestsConfig struct {
+type Requests struct {
 	Records int // 0 = telemetry.DefaultRecords
 	Bytes   int // 0 = telemetry.DefaultBytes
 }
 
-// TracingConfig is where traces go.
-type TracingConfig struct {
+// Tracing is where traces go.
+type Tracing struct {
 	OTLP  string  // URL of a collector; empty = nowhere
 	Ratio float64 // share of the traces begun here that are sampled
 }

@@ -1,4 +1,4 @@
-package node
+package config
 
 import (
 	"cmp"
@@ -28,7 +28,7 @@ func (d *draft) resolveAdmin() {
 	case t.ClientCA != "" && t.Cert == "":
 		d.refuse(d.place("admin-client-ca"), "certificates of clients need TLS: give --admin-tls-cert and --admin-tls-key")
 	}
-	if !loopback(d.Listen.Admin) && d.AdminTokensFile == "" && !d.Insecure {
+	if !Loopback(d.Listen.Admin) && d.AdminTokensFile == "" && !d.Insecure {
 		d.refuse(d.place("admin"), "%s is not loopback and anybody could change routes there: give --admin-tokens or --insecure", d.Listen.Admin)
 	}
 }
@@ -46,10 +46,10 @@ func (d *draft) resolveGossip() {
 			d.Gossip.Bind = "0.0.0.0:7946"
 		}
 	}
-	if !sealed && !d.Insecure && !loopback(d.Gossip.Bind) {
+	if !sealed && !d.Insecure && !Loopback(d.Gossip.Bind) {
 		d.refuse(d.place("bind"), "%s is not loopback and gossip would be in clear: give --keyring or --insecure", d.Gossip.Bind)
 	}
-	if !loopback(d.Gossip.RPC) && d.Gossip.RPCAuth == "" && !d.Insecure {
+	if !Loopback(d.Gossip.RPC) && d.Gossip.RPCAuth == "" && !d.Insecure {
 		d.refuse(d.place("rpc"), "%s is not loopback and anybody could command the mesh there: give --rpc-auth or --insecure", d.Gossip.RPC)
 	}
 }
@@ -77,7 +77,7 @@ func (d *draft) resolveHTTPS() {
 }
 
 func (d *draft) resolveMesh() {
-	secure := d.MeshTLS != (MeshTLSConfig{})
+	secure := d.MeshTLS != (MeshTLS{})
 	switch t, given := d.MeshTLS, d.Listen.Mesh != ""; {
 	case secure && (t.CA == "" || t.Cert == "" || t.Key == ""):
 		d.refuse(d.place("mesh-cert"), "a secure mesh link needs all of --mesh-ca, --mesh-cert and --mesh-key")
@@ -87,7 +87,7 @@ func (d *draft) resolveMesh() {
 		d.Listen.Mesh = "127.0.0.1:7443"
 	case !secure && given && !d.Insecure:
 		d.refuse(d.place("mesh"), "the mesh link would be in clear: give --mesh-ca, --mesh-cert and --mesh-key, or --insecure")
-	case !secure && given && !loopback(d.Listen.Mesh):
+	case !secure && given && !Loopback(d.Listen.Mesh):
 		d.refuse(d.place("mesh"), "%s is not loopback and a mesh link in clear is believed in all it says: give --mesh-ca, --mesh-cert and --mesh-key", d.Listen.Mesh)
 	}
 }
@@ -109,7 +109,7 @@ func (c Config) Warnings() []string {
 			all = append(all, "keyring "+c.Gossip.KeyringFile+" can be read by others than its owner: give it mode 0600")
 		}
 	}
-	if !loopback(c.Listen.Admin) && c.AdminTokensFile != "" && c.AdminTLS.Cert == "" {
+	if !Loopback(c.Listen.Admin) && c.AdminTokensFile != "" && c.AdminTLS.Cert == "" {
 		all = append(all, "tokens of the admin API are sent in clear to "+c.Listen.Admin+": give --admin-tls-cert and --admin-tls-key")
 	}
 	if c.Insecure {
@@ -143,9 +143,9 @@ func readKeyring(path string) ([][]byte, error) {
 	return keys, errors.Join(errs...)
 }
 
-// loopback reports whether addr, host:port, is for this machine alone. A name
+// Loopback reports whether addr, host:port, is for this machine alone. A name
 // other than localhost is not: what it stands for may change.
-func loopback(addr string) bool {
+func Loopback(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return false

@@ -1,4 +1,4 @@
-package node
+package config
 
 import (
 	"errors"
@@ -20,7 +20,9 @@ const envPrefix = "MESHGW_"
 const (
 	maxNodeName  = 128 // as Serf bounds it
 	maxPlaceName = 64  // of regions and zones, which are metric labels
-	maxWeight    = 65535
+
+	// MaxWeight is the most that a node's weight may be.
+	MaxWeight = 65535
 )
 
 // Setting is one setting of a node: its flag, the key of the same
@@ -68,7 +70,7 @@ func nodeSettings() []Setting {
 		{Flag: "node", Key: "node.name", Value: "NAME", Absent: "the host's name", Help: "name of this node, unique in the mesh", set: name(func(d *draft) *string { return &d.Node.Name }, 1, maxNodeName)},
 		{Flag: "region", Key: "node.region", Value: "NAME", Default: "default", Help: "region this node serves", set: name(func(d *draft) *string { return &d.Node.Region }, 1, maxPlaceName)},
 		{Flag: "zone", Key: "node.zone", Value: "NAME", Absent: "none", Help: "zone within the region", set: name(func(d *draft) *string { return &d.Node.Zone }, 0, maxPlaceName)},
-		{Flag: "weight", Key: "node.weight", Value: "N", Default: "100", Help: "capacity relative to other nodes, 1 to 65535", set: number(func(d *draft) *int { return &d.Node.Weight }, 1, maxWeight)},
+		{Flag: "weight", Key: "node.weight", Value: "N", Default: "100", Help: "capacity relative to other nodes, 1 to 65535", set: number(func(d *draft) *int { return &d.Node.Weight }, 1, MaxWeight)},
 		{Flag: "data-dir", Key: "data_dir", Value: "DIR", Default: "./meshgw-data", Help: "directory of what must survive a restart", set: text(func(d *draft) *string { return &d.DataDir })},
 		{Flag: "routes", Key: "routes_file", Value: "FILE", Absent: "none", Help: "route file, applied at start and whenever it changes", set: text(func(d *draft) *string { return &d.RoutesFile })},
 		{Flag: "ready-file", Key: "ready_file", Value: "FILE", Absent: "none", Help: "file that holds the addresses, as JSON, once the node serves", set: text(func(d *draft) *string { return &d.ReadyFile })},
