@@ -1,7 +1,7 @@
 // The doctor's seven lines, and the errors that it found.
 
 import { byID, el, fill, keyed, put } from "./dom.js";
-import { moment, several } from "./words.js";
+import { few, moment, several } from "./words.js";
 
 let trace;
 const update = keyed(byID("checks"), (c) => `${c.name} ${plain(c)}`, make, change);
@@ -34,14 +34,23 @@ function change(li, c) {
   put(text, (c.ok ? "" : `${several(c.findings.length, "finding")}: `) + c.summary + notes);
   if (plain(c)) return;
   const list = li.firstChild.lastChild;
-  fill(list, JSON.stringify([c.findings, c.notes]), () => [...c.findings.map((f) => entry(f, "")), ...c.notes.map((f) => entry(f, "note"))]);
+  const open = list.lastChild?.firstChild?.open; // as it was
+  fill(list, JSON.stringify([c.findings, c.notes]), () => folded([...c.findings.map((f) => entry(f, "")), ...c.notes.map((f) => entry(f, "note"))], open));
+}
+
+const shown = 5; // of one line, so that many findings of one kind do not hide the others
+
+function folded(entries, open) {
+  if (entries.length <= shown + 1) return entries;
+  const rest = el("ol", { class: "findings" }, ...entries.slice(shown));
+  return [...entries.slice(0, shown), el("li", { class: "more" }, el("details", { open }, el("summary", {}, `${entries.length - shown} more`), rest))];
 }
 
 function entry(f, className) {
-  const about = [f.nodes.join(", "), f.since ? `since ${moment(f.since)}` : ""].filter(Boolean).join(" · ");
+  const about = [few(f.nodes), f.since ? `since ${moment(f.since)}` : ""].filter(Boolean).join(" · ");
   const next = el("div", { class: "next" }, "run ", el("code", {}, f.next));
   if (f.request_id) next.append(" or ", traceButton(f.request_id));
-  return el("li", { class: className || undefined }, el("div", {}, f.what), el("div", { class: "soft" }, about), next);
+  return el("li", { class: className || undefined }, el("div", {}, f.what), el("div", { class: "soft", title: f.nodes.join(", ") }, about), next);
 }
 
 function traceButton(id) {
@@ -59,7 +68,7 @@ function makeError(f) {
 function changeError(li, f) {
   li.request = f.request_id;
   put(li.firstChild.firstChild, f.what);
-  put(li.firstChild.lastChild, `at ${f.nodes.join(", ")}`);
+  put(li.firstChild.lastChild, `at ${few(f.nodes)}`);
   li.lastChild.hidden = !f.request_id;
   li.lastChild.setAttribute("aria-label", `Trace request ${f.request_id}`);
 }

@@ -35,4 +35,7 @@ export function moment(time) {
 
 export const short = (digest) => digest.slice(0, 12);
 
+// few is a list of names that stays on a line.
+export const few = (names) => (names.length <= 4 ? names.join(", ") : `${names.slice(0, 3).join(", ")} and ${names.length - 3} more`);
+
 export const several = (n, one) => `${count(n)} ${one}${n === 1 ? "" : "s"}`;
