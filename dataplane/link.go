@@ -199,12 +199,12 @@ func (s *Server) matchLinked(x *Exchange) bool {
 // gatewayRefusal returns the code of an answer that is a refusal of the next gateway
 // itself, so that nothing was done for the request; else NoError.
 func (x *Exchange) gatewayRefusal() Code {
-	if x.endpoint.gateway == "" || x.answer.Status != 503 && !x.grpc {
+	if x.endpoint.gateway == "" || x.answer.Status != 502 && x.answer.Status != 503 && !x.grpc {
 		return NoError
 	}
 	for i := range x.answer.Fields {
 		if f := &x.answer.Fields[i]; message.EqualFold(f.Name, "x-meshgw-error") {
-			for _, code := range []Code{Overloaded, NoHealthyUpstream, CircuitOpen, PendingFull} {
+			for _, code := range []Code{Overloaded, NoHealthyUpstream, CircuitOpen, PendingFull, ConnectFailure} {
 				if string(f.Value) == code.String() {
 					return code
 				}

@@ -314,6 +314,38 @@ func TestAnUpstreamsOwnErrorThroughAPeerIsFinal(t *testing.T) {
 	}
 }
 
+// Nothing was sent to an endpoint that could not be connected to, so even what must
+// not come twice goes to the next region.
+func TestWhatAnotherRegionCannotConnectToGoesToTheNext(t *testing.T) {
+	spec := inUS("127.0.0.1:1") // nobody listens
+	spec.Upstreams[0].Endpoints = append(spec.Upstreams[0].Endpoints, routetable.Endpoint{URL: "http://" + startRecorder(t, okay).addr, Region: "ap"})
+	spec.Upstreams[0].Failover = &routetable.Failover{Regions: []string{"us", "ap"}}
+	spec.Upstreams[0].CircuitBreaker = &routetable.CircuitBreaker{Enabled: new(false)}
+	eu := startLinked(t, "eu-1", "eu", spec, nil)
+	us, ap := startLinked(t, "us-1", "us", spec, nil), startLinked(t, "ap-1", "ap", spec, nil)
+	peer := func(name, region string) failover.Peer {
+		return failover.Peer{
+			ID: name, Region: region, Incarnation: 1, Weight: 100, Ready: true, Heard: time.Now(),
+			Loads: failover.Loads{Incarnation: 1, Region: region, Loads: []failover.Load{{Upstream: "up", Headroom: 1000}}},
+		}
+	}
+	eu.SetMesh(&dataplane.Mesh{
+		View:  failover.NewView(failover.Peer{ID: "eu-1", Region: "eu", Ready: true}, []failover.Peer{peer("us-1", "us"), peer("ap-1", "ap")}),
+		Links: map[string]string{"us-1": us.link, "ap-1": ap.link},
+	})
+	for deadline := time.Now().Add(patience); eu.roomIn("us") != 1000 || eu.roomIn("ap") != 1000; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the other regions are not heeded")
+		}
+	}
+	for range 5 {
+		resp, body, err := eu.dial(t).send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx").answer("POST")
+		if err != nil || resp.StatusCode != 200 || resp.Header.Get("x-meshgw-region") != "ap" {
+			t.Fatalf("%v: %d %s %v\n%s", err, resp.StatusCode, body, resp.Header, eu.log)
+		}
+	}
+}
+
 func TestWhatNoRegionHasRoomForIsRefusedEarly(t *testing.T) {
 	rec := startRecorder(t, okay)
 	spec := inUS(rec.addr)
