@@ -172,49 +172,13 @@ func (s *sim) notice() time.Duration {
 func (s *sim) strike(f fault) {
 	switch f.kind {
 	case crash:
-		s.alive[f.node] = false
-		for i := range s.views {
-			s.at(s.now+s.detect(), func() { s.see(i, f.node, false, true) })
-		}
+		s.crash(f.node)
 	case join:
-		s.alive[f.node] = true
-		for i := range s.views {
-			s.at(s.now+s.notice(), func() { s.see(i, f.node, true, true) })
-			s.see(f.node, i, s.alive[i], s.alive[i])
-		}
+		s.join(f.node)
 	case split:
-		for i := range s.side {
-			if i >= f.node {
-				s.side[i] = 1
-			}
-		}
-		late := make([]time.Duration, len(s.side)) // of those that vanish
-		for i := range late {
-			if s.late > 0 {
-				late[i] = time.Duration(s.rng.Float64() * float64(s.late))
-			}
-		}
-		s.eachPair(func(i, j int) {
-			if s.side[i] != s.side[j] {
-				s.at(s.now+late[j]+s.detect(), func() {
-					if s.side[i] != s.side[j] {
-						s.see(i, j, false, true)
-					}
-				})
-			}
-		})
+		s.split(f.node)
 	case heal:
-		clear(s.side)
-		clear(s.silent)
-		clear(s.deaf)
-		clear(s.busy)
-		s.eachPair(func(i, j int) {
-			s.at(s.now+s.notice(), func() {
-				if s.alive[j] {
-					s.see(i, j, true, true)
-				}
-			})
-		})
+		s.heal()
 	case silence:
 		s.silent[f.node] = true
 	case deafen:
@@ -226,6 +190,61 @@ func (s *sim) strike(f fault) {
 	if s.onFault != nil {
 		s.onFault(f)
 	}
+}
+
+func (s *sim) crash(node int) {
+	s.alive[node] = false
+	for i := range s.views {
+		s.at(s.now+s.detect(), func() { s.see(i, node, false, true) })
+	}
+}
+
+func (s *sim) join(node int) {
+	s.alive[node] = true
+	for i := range s.views {
+		s.at(s.now+s.notice(), func() { s.see(i, node, true, true) })
+		s.see(node, i, s.alive[i], s.alive[i])
+	}
+}
+
+// split parts the nodes from first on from the others.
+func (s *sim) split(first int) {
+	for i := range s.side {
+		if i >= first {
+			s.side[i] = 1
+		}
+	}
+	late := make([]time.Duration, len(s.side)) // of those that vanish
+	for i := range late {
+		if s.late > 0 {
+			late[i] = time.Duration(s.rng.Float64() * float64(s.late))
+		}
+	}
+	s.eachPair(func(i, j int) {
+		if s.side[i] == s.side[j] {
+			return
+		}
+		s.at(s.now+late[j]+s.detect(), func() {
+			if s.side[i] != s.side[j] {
+				s.see(i, j, false, true)
+			}
+		})
+	})
+}
+
+// heal ends a split and what ails single nodes.
+func (s *sim) heal() {
+	clear(s.side)
+	clear(s.silent)
+	clear(s.deaf)
+	clear(s.busy)
+	s.eachPair(func(i, j int) {
+		s.at(s.now+s.notice(), func() {
+			if s.alive[j] {
+				s.see(i, j, true, true)
+			}
+		})
+	})
 }
 
 func (s *sim) eachPair(do func(i, j int)) {
@@ -302,22 +321,26 @@ func run(sc scenario, a limiter) result {
 		}
 		for left > 0 {
 			for _, i := range order {
-				if count[i] == 0 {
-					continue
-				}
-				count[i]--
-				left--
-				s.offered[i]++
-				if s.central() {
-					s.ideal[k] += float64(s.cost)
-				}
-				if a.take(i) {
-					s.admit(i)
+				if count[i] > 0 {
+					count[i]--
+					left--
+					s.offer(a, i, k)
 				}
 			}
 		}
 	}
 	return s.measure()
+}
+
+// offer asks a, and the ideal, for one request of node in the k-th slot.
+func (s *sim) offer(a limiter, node, k int) {
+	s.offered[node]++
+	if s.central() {
+		s.ideal[k] += float64(s.cost)
+	}
+	if a.take(node) {
+		s.admit(node)
+	}
 }
 
 // advance plays the events up to t.
