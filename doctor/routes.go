@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/meshgw/meshgw/api"
@@ -71,29 +72,10 @@ func (r Round) lags(version uint64, digest string) []api.DriftNode {
 	for _, a := range r.Answers {
 		self[a.Node] = a.Routes
 	}
-	var all []api.DriftNode
-	place := map[string]int{}
-	for _, a := range r.Answers {
-		for _, lag := range a.Drift.Nodes {
-			own, answered := self[lag.Name]
-			if answered && (own.Version != lag.RoutesVersion || own.Digest != lag.RoutesDigest) {
-				continue // heard before it changed
-			}
-			if i, known := place[lag.Name]; known {
-				if lag.Since.Before(all[i].Since) {
-					all[i].Since = lag.Since
-				}
-				if a.Node == r.Node {
-					lag.Since, all[i] = all[i].Since, lag
-				}
-				continue
-			}
-			place[lag.Name] = len(all)
-			all = append(all, lag)
-		}
-	}
+	all := r.reported(self)
 	for name, own := range self { // nobody has heard of it yet
-		if _, known := place[name]; !known && (own.Version != version || own.Digest != digest) {
+		known := slices.ContainsFunc(all, func(d api.DriftNode) bool { return d.Name == name })
+		if !known && (own.Version != version || own.Digest != digest) {
 			all = append(all, api.DriftNode{
 				Name: name, RoutesVersion: own.Version, RoutesDigest: own.Digest, VersionsBehind: version - own.Version, Reason: notReceived, Since: r.Now,
 			})
@@ -106,6 +88,33 @@ func (r Round) lags(version uint64, digest string) []api.DriftNode {
 		}
 	}
 	return lasting
+}
+
+// reported is who lags by the word of any node, each once, unless what it says of
+// itself is news; where this node has a word, it counts.
+func (r Round) reported(self map[string]api.RoutesStatus) (all []api.DriftNode) {
+	place := map[string]int{}
+	for _, a := range r.Answers {
+		for _, lag := range a.Drift.Nodes {
+			own, answered := self[lag.Name]
+			if answered && (own.Version != lag.RoutesVersion || own.Digest != lag.RoutesDigest) {
+				continue // heard before it changed
+			}
+			i, known := place[lag.Name]
+			if !known {
+				place[lag.Name] = len(all)
+				all = append(all, lag)
+				continue
+			}
+			if lag.Since.Before(all[i].Since) {
+				all[i].Since = lag.Since
+			}
+			if a.Node == r.Node {
+				lag.Since, all[i] = all[i].Since, lag
+			}
+		}
+	}
+	return all
 }
 
 // notReceived is the reason of a node that is only late; see node's drift.
