@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/meshgw/meshgw/api"
 )
 
 // verb is a kind of step.
@@ -313,18 +315,30 @@ func (w *world) freezeChecker(words []string) error {
 		if err != nil {
 			return err
 		}
-		for _, u := range s.Upstreams {
-			for _, e := range u.Endpoints {
-				for _, v := range e.Verdicts {
-					if e.URL == "http://"+of[0].http() && v.Check == "up" && w.machines[v.Node] != nil {
-						w.measured("%s checks it", v.Node)
-						return w.freeze([]string{v.Node})
-					}
+		if checker := w.checkerOf("http://"+of[0].http(), s); checker != "" {
+			w.measured("%s checks it", checker)
+			return w.freeze([]string{checker})
+		}
+	}
+	return errors.New("nobody checks it")
+}
+
+// checkerOf is a machine that says in s that the endpoint of that URL is up; empty
+// where none does.
+func (w *world) checkerOf(url string, s api.Status) string {
+	for _, u := range s.Upstreams {
+		for _, e := range u.Endpoints {
+			if e.URL != url {
+				continue
+			}
+			for _, v := range e.Verdicts {
+				if v.Check == "up" && w.machines[v.Node] != nil {
+					return v.Node
 				}
 			}
 		}
 	}
-	return errors.New("nobody checks it")
+	return ""
 }
 
 func (w *world) thaw([]string) error {
