@@ -52,15 +52,11 @@ func (s *Server) watch(stop <-chan struct{}) {
 		case <-stop:
 			return
 		case now := <-tick.C:
-			if stood := now.Sub(s.coarseNow()); stood >= frozenAfter {
-				if stood >= longStandstill {
-					s.stoodUntil.Store(now.UnixNano())
-				}
-				s.frozenAt.Store(now.UnixNano())
-				s.coarseTime.Store(&now)
+			stood := s.stoodStill(now)
+			s.coarseTime.Store(&now)
+			if stood {
 				continue // requests read what arrived meanwhile first
 			}
-			s.coarseTime.Store(&now)
 			s.discovery.Refresh(now)
 			p := s.plan.Load()
 			if now.Sub(swept) >= sweepEvery {
@@ -76,6 +72,19 @@ func (s *Server) watch(stop <-chan struct{}) {
 			}
 		}
 	}
+}
+
+// stoodStill reports, and notes, that nothing ran here between the last tick and now.
+func (s *Server) stoodStill(now time.Time) bool {
+	stood := now.Sub(s.coarseNow())
+	if stood < frozenAfter {
+		return false
+	}
+	if stood >= longStandstill {
+		s.stoodUntil.Store(now.UnixNano())
+	}
+	s.frozenAt.Store(now.UnixNano())
+	return true
 }
 
 func (s *Server) watchUpstream(now time.Time, u *liveUpstream, judge bool) {
