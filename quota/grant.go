@@ -15,7 +15,7 @@ func (h *home) lease(now time.Duration, p *party, r *report, s *side, budget, ke
 	}
 	fair := weight * max(budget, 0) * (1 - unleased)
 	wantRate := min(fair, r.Demand*(1+h.ease(budget)))
-	if now < h.oddly().coldUntil { // someone else's leases may still run
+	if now < h.disturbance().coldUntil { // someone else's leases may still run
 		wantRate = min(wantRate, max(r.Claim, budget/float64(s.known)))
 	}
 	rate := max(0, min(wantRate, budget-h.rates))

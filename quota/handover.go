@@ -105,12 +105,12 @@ func (e *Engine) inherit(now time.Duration, from NodeID, m *handover) {
 		h = &home{limit: l, seen: now, pool: bucket{l.Burst, now}}
 		e.homes[m.Key] = h
 	}
-	odd, this := h.strange(), handed{from, m.Seq}
-	if slices.Contains(odd.handed, this) {
+	d, this := h.disturb(), handed{from, m.Seq}
+	if slices.Contains(d.handed, this) {
 		return
 	}
-	odd.handed = append(odd.handed[max(0, len(odd.handed)-handedMost+1):], this)
-	odd.handedUntil = now + 2*handoverLast
+	d.handed = append(d.handed[max(0, len(d.handed)-handedMost+1):], this)
+	d.handedUntil = now + 2*handoverLast
 	s := e.side(now, m.Key)
 	budget := h.budget(&s)
 	h.advance(now, budget)

@@ -9,23 +9,24 @@ import (
 // home is a key at its home: the one bucket, and who holds leases on it. It
 // belongs to the control loop. There may be many, so it is kept small.
 type home struct {
-	limit   *Limit
-	pool    bucket  // of tokens; limits of requests in flight have none
-	ideal   bucket  // for the audit
-	rates   float64 // sum of the rates of live leases
-	demands float64 // sum of the demands of live parties
-	live    int32   // parties
-	silent  int32
-	parties []party // by node
-	odd     *oddity // nil in normal operation
-	one     [1]party
+	limit     *Limit
+	pool      bucket  // of tokens; limits of requests in flight have none
+	ideal     bucket  // for the audit
+	rates     float64 // sum of the rates of live leases
+	demands   float64 // sum of the demands of live parties
+	live      int32   // parties
+	silent    int32
+	parties   []party      // by node
+	disturbed *disturbance // nil in normal operation
+	one       [1]party     // where parties begins
 
 	seen    time.Duration // the last report
 	charged int64         // by this home, in all; grows only
 }
 
-// oddity is the state that a home keeps only during and after a disturbance.
-type oddity struct {
+// disturbance is the state that a home keeps only when a key has just come to it, or
+// while nodes are silent, cut off or coming back.
+type disturbance struct {
 	coldUntil   time.Duration // leases of a former home may still run
 	silentRates float64       // of leases that ended without a last report
 	claims      float64       // rates taken over while the true home is believed alive, or may be behind a split
@@ -37,20 +38,20 @@ type oddity struct {
 	handedUntil time.Duration // until it comes no more
 }
 
-// strange returns the oddity for writing.
-func (h *home) strange() *oddity {
-	if h.odd == nil {
-		h.odd = &oddity{part: 1}
+// disturb returns the disturbance for writing; with none, one begins.
+func (h *home) disturb() *disturbance {
+	if h.disturbed == nil {
+		h.disturbed = &disturbance{part: 1}
 	}
-	return h.odd
+	return h.disturbed
 }
 
-// oddly returns it for reading.
-func (h *home) oddly() oddity {
-	if h.odd == nil {
-		return oddity{part: 1}
+// disturbance returns it for reading; with none, what holds in normal operation.
+func (h *home) disturbance() disturbance {
+	if h.disturbed == nil {
+		return disturbance{part: 1}
 	}
-	return *h.odd
+	return *h.disturbed
 }
 
 // party is a node that uses a key, as the home knows it.
@@ -97,10 +98,10 @@ func newHome(now time.Duration, l *Limit, claim float64, s *side) *home {
 	h := &home{limit: l, seen: now, pool: bucket{l.Burst, now}, ideal: bucket{l.Burst, now}}
 	h.parties = h.one[:0] // most keys are used at one node at a time
 	if claim > 0 || s.acting || !s.settled || l.Slots > 0 && !s.steady {
-		h.strange().coldUntil, h.pool.tokens = now+leaseTTL, 0
+		h.disturb().coldUntil, h.pool.tokens = now+leaseTTL, 0
 	}
 	if l.durable() {
-		h.strange().blank, h.pool.tokens = true, 0
+		h.disturb().blank, h.pool.tokens = true, 0
 	}
 	return h
 }
@@ -121,17 +122,17 @@ func (h *home) budget(s *side) float64 {
 	if l.Slots > 0 {
 		whole = float64(l.Slots)
 	}
-	odd := h.oddly()
+	d := h.disturbance()
 	r := whole
 	if !l.Open {
-		r = min(whole, whole*factor(s.share, phi)+odd.bonus)
+		r = min(whole, whole*factor(s.share, phi)+d.bonus)
 	}
-	if s.acting || s.doubt && odd.claims > 0 && !l.Open {
+	if s.acting || s.doubt && d.claims > 0 && !l.Open {
 		r = min(r, h.kept(whole, s))
 	}
 	switch { // what the silent who have not vanished may still use
 	case h.silent > 1: // several at once look like a partition, whichever of them has vanished so far
-		r = min(r, whole-odd.silentRates)
+		r = min(r, whole-d.silentRates)
 	case h.silent == 1 && l.Slots == 0: // one looks like a crash; its slots went with it
 		r -= phi * whole / float64(s.known)
 	}
@@ -148,7 +149,7 @@ func (h *home) kept(whole float64, s *side) float64 {
 	case h.live < 2 && s.acting: // no other node is live: perhaps this one is cut off
 		return phi * whole / float64(s.known)
 	default:
-		return h.oddly().claims
+		return h.disturbance().claims
 	}
 }
 
@@ -159,7 +160,7 @@ func (h *home) advance(now time.Duration, budget float64) {
 }
 
 // full is the pool's size.
-func (h *home) full() float64 { return h.limit.Burst - h.oddly().aside }
+func (h *home) full() float64 { return h.limit.Burst - h.disturbance().aside }
 
 // sweep ends leases that ran out without a last report, counting what they held as
 // spent until their holder says otherwise, and forgets those long gone.
@@ -175,18 +176,18 @@ func (h *home) sweep(now time.Duration, s *side) {
 			p.demand, p.live, p.silent = 0, false, true
 		}
 	}
-	h.hush(now, s)
+	h.endSilence(now, s)
 	h.parties = slices.DeleteFunc(h.parties, func(p party) bool { return !p.live && now > p.at+forgetParty })
 	h.recount()
-	if odd := h.oddly(); !odd.blank && now >= odd.coldUntil && now >= odd.handedUntil && h.silent == 0 && odd.claims == 0 && odd.bonus == 0 && odd.aside == 0 && odd.part == 1 {
-		h.odd = nil
+	if d := h.disturbance(); !d.blank && now >= d.coldUntil && now >= d.handedUntil && h.silent == 0 && d.claims == 0 && d.bonus == 0 && d.aside == 0 && d.part == 1 {
+		h.disturbed = nil
 	}
 }
 
-// hush ends the silence of parties that have vanished, for which the share
+// endSilence ends the silence of parties that have vanished, for which the share
 // stands from then on; but not before it stands for all of them, since a side of a
 // split is seen to vanish node by node.
-func (h *home) hush(now time.Duration, s *side) {
+func (h *home) endSilence(now time.Duration, s *side) {
 	open := func(p party) bool { return p.silent && !s.gone(p.node) && now <= p.at+silentMost }
 	if slices.ContainsFunc(h.parties, open) {
 		return
@@ -213,8 +214,8 @@ func (h *home) recount() {
 			silentRates += p.rate
 		}
 	}
-	if silentRates != h.oddly().silentRates {
-		h.strange().silentRates = silentRates
+	if silentRates != h.disturbance().silentRates {
+		h.disturb().silentRates = silentRates
 	}
 }
 
@@ -231,8 +232,8 @@ func (h *home) report(now time.Duration, from NodeID, incarnation uint32, r *rep
 		h.sweep(now, s)
 	}
 	h.seen = now
-	if h.odd != nil && !s.rising {
-		h.odd.bonus = 0
+	if h.disturbed != nil && !s.rising {
+		h.disturbed.bonus = 0
 	}
 	p, fresh := h.find(from)
 	born := uint32(r.Born)
@@ -246,9 +247,9 @@ func (h *home) report(now time.Duration, from NodeID, incarnation uint32, r *rep
 		h.recount()
 	}
 	if (s.acting || s.doubt) && r.Claim > 0 && !p.live {
-		h.strange().claims += r.Claim
-	} else if !s.acting && !s.doubt && h.odd != nil {
-		h.odd.claims = 0
+		h.disturb().claims += r.Claim
+	} else if !s.acting && !s.doubt && h.disturbed != nil {
+		h.disturbed.claims = 0
 	}
 	budget := h.budget(s)
 	h.advance(now, budget)
@@ -258,7 +259,7 @@ func (h *home) report(now time.Duration, from NodeID, incarnation uint32, r *rep
 	if r.Claim > 0 { // a lease of the former home goes on here
 		h.adopt(now, p, r)
 		if s.rising {
-			h.strange().bonus += r.Claim
+			h.disturb().bonus += r.Claim
 			budget = h.budget(s)
 		}
 	}
@@ -344,16 +345,16 @@ func (h *home) rescale(now time.Duration, to *Limit, s *side) {
 	h.limit = to
 	tokens, rate := from.shrink(to)
 	grown := max(0, to.Burst-from.Burst)
-	h.pool.tokens = h.pool.tokens*tokens + grown*h.oddly().part
+	h.pool.tokens = h.pool.tokens*tokens + grown*h.disturbance().part
 	h.ideal.tokens = h.ideal.tokens*tokens + grown
 	for i := range h.parties {
 		h.parties[i].tokens *= tokens
 		h.parties[i].rate *= rate
 	}
-	if h.odd != nil {
-		h.odd.claims *= rate
-		h.odd.bonus *= rate
-		h.odd.aside = h.odd.aside*tokens + grown*(1-h.odd.part)
+	if h.disturbed != nil {
+		h.disturbed.claims *= rate
+		h.disturbed.bonus *= rate
+		h.disturbed.aside = h.disturbed.aside*tokens + grown*(1-h.disturbed.part)
 	}
 	h.recount()
 }

@@ -84,7 +84,7 @@ func (e *Engine) News(now time.Duration, wall time.Time, dst []Record) []Record 
 		h.advance(now, h.budget(&s))
 		r := Record{
 			Key: k, Limit: uint64(h.limit.id()), Home: e.self.id, Incarnation: e.self.incarnation,
-			Charged: h.charged, Taken: int64(math.Round(h.limit.Burst - h.pool.tokens - h.oddly().aside)), At: wall.Truncate(time.Second),
+			Charged: h.charged, Taken: int64(math.Round(h.limit.Burst - h.pool.tokens - h.disturbance().aside)), At: wall.Truncate(time.Second),
 		}
 		if _, ok := e.history.put(r); ok {
 			dst = append(dst, r)
@@ -138,10 +138,10 @@ func (e *Engine) Learn(now time.Duration, wall time.Time, r Record) bool {
 // is the home by right: until then the true one has it. Such a pool is never cold
 // after, as it would take hours to fill.
 func (e *Engine) remember(now time.Duration, k Key, h *home, s *side) {
-	if !h.oddly().blank || s.acting {
+	if !h.disturbance().blank || s.acting {
 		return
 	}
-	h.odd = nil
+	h.disturbed = nil
 	h.pool = bucket{h.limit.Burst - float64(h.charged), now}
 	if !e.clock.wall.IsZero() {
 		h.pool.tokens -= e.history.missing(k, e.clock.at(now), h.limit)
@@ -155,20 +155,20 @@ func (e *Engine) remember(now time.Duration, k Key, h *home, s *side) {
 // partition, and takes it back when they return: a burst of hours would else be
 // there once on each side. What they spent comes with their records.
 func (h *home) divide(s *side) {
-	part, odd := 1.0, h.oddly()
+	part, d := 1.0, h.disturbance()
 	if !h.limit.Open {
 		part = max(factor(s.share, h.limit.Isolated), epsilon)
 	}
-	if part == odd.part {
+	if part == d.part {
 		return
 	}
-	moved := max(h.pool.tokens, 0) * (1 - part/odd.part)
-	if part > odd.part {
-		moved = -odd.aside * (part - odd.part) / (1 - odd.part)
+	moved := max(h.pool.tokens, 0) * (1 - part/d.part)
+	if part > d.part {
+		moved = -d.aside * (part - d.part) / (1 - d.part)
 	}
 	h.pool.tokens -= moved
-	h.strange().aside += moved
-	h.odd.part = part
+	h.disturb().aside += moved
+	h.disturbed.part = part
 }
 
 // prune drops records that say nothing any more.

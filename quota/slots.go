@@ -98,7 +98,7 @@ func (h *home) reportSlots(now time.Duration, p *party, r *report, s *side) (g g
 	h.recount()
 	budget := h.budget(s)
 	want := float64(r.Want)
-	if now < h.oddly().coldUntil { // slots leased by a former home are still out
+	if now < h.disturbance().coldUntil { // slots leased by a former home are still out
 		want = min(want, max(r.Claim, math.Floor(budget/float64(s.known))))
 	}
 	if h.demands > budget { // not enough for all: nobody grows beyond its share
