@@ -48,6 +48,26 @@ func TestDeadEndpointCostsNoRequest(t *testing.T) {
 	}
 }
 
+// Two of three endpoints are dead, and one retry is all there is: once a dead one has
+// been met, no retry goes there rather than to the one that lives.
+func TestARetryGoesToAnEndpointThatHasNotJustFailed(t *testing.T) {
+	up := startRecorder(t, nil)
+	spec := toUpstream(closed(t), up.addr, closed(t))
+	spec.Upstreams[0].CircuitBreaker = &routetable.CircuitBreaker{ConsecutiveFailures: 1000}
+	spec.Upstreams[0].Retries = &routetable.Retries{BudgetPercent: new(100)}
+	g := startGateway(t, dataplane.Config{}, spec)
+	c := g.dial(t)
+	failed := 0
+	for range 60 {
+		if resp, _, _ := c.send(get).answer("GET"); resp.StatusCode != 200 {
+			failed++
+		}
+	}
+	if failed > 1 {
+		t.Errorf("%d of 60 failed, want at most the one that finds both", failed)
+	}
+}
+
 func TestWhatThisNodeHasRunOutOfIsNotTheEndpointsFault(t *testing.T) {
 	up := startRecorder(t, nil)
 	var out atomic.Bool

@@ -244,17 +244,8 @@ func (s *Server) attempt(x *Exchange, e *endpoint) *failure {
 	}
 	x.presence.start(s.coarseNow())
 	defer x.presence.stop()
-	switch err := e.pool.Acquire(x.maxPending(), x, x.deadline, x.presence.left); {
-	case errors.Is(err, upstream.ErrCanceled):
-		x.recordAttempt(e, time.Now(), 0, failover.Canceled.String())
-		return &failure{refusal: clientLeft()}
-	case errors.Is(err, upstream.ErrPendingFull):
-		x.recordAttempt(e, time.Now(), 0, PendingFull.String())
-		s.metrics.shed.WithLabelValues(x.priority.String(), "pending_full").Inc()
-		return &failure{refusal: refusal{code: PendingFull, detail: "Too many requests wait for the upstream."}}
-	case err != nil:
-		x.recordAttempt(e, time.Now(), 0, failover.TimedOut.String())
-		return &failure{refusal: refusal{code: UpstreamTimeout, detail: "No connection to the upstream came free in time."}}
+	if f := s.acquire(x, e); f != nil {
+		return f
 	}
 	if foreign {
 		u.shared.traffic.foreign.Add(1)
@@ -278,6 +269,34 @@ func (s *Server) attempt(x *Exchange, e *endpoint) *failure {
 	x.outcome = failover.Outcome{Kind: kind, Latency: x.upstream, Answered: true, Later: x.statusFollows(kind)}
 	e.state.Answer(now, x.outcome)
 	return nil
+}
+
+// acquire waits for one of the endpoint's connections to come free.
+func (s *Server) acquire(x *Exchange, e *endpoint) *failure {
+	var probe time.Time
+	if !e.state.Usable() {
+		probe = time.Now() // the request may be what shows whether it is well again
+	}
+	err := e.pool.Acquire(x.maxPending(), x, x.deadline, x.presence.left)
+	if err == nil {
+		return nil
+	}
+	now := time.Now()
+	if !probe.IsZero() {
+		e.state.Forgo(now, probe)
+	}
+	switch {
+	case errors.Is(err, upstream.ErrCanceled):
+		x.recordAttempt(e, now, 0, failover.Canceled.String())
+		return &failure{refusal: clientLeft()}
+	case errors.Is(err, upstream.ErrPendingFull):
+		x.recordAttempt(e, now, 0, PendingFull.String())
+		s.metrics.shed.WithLabelValues(x.priority.String(), "pending_full").Inc()
+		return &failure{refusal: refusal{code: PendingFull, detail: "Too many requests wait for the upstream."}}
+	default:
+		x.recordAttempt(e, now, 0, failover.TimedOut.String())
+		return &failure{refusal: refusal{code: UpstreamTimeout, detail: "No connection to the upstream came free in time."}}
+	}
 }
 
 // recordAttempt adds a try to the record of the request.

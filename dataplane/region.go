@@ -233,24 +233,45 @@ func (d *division) hasElsewhere() bool {
 	return slices.ContainsFunc(d.ways[1:], func(w way) bool { return w.open })
 }
 
-// pickAgain chooses for a retry after f. The last one goes to another region, if one is
-// open, rather than to an endpoint that has just failed other requests too, or that
-// has been as silent as the one which was given up.
+// pickAgain chooses for a retry after f: of a few endpoints here the first that promises
+// to do better. Where none does, the last retry goes to another region, if one is open.
 func (s *Server) pickAgain(x *Exchange, f *failure) (*endpoint, error) {
-	e, err := s.pick(x)
-	u := x.target.upstream
-	if err != nil || x.from != nil || x.attempts+1 < u.Attempts || !e.near {
-		return e, err
+	first, err := s.pick(x)
+	if err != nil || !first.near {
+		return first, err
 	}
+	u, now, tried := x.target.upstream, time.Now(), x.scratch.tried
+	for e := first; ; {
+		if x.promising(e, f) {
+			return e, nil
+		}
+		if tried = append(tried, e.state); len(tried) > len(x.scratch.tried)+fewPicks {
+			break
+		}
+		state, err := u.near.Pick(now, x.key(), tried)
+		if err != nil {
+			break
+		}
+		e = u.byState[state]
+	}
+	if x.from == nil && x.attempts+1 >= u.Attempts {
+		if other := u.division.Load().elsewhere(now, x.key(), x.scratch.tried); other != nil {
+			return other, nil
+		}
+	}
+	return first, nil
+}
+
+// fewPicks is how many other endpoints a retry looks at.
+const fewPicks = 3
+
+// promising reports whether a retry after f may do better at e: it has not just failed
+// other requests too, nor been as silent as the endpoint that was given up. If it was out,
+// the request is its probe now.
+func (x *Exchange) promising(e *endpoint, f *failure) bool {
 	b := e.state.Breaker()
 	silent := f.reason == routetable.RetryStalled && !e.state.AnsweredSince(time.Now().Add(-x.upstream))
-	if !b.OpenedAt.IsZero() || b.Failures == 0 && !silent { // if it was open, the request is its probe now
-		return e, nil
-	}
-	if other := u.division.Load().elsewhere(time.Now(), x.key(), x.scratch.tried); other != nil {
-		return other, nil
-	}
-	return e, nil
+	return !b.OpenedAt.IsZero() || b.Failures == 0 && !silent
 }
 
 // hasRoom reports whether a request of priority p may go on. If all regions together

@@ -120,6 +120,14 @@ func (e *Endpoint) Begin(now time.Time) {
 	e.waiting.Add(1)
 }
 
+// Forgo is called instead of Begin when a request that was picked for e at the given
+// time will not be sent. If it was to be the probe of a breaker, another may be.
+func (e *Endpoint) Forgo(now, picked time.Time) {
+	if e.gate.Load()&gateBreaker != 0 {
+		e.report(now, Outcome{Kind: Canceled, Latency: now.Sub(picked)})
+	}
+}
+
 // Answer is called when the head of the answer to a try has arrived, before
 // End. o.Kind is OK or Unavailable.
 func (e *Endpoint) Answer(now time.Time, o Outcome) {

@@ -66,6 +66,28 @@ func TestHalfOpenEndpointIsProbedByOneRequestAtATime(t *testing.T) {
 	}
 }
 
+func TestAProbeThatIsNotSentIsLeftToAnother(t *testing.T) {
+	all := old(2)
+	b := failover.NewBalancer(failover.Random, candidates(all))
+	breakOpen(start, all[0])
+	early, now := start.Add(20*time.Second), start.Add(33*time.Second)
+	pick := func() *failover.Endpoint {
+		e, _ := b.Pick(now, 1, all[1:])
+		return e
+	}
+	if pick() != all[0] || pick() != nil {
+		t.Fatal("want one probe")
+	}
+	all[0].Forgo(now, early) // has waited since before the probe, which is another's
+	if pick() != nil {
+		t.Fatal("the probe under way was given to another")
+	}
+	all[0].Forgo(now.Add(time.Second), now)
+	if pick() != all[0] {
+		t.Fatal("the probe that was not sent is missed")
+	}
+}
+
 func TestConcurrentPicksShareOneProbe(t *testing.T) {
 	all := old(3)
 	b := failover.NewBalancer(failover.LeastRequest, candidates(all))
