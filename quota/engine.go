@@ -47,6 +47,7 @@ type Engine struct {
 // ownReport is a report of this node to a key that it is the home of.
 type ownReport struct {
 	due    time.Duration
+	entry  *entry
 	report report
 }
 

@@ -102,7 +102,7 @@ func (e *Engine) inherit(now time.Duration, from NodeID, m *handover) {
 		if !e.makeRoom(now) {
 			return
 		}
-		h = &home{limit: l, seen: now, pool: bucket{l.Burst, now}}
+		h = fullHome(now, l)
 		e.homes[m.Key] = h
 	}
 	d, this := h.disturb(), handed{from, m.Seq}

@@ -18,7 +18,7 @@ type home struct {
 	silent    int32
 	parties   []party      // by node
 	disturbed *disturbance // nil in normal operation
-	one       [1]party     // where parties begins
+	one       [1]party     // where parties begins: most keys are used at one node at a time
 
 	seen    time.Duration // the last report
 	charged int64         // by this home, in all; grows only
@@ -95,14 +95,20 @@ func (s *side) gone(id NodeID) bool {
 // tell, the pool starts empty, and only what its leases show is taken over for now.
 // Slots in use are not handed over: their holders tell.
 func newHome(now time.Duration, l *Limit, claim float64, s *side) *home {
-	h := &home{limit: l, seen: now, pool: bucket{l.Burst, now}, ideal: bucket{l.Burst, now}}
-	h.parties = h.one[:0] // most keys are used at one node at a time
+	h := fullHome(now, l)
 	if claim > 0 || s.acting || !s.settled || l.Slots > 0 && !s.steady {
 		h.disturb().coldUntil, h.pool.tokens = now+leaseTTL, 0
 	}
 	if l.durable() {
 		h.disturb().blank, h.pool.tokens = true, 0
 	}
+	return h
+}
+
+// fullHome returns a home of which nobody has taken anything.
+func fullHome(now time.Duration, l *Limit) *home {
+	h := &home{limit: l, seen: now, pool: bucket{l.Burst, now}, ideal: bucket{l.Burst, now}}
+	h.parties = h.one[:0]
 	return h
 }
 

@@ -299,7 +299,7 @@ func (e *entry) visit(now time.Duration, v *view) time.Duration {
 		switch {
 		case quiet && now < e.releaseBy:
 			e.asking, e.releasing = true, true
-		case e.count > e.acked && now-e.seen >= period/2 && now-e.seen <= leaseTTL && e.ample(v): // used now and then
+		case e.count > e.acked && now-e.seen >= soonAgain && now-e.seen <= leaseTTL && e.ample(v): // used now and then
 			e.asking, e.releasing = true, true
 			return 0
 		case !quiet || e.count > e.acked || e.slots != nil && e.slots.used > 0:

@@ -9,6 +9,7 @@ const (
 	minGap    = 20 * time.Millisecond   // between two urgent reports of a key
 	slowAfter = 500 * time.Millisecond  // between two reports of a key that has plenty
 	demandTau = 200 * time.Millisecond  // over which demand is averaged
+	soonAgain = 20 * time.Millisecond   // without another request a key needs no lease, if much is left
 	idleTicks = 3                       // periods without a request until a lease goes back
 
 	headroom     = 0.5   // what a lease adds to demand while there is enough for all;

@@ -46,7 +46,11 @@ func (e *Engine) awake(now time.Duration, v *view) {
 		if !en.gone {
 			if !en.listed {
 				en.listed = true
-				e.wheel.add(en, now+v.period)
+				after := v.period
+				if !en.isLeased && en.ample(v) {
+					after = soonAgain + wheelDiv // spokes are early by up to that
+				}
+				e.wheel.add(en, now+after)
 			}
 			if en.slots != nil && en.line != nil {
 				en.fill(now, v)
@@ -141,10 +145,10 @@ func (e *Engine) sendReport(now time.Duration, out *Output, h header, en *entry,
 	}
 	if trip := time.Duration(e.trip.mean.Load()); tiny && trip > 0 {
 		// A round trip late, or the home would win every race for a scarce token.
-		e.own = append(e.own, ownReport{now + trip, r})
+		e.own = append(e.own, ownReport{now + trip, en, r})
 		return
 	}
-	e.serveOwn(now, &r, v)
+	e.serveOwn(now, en, &r, v)
 }
 
 // serveSelf answers those of this node's reports to itself that are due.
@@ -155,14 +159,15 @@ func (e *Engine) serveSelf(now time.Duration, v *view) {
 			kept = append(kept, e.own[i])
 			continue
 		}
-		e.serveOwn(now, &e.own[i].report, v)
+		e.serveOwn(now, e.own[i].entry, &e.own[i].report, v)
 	}
+	clear(e.own[len(kept):])
 	e.own = kept
 }
 
-func (e *Engine) serveOwn(now time.Duration, r *report, v *view) {
+func (e *Engine) serveOwn(now time.Duration, en *entry, r *report, v *view) {
 	if g, ok := e.answer(now, e.self, e.self.incarnation, r); ok {
-		e.granted(now, e.self, g, v)
+		e.granted(now, en, e.self, g, v)
 	}
 }
 
@@ -201,7 +206,9 @@ func (e *Engine) Receive(now time.Duration, data []byte) error {
 				e.outbox.answer(u, address{from.id, g.Key}, g)
 			}
 		case kindLease, kindReleased:
-			e.granted(now, from, m.grant, v)
+			if en := e.table.find(m.grant.Key); en != nil {
+				e.granted(now, en, from, m.grant, v)
+			}
 		case kindRecall:
 			e.recalled(now, m.key)
 		case kindHandover:
@@ -253,11 +260,7 @@ func (e *Engine) side(now time.Duration, k Key) side {
 }
 
 // granted takes a home's answer to its entry.
-func (e *Engine) granted(now time.Duration, from *peer, g grant, v *view) {
-	en := e.table.find(g.Key)
-	if en == nil {
-		return
-	}
+func (e *Engine) granted(now time.Duration, en *entry, from *peer, g grant, v *view) {
 	en.mu.Lock()
 	defer en.mu.Unlock()
 	if en.gone || !en.grant(now, from, g, v) {
@@ -368,16 +371,20 @@ func (e *Engine) tidy(now time.Duration, v *view) {
 	}
 	e.tidiedAt = now
 	if e.tidied %= len(e.table.shards); e.tidied == 0 {
-		e.tidyHomes(now)
+		e.prune(now)
 	}
+	e.tidyHomes(now, 1+2*len(e.homes)/len(e.table.shards))
 	e.table.tidy(now, e.tidied, v)
 	e.tidied++
 }
 
-// tidyHomes drops keys whose pool is full and which nobody uses: a new home
-// would be the same.
-func (e *Engine) tidyHomes(now time.Duration) {
+// tidyHomes looks at some homes, others each time, and drops keys whose pool is full
+// and which nobody uses: a new home would be the same.
+func (e *Engine) tidyHomes(now time.Duration, some int) {
 	for k, h := range e.homes {
+		if some--; some < 0 {
+			return
+		}
 		if now-h.seen > keepIdle {
 			s := e.side(now, k)
 			if _, ok := h.weight(now, &s); ok && h.pool.tokens >= h.full() {
@@ -385,7 +392,6 @@ func (e *Engine) tidyHomes(now time.Duration) {
 			}
 		}
 	}
-	e.prune(now)
 }
 
 // makeRoom makes room for one more home: of a few keys that nobody uses, the one
@@ -408,8 +414,11 @@ func (e *Engine) makeRoom(now time.Duration) bool {
 			}
 		}
 	}
+	if idle == 0 {
+		return false
+	}
 	delete(e.homes, victim)
-	return idle > 0
+	return true
 }
 
 // weight says how much would be lost with the home, and whether it may go: not

@@ -1,6 +1,7 @@
 package quota_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -59,4 +60,23 @@ func chargedAt(m *mesh, node int, k quota.Key) int64 {
 		}
 	}
 	return 0
+}
+
+func TestKeysThatNobodyUsesAreForgotten(t *testing.T) {
+	l := rate("l", 1000, 1000)
+	m := newMesh(t, 2, l)
+	for i := range 1000 {
+		m.take(i%2, ask(l, fmt.Sprint(i)))
+		if i%50 == 0 {
+			m.step()
+		}
+	}
+	m.run(time.Second)
+	if a, b := m.engines[0].Stats(), m.engines[1].Stats(); a.Keys+b.Keys != 1000 || a.Homes+b.Homes != 1000 {
+		t.Fatalf("%d and %d keys, %d and %d homes", a.Keys, b.Keys, a.Homes, b.Homes)
+	}
+	m.run(time.Minute)
+	if a, b := m.engines[0].Stats(), m.engines[1].Stats(); a.Keys+b.Keys > 0 || a.Homes+b.Homes > 10 { // homes are looked at by chance
+		t.Errorf("after a minute %d and %d keys, %d and %d homes", a.Keys, b.Keys, a.Homes, b.Homes)
+	}
 }
