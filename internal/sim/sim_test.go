@@ -39,8 +39,9 @@ func TestSeedsThatFailedOnce(t *testing.T) {
 	for _, seed := range []uint64{
 		94,           // a node that moved while one peer was cut off stayed where it was for that peer
 		74, 158, 311, // a lost disk and a clock set back: peers believed the former identity
-		426, // a peer that was cut off held up the exchange with all others
-		71,  // a peer heard late of a leave, after the return, and believed it for good
+		426,   // a peer that was cut off held up the exchange with all others
+		71,    // a peer heard late of a leave, after the return, and believed it for good
+		50031, // a member that came back after a leave looked as if it were leaving until another came or went
 	} {
 		play(t, seed)
 	}
