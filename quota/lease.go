@@ -166,8 +166,15 @@ func (e *entry) low(v *view) bool {
 	}
 }
 
+// rare reports whether the key, which is not leased, is used now and then, so that
+// the home need only be told: of one request, some time after what it was told before.
+func (e *entry) rare(now time.Duration, v *view) bool {
+	untold := e.count - e.acked
+	return untold > 0 && untold <= int64(e.unit) && now-e.seen >= soonAgain && (e.fresh() || now-e.sent() >= (idleTicks-1)*v.period) && e.ample(v)
+}
+
 // ample reports whether there is so much without a lease that a request now and then
-// needs none: the home is only told of it, a period later.
+// needs none.
 func (e *entry) ample(v *view) bool {
 	part := unasked(e.limit, v.known)
 	return e.slots == nil && part >= fewUnasked && e.have.tokens >= part*3/4 && e.level > 0.5
@@ -299,7 +306,7 @@ func (e *entry) visit(now time.Duration, v *view) time.Duration {
 		switch {
 		case quiet && now < e.releaseBy:
 			e.asking, e.releasing = true, true
-		case e.count > e.acked && now-e.seen >= soonAgain && now-e.seen <= leaseTTL && e.ample(v): // used now and then
+		case e.rare(now, v):
 			e.asking, e.releasing = true, true
 			return 0
 		case !quiet || e.count > e.acked || e.slots != nil && e.slots.used > 0:
