@@ -60,7 +60,8 @@ func TestAFloodDoesNotDisplaceWhatIsKeptLonger(t *testing.T) {
 	if len(ring.Find("ordinary-0")) != 0 || len(ring.Find("ordinary-49999")) != 1 {
 		t.Error("not the newest are kept")
 	}
-	if n := ring.Len(); n < 900 || n > 2000 {
+	// A shard drops a chunk at a time, which is a third of what it has here.
+	if n := ring.Len(); n < 600 || n > 2000 {
 		t.Errorf("%d records are kept, of 1000 wanted", n)
 	}
 }
