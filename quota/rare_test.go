@@ -23,10 +23,8 @@ func TestAKeyThatIsRarelyUsedIsCountedWithoutALease(t *testing.T) {
 			}
 			for range 1200 {
 				m.step()
-				for s := range m.engines[user].Keys(m.now) {
-					if s.Leased && loss == 0 {
-						t.Fatalf("leased: %+v", s)
-					}
+				if loss == 0 && leased(m, user, a.Key) {
+					t.Fatal("leased")
 				}
 			}
 		}
@@ -46,10 +44,8 @@ func TestAKeyThatIsUsedSteadilyIsLeased(t *testing.T) {
 		m.take(user, a)
 		m.run(50 * time.Millisecond)
 	}
-	for s := range m.engines[user].Keys(m.now) {
-		if !s.Leased {
-			t.Errorf("not leased: %+v", s)
-		}
+	if !leased(m, user, a.Key) {
+		t.Error("not leased")
 	}
 }
 
@@ -63,11 +59,19 @@ func TestAKeyThatIsUsedMuchIsLeasedAtOnce(t *testing.T) {
 		m.take(user, a)
 	}
 	m.run(30 * time.Millisecond)
-	for s := range m.engines[user].Keys(m.now) {
-		if !s.Leased {
-			t.Errorf("not leased: %+v", s)
+	if !leased(m, user, a.Key) {
+		t.Error("not leased")
+	}
+}
+
+func leased(m *mesh, node int, k quota.Key) bool {
+	for s := range m.engines[node].Keys(m.now) {
+		if s.Key == k {
+			return s.Leased
 		}
 	}
+	m.tb.Fatal("the key is not in use")
+	return false
 }
 
 func chargedAt(m *mesh, node int, k quota.Key) int64 {
