@@ -173,6 +173,18 @@ func (e *entry) rare(now time.Duration, v *view) bool {
 	return untold > 0 && untold <= int64(e.unit) && now-e.seen >= soonAgain && (e.fresh() || now-e.sent() >= (idleTicks-1)*v.period) && e.ample(v)
 }
 
+// negligible reports whether cost is too little to tell the home of: as much has come
+// back to this node's part of the limit long before the home could use the news.
+func (e *entry) negligible(now time.Duration, cost int64, v *view) bool {
+	back := untold * e.limit.Rate / float64(v.known) * (now - e.seen).Seconds()
+	return float64(cost) <= back && !e.limit.durable() && e.settled() && e.ample(v)
+}
+
+// settled reports whether the key holds nothing and the home has heard all there is.
+func (e *entry) settled() bool {
+	return !e.isLeased && e.slots == nil && e.demand.arrived == 0 && e.count == e.acked && e.seq == e.ackSeq
+}
+
 // ample reports whether there is so much without a lease that a request now and then
 // needs none.
 func (e *entry) ample(v *view) bool {

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/meshgw/meshgw/quota"
 )
 
@@ -32,6 +34,51 @@ func TestAKeyThatIsRarelyUsedIsCountedWithoutALease(t *testing.T) {
 			t.Errorf("with %v lost the home has charged %d of 5", loss, got)
 		}
 	}
+}
+
+// What is less than a hundredth of a node's part of the rate is not worth a message.
+func TestAKeyThatIsHardlyUsedIsToldOfOnce(t *testing.T) {
+	l := rate("l", 1000, 3000)
+	m := newMesh(t, 3, l)
+	a := ask(l, "acme")
+	home, user := m.home(a), m.stranger(a)
+	for range 10 {
+		if d := m.take(user, a); d.Verdict != quota.Allow || d.Remaining != 2999 {
+			t.Fatalf("%+v", d)
+		}
+		m.run(400 * ms)
+	}
+	if got := chargedAt(m, home, a.Key); got != 1 {
+		t.Errorf("the home has charged %d of 10 requests", got)
+	}
+	for range 20 {
+		m.take(user, a)
+	}
+	m.run(time.Second)
+	if got := chargedAt(m, home, a.Key); got != 21 && got != 20 { // the first of them came rarely, too
+		t.Errorf("the home has charged %d of one request, nine rare ones and 20 at once", got)
+	}
+}
+
+func TestNoMoreThanAHundredthGoesUntold(tt *testing.T) {
+	rapid.Check(tt, func(t *rapid.T) {
+		l := rate("l", rapid.Float64Range(1, 1000).Draw(t, "rate"), 0)
+		l.Burst = l.Rate * rapid.Float64Range(0.5, 50).Draw(t, "burst")
+		m := newMesh(tt, rapid.IntRange(1, 4).Draw(t, "nodes"), l)
+		a := ask(l, "acme")
+		began, admitted := m.now, int64(0)
+		for m.now < began+4*time.Second { // so that nothing is forgotten meanwhile
+			if m.take(m.rng.IntN(len(m.engines)), a).Verdict == quota.Allow {
+				admitted++
+			}
+			m.run(time.Duration(rapid.IntRange(1, 1000).Draw(t, "ms until the next")) * ms)
+		}
+		took := m.now - began
+		m.run(time.Second)
+		if untold := admitted - chargedAt(m, m.home(a), a.Key); float64(untold) > 0.01*l.Rate*took.Seconds()+1e-9 {
+			t.Errorf("of %d at %g/s for %v, %d were not told", admitted, l.Rate, took, untold)
+		}
+	})
 }
 
 // One that is used again and again is leased, however evenly.

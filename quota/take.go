@@ -143,8 +143,14 @@ func (e *entry) waived(now time.Duration, v *view) bool {
 // act does what follows from the verdict on the whole request. A limit that
 // would have allowed what another refuses has nothing to learn from it.
 func (e *entry) act(now time.Duration, p *part, verdict Verdict, v *view) {
+	trifle := p.verdict == Allow && e.negligible(now, p.cost, v)
 	e.seen = now
 	if verdict == Deny && p.verdict == Allow {
+		return
+	}
+	if trifle {
+		e.spend(p.cost)
+		e.acked = e.count
 		return
 	}
 	e.demand.wake(now, v.period)
@@ -213,7 +219,7 @@ func (e *Engine) patience(en *entry) time.Duration {
 
 // wake puts the entry before the control loop if it wants to be there.
 func (e *Engine) wake(en *entry) (woken bool) {
-	if en.limit.Local || en.listed && !en.asking {
+	if en.limit.Local || !en.asking && (en.listed || en.settled()) {
 		return false
 	}
 	e.table.wake(en)
@@ -261,6 +267,9 @@ func (e *entry) describe(d *Decision, now time.Duration, cost int64, v *view) {
 	d.Degraded = !l.Local && (v.held(now) < 1 || e.cut(now))
 	if d.Verdict != Deny {
 		d.Remaining = e.remaining()
+	}
+	if d.Verdict == Allow && l.Slots == 0 { // this request is seen, be it told or not
+		d.Remaining = min(d.Remaining, max(0, int64(l.Burst)-cost))
 	}
 	d.First = d.Verdict == Allow && e.count == cost
 	if l.Slots > 0 {
