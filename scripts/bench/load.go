@@ -26,7 +26,10 @@ func (b *bench) load(p *process, w way, script string, seconds int) (loadRun, er
 	if script != "" {
 		args = append(args, "-s", script)
 	}
-	text, err := b.loader(append(args, "http://"+p.setup.Listen+p.path+"/"+w.body)...)
+	if w.once {
+		args = append(args, "-H", "Connection: close")
+	}
+	text, err := b.loader(append(args, p.setup.URL(p.path+"/"+w.body))...)
 	return loadRun{
 		Rate: number(text, `Requests/sec:\s+([\d.]+)`), Requests: number(text, `(\d+) requests in`),
 		P99: number(text, `99%\s+([\d.]+)(us|ms|s)`), Bad: number(text, `Non-2xx or 3xx responses: (\d+)`),

@@ -66,7 +66,7 @@ func measure(ctx context.Context, args []string) error {
 	meshgw := f.String("meshgw", "bin/meshgw", "the meshgw to measure")
 	against := f.String("against", "", "another meshgw, of an earlier commit say, to measure beside it")
 	only := f.String("only", "", "names of the peers to measure, with commas; empty = all that are installed")
-	what := f.String("measure", "plain,features,http2,abuse,seeing,latency,memory,failover,reload,scale,limits,busy", "what to measure")
+	what := f.String("measure", "plain,features,tls,http2,abuse,seeing,latency,memory,failover,reload,scale,limits,busy", "what to measure")
 	rounds := f.Int("rounds", 5, "rounds of each measurement")
 	seconds := f.Int("seconds", 3, "length of a run")
 	if err := f.Parse(args); err != nil {
@@ -81,7 +81,7 @@ func measure(ctx context.Context, args []string) error {
 	b.heading(args)
 	for name := range strings.SplitSeq(*what, ",") {
 		step, ok := map[string]func() error{
-			"plain": b.plain, "features": b.features, "http2": b.http2, "abuse": b.abuse, "latency": b.latency, "memory": b.memory,
+			"plain": b.plain, "features": b.features, "tls": b.tls, "http2": b.http2, "abuse": b.abuse, "latency": b.latency, "memory": b.memory,
 			"failover": b.failover, "reload": b.reloads, "scale": b.scale, "limits": b.limits, "seeing": b.seeing, "busy": b.busy,
 		}[name]
 		if !ok {

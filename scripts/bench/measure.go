@@ -70,13 +70,22 @@ type way struct {
 	body    string
 	conns   int
 	streams int // of each connection, at once, in HTTP/2; 0 = HTTP/1.1
+	tls     bool
+	once    bool // a connection for each request
 }
 
 func (w way) String() string {
 	if w.streams > 0 {
 		return fmt.Sprintf("HTTP/2 in clear, %s, %d connections of %d streams", w.body, w.conns, w.streams)
 	}
-	return fmt.Sprintf("%s, %d connections", w.body, w.conns)
+	text := fmt.Sprintf("%s, %d connections", w.body, w.conns)
+	if w.tls {
+		text = "TLS, " + text
+	}
+	if w.once {
+		text += ", each for one request"
+	}
+	return text
 }
 
 // small is the way of which most is asked.

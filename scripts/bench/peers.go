@@ -29,8 +29,9 @@ type setup struct {
 	Threads       int
 	Hosts         []string
 	Prefixes      []string
-	Keys          bool // the limit is by the header x-key
-	Unlimited     bool // there is none after all; meshgw only
+	Certificate   string // a file with key and certificate: TLS is spoken at Listen; empty = none is
+	Keys          bool   // the limit is by the header x-key
+	Unlimited     bool   // there is none after all; meshgw only
 
 	Node, Bind, Join string // of meshgw; empty = "bench", any port, a mesh of its own
 }
@@ -39,6 +40,14 @@ type setup struct {
 func (s *setup) Port() string {
 	_, port, _ := strings.Cut(s.Listen, ":")
 	return port
+}
+
+// URL is where path is served.
+func (s *setup) URL(path string) string {
+	if s.Certificate != "" {
+		return "https://" + s.Listen + path
+	}
+	return "http://" + s.Listen + path
 }
 
 // routes gives s so many routes, ten prefixes to a host.
@@ -125,6 +134,9 @@ func meshgwAgent(s *setup) ([]string, error) {
 	args := []string{
 		"agent", "--node", cmp.Or(s.Node, "bench"), "--data-dir", s.Dir + "/data", "--routes", path, "--http", s.Listen, "--admin", s.Admin,
 		"--bind", cmp.Or(s.Bind, "127.0.0.1:0"), "--rpc", "127.0.0.1:0", "--access-log", log, "--shed-cpu", "0",
+	}
+	if s.Certificate != "" {
+		args = append(args, "--http", "127.0.0.1:0", "--https", s.Listen, "--tls-cert", s.Certificate, "--tls-key", s.Certificate)
 	}
 	if s.Join != "" {
 		args = append(args, "--join", s.Join)

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
@@ -128,13 +129,15 @@ func (p *process) serves() error {
 		return err
 	}
 	var last string
+	client := http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // its certificate is ours
+	defer client.CloseIdleConnections()
 	for range 100 {
-		req, err := http.NewRequest(http.MethodGet, "http://"+p.setup.Listen+p.path+"/1k", nil)
+		req, err := http.NewRequest(http.MethodGet, p.setup.URL(p.path+"/1k"), nil)
 		if err != nil {
 			return err
 		}
 		req.Host = p.host
-		if resp, err := http.DefaultClient.Do(req); err == nil {
+		if resp, err := client.Do(req); err == nil {
 			_ = resp.Body.Close()
 			if last = resp.Status; resp.StatusCode == 200 && resp.ContentLength == 1<<10 {
 				return nil
