@@ -102,7 +102,7 @@ bench-limits: ## what a limit costs, alone and as part of a request
 
 .PHONY: bench-routes
 bench-routes: ## match, compile, read and merge, up to 10,000 routes
-	go test -run '^$$' -bench 'Match|Compile|Merge|Decode|Pull' -benchmem ./routetable
+	go test -run '^$$' -bench 'Match|Compile|Merge|Decode|Pull' -benchmem ./routetable ./routetable/replica
 
 .PHONY: benchstat
 benchstat: ## those benchmarks against the last release

@@ -10,13 +10,14 @@ import (
 
 	"github.com/meshgw/meshgw/api"
 	"github.com/meshgw/meshgw/routetable"
+	"github.com/meshgw/meshgw/routetable/replica"
 )
 
 // routesOf is a node's table of one route, which is named and takes every request.
 func routesOf(t *testing.T, node, route string) *routes {
 	t.Helper()
-	r := &routes{store: heedfulStore{Store: routetable.NewStore(node)}, node: node, log: zerolog.Nop()}
-	p, err := r.store.Prepare(routetable.Edit{Spec: &routetable.Spec{Routes: []routetable.Route{{Name: route, Respond: &routetable.Respond{Status: 200}}}}})
+	r := &routes{store: heedfulStore{Store: replica.NewStore(node)}, node: node, log: zerolog.Nop()}
+	p, err := r.store.Prepare(replica.Edit{Spec: &routetable.Spec{Routes: []routetable.Route{{Name: route, Respond: &routetable.Respond{Status: 200}}}}})
 	if err == nil {
 		err = r.store.Commit(p)
 	}

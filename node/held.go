@@ -9,12 +9,13 @@ import (
 	"github.com/meshgw/meshgw/dataplane"
 	"github.com/meshgw/meshgw/roster"
 	"github.com/meshgw/meshgw/routetable"
+	"github.com/meshgw/meshgw/routetable/replica"
 )
 
 // heedfulStore is the table as gossip fills it. It remembers why the last table
 // that came was refused, for as long as none was taken since.
 type heedfulStore struct {
-	*routetable.Store
+	*replica.Store
 	refused   atomic.Pointer[string] // nil = the last one was taken
 	onRefusal func()                 // called when refused is another
 }
@@ -29,7 +30,7 @@ func (s *heedfulStore) Merge(data []byte) error {
 		return nil
 	}
 	why := "refused: " + err.Error()
-	if wire, ok := errors.AsType[*routetable.WireError](err); ok && wire.Reason == "format" {
+	if wire, ok := errors.AsType[*replica.WireError](err); ok && wire.Reason == "format" {
 		why = "older binary: " + err.Error()
 	}
 	if before := s.refused.Swap(&why); before == nil || *before != why {
@@ -39,15 +40,15 @@ func (s *heedfulStore) Merge(data []byte) error {
 }
 
 // held is what is held here and not served.
-func (r *routes) held() []routetable.Held { return r.serves.Load().held }
+func (r *routes) held() []replica.Held { return r.serves.Load().held }
 
 // heldOf is what of a table is not served: by the store, and for settings that
 // the data plane cannot honour.
-func heldOf(store *routetable.Store, table *routetable.Table) []routetable.Held {
+func heldOf(store *replica.Store, table *routetable.Table) []replica.Held {
 	all := store.Held()
 	for _, rule := range table.Rules() {
 		if missing := dataplane.Unsupported(rule); len(missing) > 0 {
-			all = append(all, routetable.Held{
+			all = append(all, replica.Held{
 				Object: "route/" + rule.Name, Stamp: rule.Stamp,
 				Reason: "it needs what this version cannot do: " + strings.Join(missing, ", "),
 			})
@@ -71,7 +72,7 @@ func (r *routes) word() roster.Routes {
 
 // heldReason names one object and why it is held back, and how many more are.
 // What another version of the program took says most about this one.
-func heldReason(held []routetable.Held) string {
+func heldReason(held []replica.Held) string {
 	if len(held) == 0 {
 		return ""
 	}

@@ -7,11 +7,12 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/meshgw/meshgw/routetable"
+	"github.com/meshgw/meshgw/routetable/replica"
 )
 
 func TestAStoreRemembersWhyItRefusedUntilItTakesOne(t *testing.T) {
 	told := 0
-	s := heedfulStore{Store: routetable.NewStore("a"), onRefusal: func() { told++ }}
+	s := heedfulStore{Store: replica.NewStore("a"), onRefusal: func() { told++ }}
 	newer := protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), 99)
 	for name, tt := range map[string]struct {
 		data []byte
@@ -30,8 +31,8 @@ func TestAStoreRemembersWhyItRefusedUntilItTakesOne(t *testing.T) {
 			t.Errorf("%s: %v, told %d times", name, why, told)
 		}
 	}
-	other := routetable.NewStore("b")
-	p, err := other.Prepare(routetable.Edit{Spec: &routetable.Spec{Routes: []routetable.Route{{Name: "r", Respond: &routetable.Respond{Status: 200}}}}})
+	other := replica.NewStore("b")
+	p, err := other.Prepare(replica.Edit{Spec: &routetable.Spec{Routes: []routetable.Route{{Name: "r", Respond: &routetable.Respond{Status: 200}}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,17 +55,17 @@ func TestAStoreRemembersWhyItRefusedUntilItTakesOne(t *testing.T) {
 func TestAHeldReasonNamesTheObjectThatSaysMost(t *testing.T) {
 	long := strings.Repeat("\u00e9", 500)
 	for _, tt := range []struct {
-		held []routetable.Held
+		held []replica.Held
 		want string
 	}{
 		{nil, ""},
-		{[]routetable.Held{{Object: "route/r", Reason: "no upstream u"}}, "held back: route/r: no upstream u"},
-		{[]routetable.Held{{Reason: "changeset 7@b waits"}}, "held back: changeset 7@b waits"},
+		{[]replica.Held{{Object: "route/r", Reason: "no upstream u"}}, "held back: route/r: no upstream u"},
+		{[]replica.Held{{Reason: "changeset 7@b waits"}}, "held back: changeset 7@b waits"},
 		{
-			[]routetable.Held{{Object: "route/r", Reason: "x"}, {Object: "route/s", Reason: "unknown field", Foreign: true}},
+			[]replica.Held{{Object: "route/r", Reason: "x"}, {Object: "route/s", Reason: "unknown field", Foreign: true}},
 			"older binary: route/s: unknown field (and 1 more)",
 		},
-		{[]routetable.Held{{Reason: long}}, shorten("held back: " + long)},
+		{[]replica.Held{{Reason: long}}, shorten("held back: " + long)},
 	} {
 		if got := heldReason(tt.held); got != tt.want {
 			t.Errorf("got %q, want %q", got, tt.want)

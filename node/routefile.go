@@ -16,6 +16,7 @@ import (
 
 	"github.com/meshgw/meshgw/node/config"
 	"github.com/meshgw/meshgw/routetable"
+	"github.com/meshgw/meshgw/routetable/replica"
 	"github.com/meshgw/meshgw/routetable/routefile"
 )
 
@@ -142,8 +143,8 @@ func (f *routeFile) read() (sources []routefile.Source, content appliedSource, e
 	return sources, appliedSource{Path: f.path, SHA256: hex.EncodeToString(sum.Sum(nil))}, err
 }
 
-func (f *routeFile) apply(sources []routefile.Source, dryRun bool) (*routetable.Pending, routetable.Problems, error) {
-	return f.routes.prepare(sources, os.LookupEnv, routetable.Edit{
+func (f *routeFile) apply(sources []routefile.Source, dryRun bool) (*replica.Pending, routetable.Problems, error) {
+	return f.routes.prepare(sources, os.LookupEnv, replica.Edit{
 		Source: f.path, Author: "file " + f.path, Message: "route file changed", At: f.routes.world.now(),
 	}, dryRun)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/meshgw/meshgw/crdt"
 	"github.com/meshgw/meshgw/node/config"
 	"github.com/meshgw/meshgw/routetable"
+	"github.com/meshgw/meshgw/routetable/replica"
 )
 
 // routes is the replicated table of this node with its place on disk. What an
@@ -51,13 +52,13 @@ type routes struct {
 type served struct {
 	table *routetable.Table
 	since time.Time
-	held  []routetable.Held
+	held  []replica.Held
 }
 
 // openRoutes restores the table from disk. Where none is sound, the mesh or the
 // route file may bring it back.
 func openRoutes(cfg config.Config, world World, dir *dataDir, log zerolog.Logger) (*routes, error) {
-	r := &routes{store: heedfulStore{Store: routetable.NewStore(cfg.Node.Name)}, node: cfg.Node.Name, world: world, dir: dir, log: log}
+	r := &routes{store: heedfulStore{Store: replica.NewStore(cfg.Node.Name)}, node: cfg.Node.Name, world: world, dir: dir, log: log}
 	r.committed = func() {}                                                 // until there is a mesh to tell
 	r.unheard = func([]routetable.Route) routetable.Problems { return nil } // or to ask
 	if err := r.restore(); err != nil {
@@ -165,7 +166,7 @@ func (r *routes) setLostAside() {
 
 // change prepares an edit, saves it, and only then commits it. It begins again if a
 // merge came between.
-func (r *routes) change(prepare func() (*routetable.Pending, error), dryRun bool) (*routetable.Pending, error) {
+func (r *routes) change(prepare func() (*replica.Pending, error), dryRun bool) (*replica.Pending, error) {
 	r.saving.Lock()
 	defer r.saving.Unlock()
 	for {
@@ -181,7 +182,7 @@ func (r *routes) change(prepare func() (*routetable.Pending, error), dryRun bool
 			r.committed()
 			r.serve() // who is answered can rely on it here
 			return p, nil
-		case !errors.Is(err, routetable.ErrStale):
+		case !errors.Is(err, replica.ErrStale):
 			return nil, errors.Join(err, r.dir.writeTable(r.store.Snapshot()))
 		}
 		// What is on disk now was never in service; the next round, or this,

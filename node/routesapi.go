@@ -13,6 +13,7 @@ import (
 	"github.com/meshgw/meshgw/api"
 	"github.com/meshgw/meshgw/crdt"
 	"github.com/meshgw/meshgw/routetable"
+	"github.com/meshgw/meshgw/routetable/replica"
 	"github.com/meshgw/meshgw/routetable/routefile"
 )
 
@@ -52,7 +53,7 @@ func stampOf(version string) (crdt.Stamp, error) {
 
 // Validate checks a route file without changing anything.
 func (r *routes) Validate(doc []byte) error {
-	_, _, err := r.prepare([]routefile.Source{{Data: doc}}, nil, routetable.Edit{At: r.world.now()}, true)
+	_, _, err := r.prepare([]routefile.Source{{Data: doc}}, nil, replica.Edit{At: r.world.now()}, true)
 	return refusal(err)
 }
 
@@ -71,13 +72,13 @@ func (r *routes) Apply(_ context.Context, doc []byte, o api.ApplyOptions) (api.A
 
 // prepare reads route files, as one, into the edit and makes the change. Mistakes,
 // and what is worth a look in what changed, have their places in the files.
-func (r *routes) prepare(sources []routefile.Source, env func(string) (string, bool), e routetable.Edit, dryRun bool) (p *routetable.Pending, warnings routetable.Problems, err error) {
+func (r *routes) prepare(sources []routefile.Source, env func(string) (string, bool), e replica.Edit, dryRun bool) (p *replica.Pending, warnings routetable.Problems, err error) {
 	file, err := routefile.Decode(env, sources...)
 	if err != nil {
 		return nil, nil, err
 	}
 	e.Spec = file.Spec
-	p, err = r.change(func() (*routetable.Pending, error) { return r.store.Prepare(e) }, dryRun)
+	p, err = r.change(func() (*replica.Pending, error) { return r.store.Prepare(e) }, dryRun)
 	if mistakes, ok := errors.AsType[routetable.Problems](err); ok {
 		return nil, nil, file.Locate(mistakes)
 	}
@@ -106,14 +107,14 @@ func (r *routes) Rollback(_ context.Context, version string, o api.ApplyOptions)
 	if err != nil {
 		return api.Applied{}, err
 	}
-	p, err := r.change(func() (*routetable.Pending, error) { return r.store.Rollback(stamp, edit) }, o.DryRun)
+	p, err := r.change(func() (*replica.Pending, error) { return r.store.Rollback(stamp, edit) }, o.DryRun)
 	return r.applied(p, o.DryRun, err)
 }
 
 // editOf reads what an apply asks for besides its document. If-Match is an ETag,
 // "VERSION-DIGEST12", or a version.
-func (r *routes) editOf(o api.ApplyOptions) (routetable.Edit, error) {
-	e := routetable.Edit{Prune: o.Prune, Author: o.By, Message: o.Message, At: r.world.now()}
+func (r *routes) editOf(o api.ApplyOptions) (replica.Edit, error) {
+	e := replica.Edit{Prune: o.Prune, Author: o.By, Message: o.Message, At: r.world.now()}
 	if o.IfMatch == "" || o.IfMatch == "*" {
 		return e, nil
 	}
@@ -130,13 +131,13 @@ func (r *routes) editOf(o api.ApplyOptions) (routetable.Edit, error) {
 		return e, err
 	}
 	if stamp.IsZero() { // version 0 is the empty table, which has no stamp
-		digest = routetable.NewStore("").Table().Digest()
+		digest = replica.NewStore("").Table().Digest()
 	}
 	e.IfVersion, e.IfDigest = stamp, digest
 	return e, nil
 }
 
-func (r *routes) applied(p *routetable.Pending, dryRun bool, err error) (api.Applied, error) {
+func (r *routes) applied(p *replica.Pending, dryRun bool, err error) (api.Applied, error) {
 	if err != nil {
 		return api.Applied{}, refusal(err)
 	}
@@ -158,7 +159,7 @@ func (r *routes) applied(p *routetable.Pending, dryRun bool, err error) (api.App
 const maxDiffs = 1000
 
 // changes reports all changes, and of the first so many how they read.
-func changes(diff []routetable.Change, texts int) []api.Change {
+func changes(diff []replica.Change, texts int) []api.Change {
 	ops := map[string]string{"added": api.OpCreate, "changed": api.OpUpdate, "deleted": api.OpDelete}
 	all := make([]api.Change, 0, len(diff))
 	for i, c := range diff {
@@ -201,11 +202,11 @@ func refusal(err error) error {
 		return p
 	}
 	switch {
-	case errors.Is(err, routetable.ErrStale):
+	case errors.Is(err, replica.ErrStale):
 		return api.NewProblem(http.StatusPreconditionFailed, "%v", err)
-	case errors.Is(err, routetable.ErrUnknownVersion):
+	case errors.Is(err, replica.ErrUnknownVersion):
 		return api.NewProblem(http.StatusNotFound, "%v", err)
-	case errors.Is(err, routetable.ErrAmbiguousVersion):
+	case errors.Is(err, replica.ErrAmbiguousVersion):
 		return api.NewProblem(http.StatusConflict, "%v", err)
 	}
 	return api.NewProblem(http.StatusUnprocessableEntity, "%v", err)
@@ -227,7 +228,7 @@ func pendingOf(object, reason string) api.Pending {
 }
 
 // diffOf shows a change of one object as a unified diff of its YAML.
-func diffOf(c routetable.Change) string {
+func diffOf(c replica.Change) string {
 	name := c.Kind + "/" + c.Name
 	return string(diff.Diff(name, yamlOf(c.Before), name, yamlOf(c.After)))
 }

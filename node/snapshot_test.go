@@ -14,6 +14,7 @@ import (
 
 	"github.com/meshgw/meshgw/node/config"
 	"github.com/meshgw/meshgw/routetable"
+	"github.com/meshgw/meshgw/routetable/replica"
 )
 
 // wrote has a route of that name applied by the node that lives in dir.
@@ -22,8 +23,8 @@ func wrote(t *testing.T, dir, route string) {
 	var log bytes.Buffer
 	r := livesIn(t, dir, &log)
 	defer r.dir.close()
-	_, err := r.change(func() (*routetable.Pending, error) {
-		return r.store.Prepare(routetable.Edit{Spec: &routetable.Spec{Routes: []routetable.Route{{Name: route, Respond: &routetable.Respond{Status: 200}}}}})
+	_, err := r.change(func() (*replica.Pending, error) {
+		return r.store.Prepare(replica.Edit{Spec: &routetable.Spec{Routes: []routetable.Route{{Name: route, Respond: &routetable.Respond{Status: 200}}}}})
 	}, false)
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/meshgw/meshgw/routetable"
+	"github.com/meshgw/meshgw/routetable/replica"
 	"github.com/meshgw/meshgw/routetable/routefile"
 )
 
@@ -20,8 +21,8 @@ func TestAccessIsReadCheckedAndReplicated(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, b := routetable.NewStore("a"), routetable.NewStore("b")
-	p, err := a.Prepare(routetable.Edit{Spec: file.Spec})
+	a, b := replica.NewStore("a"), replica.NewStore("b")
+	p, err := a.Prepare(replica.Edit{Spec: file.Spec})
 	if err == nil {
 		err = a.Commit(p)
 	}
@@ -40,7 +41,7 @@ func TestAccessIsReadCheckedAndReplicated(t *testing.T) {
 			t.Errorf("%s is admitted: %v", client, got)
 		}
 	}
-	if p, err = a.Prepare(routetable.Edit{Spec: new(routetable.Spec), Prune: true}); err == nil {
+	if p, err = a.Prepare(replica.Edit{Spec: new(routetable.Spec), Prune: true}); err == nil {
 		err = a.Commit(p)
 	}
 	if err != nil || !a.Table().Access().Admits(netip.MustParseAddr("192.0.2.1")) {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"iter"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -41,10 +42,8 @@ const (
 // are those of Validate. spec must not change afterwards.
 func Compile(spec *Spec) (*Table, Problems) {
 	problems := Validate(spec)
-	bad := faulty(problems)
-	t := compile(spec.sorted(bad), new(Table))
-	t.digest = contentDigest(spec, bad)
-	return t, problems
+	sound := spec.sorted(faulty(problems))
+	return new(Table).Next(sound, crdt.Stamp{}, Digest(canonicalJSON(sound))), problems
 }
 
 // compiler builds one Table. What old has of the same objects is taken from it.
@@ -57,19 +56,22 @@ type compiler struct {
 	none  *conditions
 }
 
-// compile builds the table of objects that have passed the checks of their own
-// fields. old may be any table, or an empty one: objects never change, so what was
-// made of one holds in every table where what it refers to is the same.
-func compile(o lists, old *Table) *Table {
+// Next compiles the table that comes after t, of objects that have passed the checks
+// of their own fields, each kind sorted by name. What t has of the same objects is
+// taken from it: they never change, so what was made of one holds in every table
+// where what it refers to is the same. stamp and digest are what the methods of those
+// names return.
+func (t *Table) Next(o Objects, stamp crdt.Stamp, digest string) *Table {
 	c := compiler{
 		Table: &Table{
-			serviceByName: make(map[string]*Service, len(o.upstreams)), limitByName: make(map[string]*LimitRule, len(o.limits)),
-			rules: make([]*Rule, 0, len(o.routes)),
+			stamp: stamp, digest: digest,
+			serviceByName: make(map[string]*Service, len(o.Upstreams)), limitByName: make(map[string]*LimitRule, len(o.Limits)),
+			rules: make([]*Rule, 0, len(o.Routes)),
 		},
-		old: old, alone: make(map[string][]Target, len(o.upstreams)), none: new(conditions),
+		old: t, alone: make(map[string][]Target, len(o.Upstreams)), none: new(conditions),
 	}
-	for _, u := range o.upstreams {
-		s := old.serviceByName[u.Name]
+	for _, u := range o.Upstreams {
+		s := t.serviceByName[u.Name]
 		if s == nil || s.Spec != u {
 			s = service(u)
 		}
@@ -77,8 +79,8 @@ func compile(o lists, old *Table) *Table {
 		c.serviceByName[u.Name] = s
 		c.alone[u.Name] = []Target{{s, defaultWeight, s.Timeouts}}
 	}
-	for i, l := range o.limits {
-		r := old.limitByName[l.Name]
+	for i, l := range o.Limits {
+		r := t.limitByName[l.Name]
 		if r == nil || r.Spec != l || r.Index != i {
 			r = limitRule(l)
 			r.Index = i
@@ -86,15 +88,15 @@ func compile(o lists, old *Table) *Table {
 		c.limits = append(c.limits, r)
 		c.limitByName[l.Name] = r
 	}
-	for i, tenant := range o.tenants {
+	for i, tenant := range o.Tenants {
 		r := tenantRule(tenant)
 		r.Index = i
 		c.tenants = append(c.tenants, r)
 	}
 	c.tenantBy = indexTenants(c.tenants)
-	c.access = accessRule(o.access)
-	changed := c.makeRules(o.routes, o.stamps)
-	c.hosts = indexHosts(c.rules, changed, old.hosts)
+	c.access = accessRule(o.Access)
+	changed := c.makeRules(o.Routes, o.Stamps)
+	c.hosts = indexHosts(c.rules, changed, t.hosts)
 	return c.Table
 }
 
@@ -151,47 +153,42 @@ func (c *compiler) resolvesAlike(r *Route) bool {
 		!slices.ContainsFunc(r.Limits, func(name string) bool { return c.limitByName[name] != c.old.limitByName[name] })
 }
 
-// byName returns pointers to the objects that bad does not hold, sorted by
-// name, the first of each name.
-func byName[T any, P object[T]](objects []T, bad map[string]bool) []P {
-	out := make([]P, 0, len(objects))
-	for i := range objects {
-		p := P(&objects[i])
-		if len(bad) == 0 || !bad[p.kind()+"/"+p.name()] {
-			out = append(out, p)
-		}
-	}
-	slices.SortStableFunc(out, func(a, b P) int { return strings.Compare(a.name(), b.name()) })
-	return slices.CompactFunc(out, func(a, b P) bool { return a.name() == b.name() })
-}
-
-// faulty returns the objects that have errors, by kind/name. What refers to a
-// missing object has none of its own.
-func faulty(problems Problems) map[string]bool {
-	bad := map[string]bool{}
+// faulty returns the objects that have errors. What refers to a missing object has
+// none of its own.
+func faulty(problems Problems) map[ID]bool {
+	bad := map[ID]bool{}
 	for i := range problems {
 		if p := &problems[i]; p.Severity == Error && p.Object != "" && !p.between {
-			bad[p.Object] = true
+			bad[ParseID(p.Object)] = true
 		}
 	}
 	return bad
 }
 
-func contentDigest(spec *Spec, bad map[string]bool) string {
+// Digest returns the Table.Digest of objects, each with its canonical JSON, by kind as
+// in a route file, then by name.
+func Digest(objects iter.Seq2[ID, []byte]) string {
 	h := sha256.New()
 	var content []byte
-	for o := range spec.objects() {
-		if bad[o.kind()+"/"+o.name()] {
-			continue
-		}
-		data, err := json.Marshal(o)
-		if err != nil {
-			panic("routetable: " + err.Error()) // plain data, always written
-		}
-		content = appendContent(content[:0], o.kind(), o.name(), data)
+	for id, data := range objects {
+		content = AppendContent(content[:0], id.Kind, id.Name, data)
 		h.Write(content)
 	}
 	return hex.EncodeToString(h.Sum(nil))
+}
+
+func canonicalJSON(objects Objects) iter.Seq2[ID, []byte] {
+	return func(yield func(ID, []byte) bool) {
+		for o := range objects.All {
+			data, err := json.Marshal(o)
+			if err != nil {
+				panic("routetable: " + err.Error()) // plain data, always written
+			}
+			if !yield(o.ID(), data) {
+				return
+			}
+		}
+	}
 }
 
 func service(u *Upstream) *Service {

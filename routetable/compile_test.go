@@ -6,12 +6,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/meshgw/meshgw/internal/tabletest"
 	"github.com/meshgw/meshgw/routetable"
 )
 
 func TestEveryFieldOfAFileReachesTheTable(t *testing.T) {
 	t.Parallel()
-	table := compile(t, fullFile(t).Spec)
+	table := compile(t, tabletest.Full(t).Spec)
 	s := table.Service("orders")
 	want := routetable.Service{
 		Name: "orders", Spec: s.Spec,

@@ -3,6 +3,7 @@ package routetable_test
 import (
 	"testing"
 
+	"github.com/meshgw/meshgw/internal/tabletest"
 	"github.com/meshgw/meshgw/routetable"
 )
 
@@ -18,10 +19,6 @@ func get(host, path string) *routetable.Request {
 	}
 }
 
-func respond(name string, hosts []string, match ...routetable.Match) routetable.Route {
-	return routetable.Route{Name: name, Hosts: hosts, Match: match, Respond: &routetable.Respond{Status: 200}}
-}
-
 func compile(t *testing.T, spec *routetable.Spec) *routetable.Table {
 	t.Helper()
 	table, problems := routetable.Compile(spec)
@@ -35,20 +32,20 @@ func TestMatchFollowsThePrecedenceOfGatewayAPI(t *testing.T) {
 	t.Parallel()
 	hosts := func(h ...string) []string { return h }
 	table := compile(t, &routetable.Spec{Routes: []routetable.Route{
-		respond("any", nil),
-		respond("any-x", nil, routetable.Match{PathPrefix: "/only-any"}),
-		respond("wild", hosts("*.example.com")),
-		respond("wild-long", hosts("*.b.example.com")),
-		respond("exact", hosts("a.example.com"), routetable.Match{PathPrefix: "/v1"}),
-		respond("exact-deep", hosts("a.example.com"), routetable.Match{PathPrefix: "/v1/orders/"}),
-		respond("exact-path", hosts("a.example.com"), routetable.Match{Path: "/v1/orders/7"}),
-		respond("regex", hosts("a.example.com"), routetable.Match{PathRegex: "^/v1/orders/[0-9]+$"}),
-		respond("regex-short", hosts("a.example.com"), routetable.Match{PathRegex: "/v1/.*/[0-9]+"}),
-		respond("post", hosts("m.io"), routetable.Match{Methods: []string{"POST"}}),
-		respond("get", hosts("m.io"), routetable.Match{Methods: []string{"GET"}}),
-		respond("one-header", hosts("m.io"), routetable.Match{Headers: []routetable.NameValue{{Name: "X-A", Value: "1"}}}),
-		respond("two-headers", hosts("m.io"), routetable.Match{Headers: []routetable.NameValue{{Name: "x-a", Value: "1"}, {Name: "x-b", Value: "2"}}}),
-		respond("query", hosts("m.io"), routetable.Match{Query: []routetable.NameValue{{Name: "q", Value: "1"}}}),
+		tabletest.Respond("any", nil),
+		tabletest.Respond("any-x", nil, routetable.Match{PathPrefix: "/only-any"}),
+		tabletest.Respond("wild", hosts("*.example.com")),
+		tabletest.Respond("wild-long", hosts("*.b.example.com")),
+		tabletest.Respond("exact", hosts("a.example.com"), routetable.Match{PathPrefix: "/v1"}),
+		tabletest.Respond("exact-deep", hosts("a.example.com"), routetable.Match{PathPrefix: "/v1/orders/"}),
+		tabletest.Respond("exact-path", hosts("a.example.com"), routetable.Match{Path: "/v1/orders/7"}),
+		tabletest.Respond("regex", hosts("a.example.com"), routetable.Match{PathRegex: "^/v1/orders/[0-9]+$"}),
+		tabletest.Respond("regex-short", hosts("a.example.com"), routetable.Match{PathRegex: "/v1/.*/[0-9]+"}),
+		tabletest.Respond("post", hosts("m.io"), routetable.Match{Methods: []string{"POST"}}),
+		tabletest.Respond("get", hosts("m.io"), routetable.Match{Methods: []string{"GET"}}),
+		tabletest.Respond("one-header", hosts("m.io"), routetable.Match{Headers: []routetable.NameValue{{Name: "X-A", Value: "1"}}}),
+		tabletest.Respond("two-headers", hosts("m.io"), routetable.Match{Headers: []routetable.NameValue{{Name: "x-a", Value: "1"}, {Name: "x-b", Value: "2"}}}),
+		tabletest.Respond("query", hosts("m.io"), routetable.Match{Query: []routetable.NameValue{{Name: "q", Value: "1"}}}),
 		{Name: "inside", Hosts: hosts("l.io"), Listeners: []string{"internal"}, Respond: &routetable.Respond{Status: 200}},
 	}})
 	for _, c := range []struct {

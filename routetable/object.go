@@ -1,9 +1,10 @@
 package routetable
 
 import (
+	"cmp"
 	"encoding/binary"
-	"iter"
 	"slices"
+	"strings"
 
 	"github.com/meshgw/meshgw/crdt"
 )
@@ -17,46 +18,112 @@ const (
 	KindAccess   = "access"
 )
 
-// anObject is an Upstream, Route, Limit, Tenant or Access.
-type anObject interface {
-	kind() string
-	name() string
+// Kinds returns the kinds of objects, in the order of a route file.
+func Kinds() []string { return []string{KindUpstream, KindRoute, KindLimit, KindTenant, KindAccess} }
+
+// ID names an object.
+type ID struct{ Kind, Name string }
+
+// ParseID reads KIND/NAME, as String writes it. Whether there is such a kind it does
+// not ask.
+func ParseID(text string) ID {
+	kind, name, _ := strings.Cut(text, "/")
+	return ID{kind, name}
 }
+
+// String returns KIND/NAME.
+func (id ID) String() string { return id.Kind + "/" + id.Name }
+
+// Compare orders by kind, then name.
+func (id ID) Compare(o ID) int {
+	return cmp.Or(strings.Compare(id.Kind, o.Kind), strings.Compare(id.Name, o.Name))
+}
+
+// Object is an *Upstream, *Route, *Limit, *Tenant or *Access.
+type Object interface {
+	ID() ID
+}
+
+// NewObject returns an empty object of that kind; nil where there is no such kind.
+func NewObject(kind string) Object {
+	switch kind {
+	case KindUpstream:
+		return new(Upstream)
+	case KindRoute:
+		return new(Route)
+	case KindLimit:
+		return new(Limit)
+	case KindTenant:
+		return new(Tenant)
+	case KindAccess:
+		return new(Access)
+	}
+	return nil
+}
+
+// ID implements Object.
+func (u *Upstream) ID() ID { return ID{KindUpstream, u.Name} }
+
+// ID implements Object.
+func (r *Route) ID() ID { return ID{KindRoute, r.Name} }
+
+// ID implements Object.
+func (l *Limit) ID() ID { return ID{KindLimit, l.Name} }
+
+// ID implements Object.
+func (t *Tenant) ID() ID { return ID{KindTenant, t.Name} }
+
+// ID implements Object.
+func (a *Access) ID() ID { return ID{KindAccess, a.Name} }
 
 // object is a pointer to one.
 type object[T any] interface {
 	*T
-	anObject
+	Object
 }
 
-func (*Upstream) kind() string { return KindUpstream }
-func (*Route) kind() string    { return KindRoute }
-func (*Limit) kind() string    { return KindLimit }
-func (*Tenant) kind() string   { return KindTenant }
-func (*Access) kind() string   { return KindAccess }
-
-func (u *Upstream) name() string { return u.Name }
-func (r *Route) name() string    { return r.Name }
-func (l *Limit) name() string    { return l.Name }
-func (t *Tenant) name() string   { return t.Name }
-func (a *Access) name() string   { return a.Name }
-
-// lists is objects by kind.
-type lists struct {
-	upstreams []*Upstream
-	routes    []*Route
-	stamps    []crdt.Stamp // of the changesets that wrote the routes; none where that is not known
-	limits    []*Limit
-	tenants   []*Tenant
-	access    []*Access
+// Objects are those of a table, by kind.
+type Objects struct {
+	Upstreams []*Upstream
+	Routes    []*Route
+	Stamps    []crdt.Stamp // of the changesets that wrote the Routes; none where that is not known
+	Limits    []*Limit
+	Tenants   []*Tenant
+	Access    []*Access
 }
 
-// lists returns the objects of s as they are written.
-func (s *Spec) lists() lists {
-	return lists{
-		upstreams: pointers[Upstream](s.Upstreams), routes: pointers[Route](s.Routes),
-		limits: pointers[Limit](s.Limits), tenants: pointers[Tenant](s.Tenants),
-		access: pointers[Access](s.Access),
+// Add appends an object to those of its kind.
+func (os *Objects) Add(o Object) {
+	switch o := o.(type) {
+	case *Upstream:
+		os.Upstreams = append(os.Upstreams, o)
+	case *Route:
+		os.Routes = append(os.Routes, o)
+	case *Limit:
+		os.Limits = append(os.Limits, o)
+	case *Tenant:
+		os.Tenants = append(os.Tenants, o)
+	case *Access:
+		os.Access = append(os.Access, o)
+	}
+}
+
+// All yields every object, by kind as in a route file.
+func (os *Objects) All(yield func(Object) bool) {
+	_ = each(os.Upstreams, yield) && each(os.Routes, yield) && each(os.Limits, yield) && each(os.Tenants, yield) &&
+		each(os.Access, yield)
+}
+
+func each[P Object](list []P, yield func(Object) bool) bool {
+	return !slices.ContainsFunc(list, func(p P) bool { return !yield(p) })
+}
+
+// Objects returns the objects of s as they are written, not copied.
+func (s *Spec) Objects() Objects {
+	return Objects{
+		Upstreams: pointers[Upstream](s.Upstreams), Routes: pointers[Route](s.Routes),
+		Limits: pointers[Limit](s.Limits), Tenants: pointers[Tenant](s.Tenants),
+		Access: pointers[Access](s.Access),
 	}
 }
 
@@ -68,49 +135,49 @@ func pointers[T any, P object[T]](objects []T) []P {
 	return out
 }
 
-func (l *lists) add(o anObject) {
+// Add appends a copy of an object to those of its kind.
+func (s *Spec) Add(o Object) {
 	switch o := o.(type) {
 	case *Upstream:
-		l.upstreams = append(l.upstreams, o)
+		s.Upstreams = append(s.Upstreams, *o)
 	case *Route:
-		l.routes = append(l.routes, o)
+		s.Routes = append(s.Routes, *o)
 	case *Limit:
-		l.limits = append(l.limits, o)
+		s.Limits = append(s.Limits, *o)
 	case *Tenant:
-		l.tenants = append(l.tenants, o)
+		s.Tenants = append(s.Tenants, *o)
 	case *Access:
-		l.access = append(l.access, o)
+		s.Access = append(s.Access, *o)
 	}
 }
 
-// all returns every object, by kind as in a route file.
-func (l *lists) all(yield func(anObject) bool) {
-	_ = each(l.upstreams, yield) && each(l.routes, yield) && each(l.limits, yield) && each(l.tenants, yield) &&
-		each(l.access, yield)
-}
-
-// sorted returns the objects of s that bad does not hold by kind/name, each kind
-// by name, each name once.
-func (s *Spec) sorted(bad map[string]bool) lists {
-	return lists{
-		upstreams: byName[Upstream](s.Upstreams, bad), routes: byName[Route](s.Routes, bad),
-		limits: byName[Limit](s.Limits, bad), tenants: byName[Tenant](s.Tenants, bad),
-		access: byName[Access](s.Access, bad),
+// sorted returns the objects of s that bad does not hold, each kind by name, each
+// name once.
+func (s *Spec) sorted(bad map[ID]bool) Objects {
+	return Objects{
+		Upstreams: byName[Upstream](s.Upstreams, bad), Routes: byName[Route](s.Routes, bad),
+		Limits: byName[Limit](s.Limits, bad), Tenants: byName[Tenant](s.Tenants, bad),
+		Access: byName[Access](s.Access, bad),
 	}
 }
 
-// objects returns every object, sorted by kind, as in a route file, and name.
-func (s *Spec) objects() iter.Seq[anObject] {
-	sorted := s.sorted(nil)
-	return sorted.all
+// byName returns pointers to the objects that bad does not hold, sorted by
+// name, the first of each name.
+func byName[T any, P object[T]](objects []T, bad map[ID]bool) []P {
+	out := make([]P, 0, len(objects))
+	for i := range objects {
+		p := P(&objects[i])
+		if len(bad) == 0 || !bad[p.ID()] {
+			out = append(out, p)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b P) int { return strings.Compare(a.ID().Name, b.ID().Name) })
+	return slices.CompactFunc(out, func(a, b P) bool { return a.ID() == b.ID() })
 }
 
-func each[P anObject](list []P, yield func(anObject) bool) bool {
-	return !slices.ContainsFunc(list, func(p P) bool { return !yield(p) })
-}
-
-// appendContent appends one object as a digest takes it, unambiguously.
-func appendContent(b []byte, kind, name string, data []byte) []byte {
+// AppendContent appends one object as a digest takes it, unambiguously: each part
+// after its length.
+func AppendContent(b []byte, kind, name string, data []byte) []byte {
 	b = append(binary.BigEndian.AppendUint64(b, uint64(len(kind))), kind...)
 	b = append(binary.BigEndian.AppendUint64(b, uint64(len(name))), name...)
 	return append(binary.BigEndian.AppendUint64(b, uint64(len(data))), data...)

@@ -6,7 +6,7 @@ import "fmt"
 // is near; else with nothing.
 func DidYouMean(word string, known map[string]struct{}) string {
 	best, bestDistance := "", min(max(1, len(word)/3), len(word)-1)+1
-	if len(known) > maxList || len(word) > maxName {
+	if len(known) > maxList || len(word) > MaxName {
 		return ""
 	}
 	for k := range known {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/meshgw/meshgw/internal/tabletest"
 	"github.com/meshgw/meshgw/routetable"
 	"github.com/meshgw/meshgw/routetable/routefile"
 )
@@ -29,7 +30,7 @@ func TestPlaceholdersInHeaderValues(t *testing.T) {
 		{"$${ENV} $5 {a.b} $ {x", "${ENV} $5 {a.b} $ {x", nil},
 		{"$$${request.id}${route.name}", "", []routetable.Part{text("${request.id}"), variable(routetable.RouteName)}},
 	} {
-		f, err := routefile.Decode(env, file(`routes: [{name: r, respond: {status: 200}, request_headers: {set: {x-a: "`+c.written+`"}}}]`))
+		f, err := routefile.Decode(tabletest.Env, tabletest.File(`routes: [{name: r, respond: {status: 200}, request_headers: {set: {x-a: "`+c.written+`"}}}]`))
 		if err != nil {
 			t.Errorf("%s: %v", c.written, err)
 			continue
@@ -42,7 +43,7 @@ func TestPlaceholdersInHeaderValues(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if again, err := routefile.Decode(nil, file(string(data))); err != nil || !reflect.DeepEqual(again.Spec, f.Spec) {
+		if again, err := routefile.Decode(nil, tabletest.File(string(data))); err != nil || !reflect.DeepEqual(again.Spec, f.Spec) {
 			t.Errorf("%s does not read back: %v\n%s", c.written, err, data)
 		}
 	}
@@ -58,7 +59,7 @@ func TestPlaceholdersThatAreRefused(t *testing.T) {
 		`error_pages: [{body: "${request.host}"}]`:                                      "routes[0].error_pages[0].body (route/r): expected ${request.id}, ${error.status}, ${error.reason}",
 		`hosts: ["${request.host}"]`:                                                    "routes[0].hosts[0]: placeholders such as ${request.id} are for header values and error pages",
 	} {
-		f, err := routefile.Decode(env, file(`routes: [{name: r, respond: {status: 200, body: "a"}, `+route+`}]`))
+		f, err := routefile.Decode(tabletest.Env, tabletest.File(`routes: [{name: r, respond: {status: 200, body: "a"}, `+route+`}]`))
 		if err == nil {
 			err = f.Validate().Err()
 		}
@@ -66,7 +67,7 @@ func TestPlaceholdersThatAreRefused(t *testing.T) {
 			t.Errorf("%s: %v", route, err)
 		}
 	}
-	_, err := routefile.Decode(env, file(`routes: [{name: r, respond: {status: 200, body: "${request.id}"}}]`))
+	_, err := routefile.Decode(tabletest.Env, tabletest.File(`routes: [{name: r, respond: {status: 200, body: "${request.id}"}}]`))
 	if err == nil {
 		t.Error("a body takes a placeholder and would show it as it is")
 	}

@@ -9,6 +9,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/meshgw/meshgw/internal/tabletest"
 	"github.com/meshgw/meshgw/routetable"
 	"github.com/meshgw/meshgw/routetable/routefile"
 )
@@ -172,9 +173,9 @@ func TestMatchAgreesWithItsSlowTwinInAnyOrder(t *testing.T) {
 func TestExplainNamesWhatCameClose(t *testing.T) {
 	t.Parallel()
 	table := compile(t, &routetable.Spec{Routes: []routetable.Route{
-		respond("winner", []string{"a.io"}, routetable.Match{PathPrefix: "/v1"}),
-		respond("post", []string{"a.io"}, routetable.Match{Path: "/v1/x", Methods: []string{"POST"}}),
-		respond("any", nil),
+		tabletest.Respond("winner", []string{"a.io"}, routetable.Match{PathPrefix: "/v1"}),
+		tabletest.Respond("post", []string{"a.io"}, routetable.Match{Path: "/v1/x", Methods: []string{"POST"}}),
+		tabletest.Respond("any", nil),
 	}})
 	e := routetable.Explain(table, get("a.io", "/v1/x"))
 	want := "{winner   0 3 [host a.io path_prefix /v1] [{any 0 [] the more exact host} {post 0 [method POST] }]}"
@@ -183,26 +184,8 @@ func TestExplainNamesWhatCameClose(t *testing.T) {
 	}
 }
 
-// bigSpec has n routes, 10 per host.
-func bigSpec(n int) *routetable.Spec {
-	spec := &routetable.Spec{}
-	for i := range max(1, n/10) {
-		spec.Upstreams = append(spec.Upstreams, routetable.Upstream{
-			Name: fmt.Sprintf("up-%d", i), Endpoints: []routetable.Endpoint{{URL: fmt.Sprintf("http://10.0.%d.%d:8080", i/250, i%250)}},
-		})
-	}
-	for i := range n {
-		spec.Routes = append(spec.Routes, routetable.Route{
-			Name: fmt.Sprintf("route-%05d", i), Hosts: []string{fmt.Sprintf("h%d.example.com", i/10)},
-			Match:    []routetable.Match{{PathPrefix: fmt.Sprintf("/v1/service-%d", i%10), Methods: []string{"POST", "GET"}}},
-			Upstream: fmt.Sprintf("up-%d", i/10),
-		})
-	}
-	return spec
-}
-
 func TestMatchDoesNotAllocate(t *testing.T) {
-	table := compile(t, bigSpec(1000))
+	table := compile(t, tabletest.Big(1000))
 	r := get("h42.example.com", "/v1/service-7/orders/1")
 	if n := testing.AllocsPerRun(100, func() { table.Match(r) }); n != 0 {
 		t.Errorf("got %v allocations, want none", n)
@@ -212,7 +195,7 @@ func TestMatchDoesNotAllocate(t *testing.T) {
 func BenchmarkMatch(b *testing.B) {
 	for _, n := range []int{10, 1000, 10_000} {
 		b.Run(fmt.Sprintf("routes=%d", n), func(b *testing.B) {
-			table, _ := routetable.Compile(bigSpec(n))
+			table, _ := routetable.Compile(tabletest.Big(n))
 			r := get(fmt.Sprintf("h%d.example.com", n/20), "/v1/service-7/orders/1")
 			b.ReportAllocs()
 			for b.Loop() {
@@ -225,48 +208,21 @@ func BenchmarkMatch(b *testing.B) {
 }
 
 func BenchmarkCompile(b *testing.B) {
-	spec := bigSpec(10_000)
+	spec := tabletest.Big(10_000)
 	b.ReportAllocs()
 	for b.Loop() {
 		routetable.Compile(spec)
 	}
 }
 
-func BenchmarkMergeIntoTenThousandRoutes(b *testing.B) {
-	s, other := routetable.NewStore("a"), routetable.NewStore("b")
-	apply(b, s, routetable.Edit{Spec: bigSpec(10_000)})
-	pull(b, other, s)
-	for b.Loop() {
-		b.StopTimer()
-		apply(b, s, routetable.Edit{Spec: body("x", fmt.Sprint(s.Table().Version()))})
-		b.StartTimer()
-		pull(b, other, s)
-	}
-}
-
 func BenchmarkDecodeTenThousandRoutes(b *testing.B) {
-	data, err := routefile.EncodeYAML(bigSpec(10_000))
+	data, err := routefile.EncodeYAML(tabletest.Big(10_000))
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.SetBytes(int64(len(data)))
 	for b.Loop() {
 		if _, err := routefile.Decode(nil, routefile.Source{Name: "f", Data: data}); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-func BenchmarkPullTenThousandRoutes(b *testing.B) {
-	s := routetable.NewStore("a")
-	apply(b, s, routetable.Edit{Spec: bigSpec(10_000)})
-	data, err := s.Delta(routetable.NewStore("b").Digest())
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.SetBytes(int64(len(data)))
-	for b.Loop() {
-		if err := routetable.NewStore("b").Merge(data); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -6,9 +6,11 @@ import (
 	"strings"
 )
 
+// MaxName bounds the name of an object, in bytes.
+const MaxName = 128
+
 // Bounds of a table, so that nothing from a file or the wire can hurt.
 const (
-	maxName       = 128
 	maxList       = 1024 // elements of any one list of an object
 	maxRegex      = 1024 // bytes of a pattern
 	maxRegexSteps = 4096 // instructions it compiles to
@@ -20,34 +22,39 @@ const (
 
 // Validate finds every error of spec: those of each object by itself, then
 // those between objects. Lines and columns are not known here; see File.
-func Validate(spec *Spec) Problems {
+func Validate(spec *Spec) Problems { return ValidatePart(spec, spec.Objects()) }
+
+// ValidatePart is Validate of a part of a table, with the errors between any objects
+// of all.
+func ValidatePart(part *Spec, all Objects) Problems {
 	v := validator{}
-	v.objects(spec)
-	v.table(spec.lists())
-	v.shadows(spec.Routes)
+	validateAll[Upstream](&v, "upstreams", part.Upstreams, v.upstream)
+	validateAll[Route](&v, "routes", part.Routes, v.route)
+	validateAll[Limit](&v, "limits", part.Limits, v.limit)
+	validateAll[Tenant](&v, "tenants", part.Tenants, v.tenant)
+	validateAll[Access](&v, "access", part.Access, v.access)
+	v.table(all)
+	v.shadows(part.Routes)
 	return v.problems
 }
 
-// objects checks each object by itself.
-func (v *validator) objects(spec *Spec) {
-	validateAll[Upstream](v, "upstreams", spec.Upstreams, v.upstream)
-	validateAll[Route](v, "routes", spec.Routes, v.route)
-	validateAll[Limit](v, "limits", spec.Limits, v.limit)
-	validateAll[Tenant](v, "tenants", spec.Tenants, v.tenant)
-	validateAll[Access](v, "access", spec.Access, v.access)
+// ValidateBetween finds the problems that lie between objects; see Problem.Between.
+func ValidateBetween(all Objects) Problems {
+	v := validator{}
+	v.table(all)
+	return v.problems
 }
 
-// table checks what lies between objects.
-func (v *validator) table(all lists) {
+func (v *validator) table(all Objects) {
 	v.references(all)
-	v.identities(all.tenants)
+	v.identities(all.Tenants)
 	v.patience(all)
 }
 
-// validateObject finds the mistakes of one object by itself.
-func validateObject(o anObject) Problems {
-	v := validator{object: o.kind() + "/" + o.name()}
-	v.objectName(o.name())
+// ValidateObject finds the errors of one object by itself.
+func ValidateObject(o Object) Problems {
+	v := validator{object: o.ID().String()}
+	v.objectName(o.ID().Name)
 	switch o := o.(type) {
 	case *Upstream:
 		v.upstream(o)
@@ -74,19 +81,20 @@ func validateAll[T any, P object[T]](v *validator, list string, objects []T, che
 	first := make(map[string]int, len(objects))
 	for i := range objects {
 		o := P(&objects[i])
+		id := o.ID()
 		v.at(list, i, o)
-		v.objectName(o.name())
-		if j, dup := first[o.name()]; dup {
-			v.errorf("name", "%s %q is there already, as %s[%d]", o.kind(), o.name(), list, j)
+		v.objectName(id.Name)
+		if j, dup := first[id.Name]; dup {
+			v.errorf("name", "%s %q is there already, as %s[%d]", id.Kind, id.Name, list, j)
 		} else {
-			first[o.name()] = i
+			first[id.Name] = i
 		}
 		check(o)
 	}
 }
 
-func (v *validator) at(list string, i int, o anObject) {
-	v.path, v.object = item(list, i), o.kind()+"/"+o.name()
+func (v *validator) at(list string, i int, o Object) {
+	v.path, v.object = item(list, i), o.ID().String()
 }
 
 // item is the field of one element of a list.
@@ -117,8 +125,8 @@ func (v *validator) report(s Severity, field, format string, args []any) {
 }
 
 func (v *validator) objectName(name string) {
-	if !isName(name) {
-		v.errorf("name", "expected a name of up to %d letters, digits, dots, dashes and underscores, got %q", maxName, name)
+	if !IsName(name) {
+		v.errorf("name", "expected a name of up to %d letters, digits, dots, dashes and underscores, got %q", MaxName, name)
 	}
 }
 

@@ -18,7 +18,7 @@ func (v *validator) route(r *Route) {
 	}
 	if v.bounded("listeners", len(r.Listeners)) {
 		for i, name := range r.Listeners {
-			if !isName(name) {
+			if !IsName(name) {
 				v.errorf(item("listeners", i), "expected the name of a listener, got %q", name)
 			}
 		}

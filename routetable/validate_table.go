@@ -7,9 +7,9 @@ import (
 )
 
 // references reports what routes name and the table lacks.
-func (v *validator) references(all lists) {
-	upstreams, limits, tenants := names(all.upstreams), names(all.limits), names(all.tenants)
-	for i, r := range all.routes {
+func (v *validator) references(all Objects) {
+	upstreams, limits, tenants := names(all.Upstreams), names(all.Limits), names(all.Tenants)
+	for i, r := range all.Routes {
 		upstream := func(field, name string) {
 			if _, ok := upstreams[name]; !ok && name != "" {
 				v.at("routes", i, r)
@@ -40,12 +40,12 @@ func (v *validator) references(all lists) {
 
 // patience warns of routes that give one try more time than all tries have by their
 // upstream.
-func (v *validator) patience(all lists) {
-	upstreams := make(map[string]*Upstream, len(all.upstreams))
-	for _, u := range all.upstreams {
+func (v *validator) patience(all Objects) {
+	upstreams := make(map[string]*Upstream, len(all.Upstreams))
+	for _, u := range all.Upstreams {
 		upstreams[u.Name] = u
 	}
-	for i, r := range all.routes {
+	for i, r := range all.Routes {
 		if r.Timeouts == nil || r.Timeouts.Response == nil || r.Timeouts.Request != nil {
 			continue
 		}
@@ -79,10 +79,10 @@ func (r *Route) upstreams() []string {
 	return all
 }
 
-func names[P anObject](objects []P) map[string]struct{} {
+func names[P Object](objects []P) map[string]struct{} {
 	set := make(map[string]struct{}, len(objects))
 	for _, o := range objects {
-		set[o.name()] = struct{}{}
+		set[o.ID().Name] = struct{}{}
 	}
 	return set
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/meshgw/meshgw/internal/tabletest"
 	"github.com/meshgw/meshgw/routetable"
 	"github.com/meshgw/meshgw/routetable/routefile"
 )
@@ -144,7 +145,7 @@ func TestValidateFindsEachMistake(t *testing.T) {
 			`tenants[1].identify.mtls_san (tenant/b): identifies tenant "a" already`,
 		},
 	} {
-		f, err := routefile.Decode(nil, file(c.file))
+		f, err := routefile.Decode(nil, tabletest.File(c.file))
 		if err != nil {
 			t.Errorf("%s\n%v", c.file, err)
 			continue
@@ -166,8 +167,8 @@ func TestAFaultyObjectIsLeftOutAndTheRestServed(t *testing.T) {
 	table, problems := routetable.Compile(&routetable.Spec{
 		Upstreams: []routetable.Upstream{{Name: "bad", Protocol: "gopher"}},
 		Routes: []routetable.Route{
-			respond("good", nil),
-			respond("faulty", nil, routetable.Match{PathRegex: "("}),
+			tabletest.Respond("good", nil),
+			tabletest.Respond("faulty", nil, routetable.Match{PathRegex: "("}),
 			{Name: "dangling", Match: []routetable.Match{{Path: "/x"}}, Upstream: "bad"},
 		},
 	})

@@ -54,7 +54,7 @@ func (v *validator) endpoints(u *Upstream) {
 		case protocol == H2 && !a.TLS:
 			v.errorf(field("url"), "h2 is HTTP/2 over TLS, for https:// only; h2c is for http://, got %q", e.URL)
 		}
-		if e.Region != "" && !isName(e.Region) {
+		if e.Region != "" && !IsName(e.Region) {
 			v.errorf(field("region"), "expected the name of a region, got %q", e.Region)
 		}
 		w := or(e.Weight, defaultWeight)
@@ -138,7 +138,7 @@ func (v *validator) failover(f *Failover) {
 	}
 	for i, region := range f.Regions {
 		field := item("failover.regions", i)
-		if !isName(region) {
+		if !IsName(region) {
 			v.errorf(field, "expected the name of a region, got %q", region)
 		}
 		if slices.Contains(f.Regions[:i], region) {

@@ -131,15 +131,15 @@ func isFieldValue(s string) bool {
 	return s == strings.TrimSpace(s)
 }
 
-// isName reports whether s can name an object: what fits in a URL, a metric
+// IsName reports whether s can name an object: what fits in a URL, a metric
 // label and a log line as it is.
-func isName(s string) bool {
+func IsName(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; !canonical.IsLetterOrDigit(c) && (i == 0 || strings.IndexByte("._-", c) < 0) {
 			return false
 		}
 	}
-	return s != "" && len(s) <= maxName
+	return s != "" && len(s) <= MaxName
 }
 
 // validHost reports whether s is a host name in ASCII or an IP address.

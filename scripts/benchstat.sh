@@ -8,15 +8,18 @@ work=$(mktemp -d)
 trap 'git worktree remove --force "$work/old"; rm -rf "$work"' EXIT
 git worktree add --quiet --detach "$work/old" "$tag"
 
-packages="crdt dataplane failover quota routetable telemetry"
+packages="crdt dataplane failover quota routetable routetable/replica telemetry"
+both=
 for pkg in $packages; do
-	go test -c -o "$work/new-$pkg.test" "./$pkg"
-	(cd "$work/old" && go test -c -o "$work/old-$pkg.test" "./$pkg")
+	[ -d "$work/old/$pkg" ] || continue # it is new
+	name=$(basename "$pkg") both="$both $(basename "$pkg")"
+	go test -c -o "$work/new-$name.test" "./$pkg"
+	(cd "$work/old" && go test -c -o "$work/old-$name.test" "./$pkg")
 done
 for round in 1 2 3 4 5 6; do
 	for side in old new; do
-		for pkg in $packages; do
-			"$work/$side-$pkg.test" -test.run '^$' -test.bench "${BENCH:-.}" -test.benchtime 50ms -test.benchmem >>"$work/$side.txt"
+		for name in $both; do
+			"$work/$side-$name.test" -test.run '^$' -test.bench "${BENCH:-.}" -test.benchtime 50ms -test.benchmem >>"$work/$side.txt"
 		done
 	done
 done

@@ -18,6 +18,7 @@ import (
 	"github.com/meshgw/meshgw/node"
 	"github.com/meshgw/meshgw/node/config"
 	"github.com/meshgw/meshgw/routetable"
+	"github.com/meshgw/meshgw/routetable/replica"
 )
 
 const (
@@ -206,15 +207,15 @@ const (
 
 // stored returns what the machine's node would start from: the newest snapshot
 // on its disk that is sound, or an empty table.
-func (m *machine) stored() *routetable.Store {
+func (m *machine) stored() *replica.Store {
 	for _, name := range []string{tableFile, tableFile + ".previous"} {
-		s := routetable.NewStore(m.name)
+		s := replica.NewStore(m.name)
 		data, err := os.ReadFile(filepath.Join(m.disk(), name))
 		if err == nil && s.Restore(data) == nil {
 			return s
 		}
 	}
-	return routetable.NewStore(m.name)
+	return replica.NewStore(m.name)
 }
 
 // disk is where the machine's files are; a disk that is away has them still.

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -12,38 +11,14 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/meshgw/meshgw/internal/tabletest"
 	"github.com/meshgw/meshgw/routetable"
 	"github.com/meshgw/meshgw/routetable/routefile"
 )
 
-func env(name string) (string, bool) {
-	value, ok := map[string]string{"ENV": "prod", "EMPTY": "", "WEIGHT": "7"}[name]
-	return value, ok
-}
-
-func file(text string) routefile.Source {
-	return routefile.Source{Name: "f.yaml", Data: []byte(text)}
-}
-
-func fullFile(t *testing.T) *routefile.File {
-	t.Helper()
-	data, err := os.ReadFile("testdata/full.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := routefile.Decode(env, routefile.Source{Name: "full.yaml", Data: data})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if ps := f.Validate().Errors(); len(ps) > 0 {
-		t.Fatal(ps)
-	}
-	return f
-}
-
 func TestAFileWrittenOutReadsBackTheSame(t *testing.T) {
 	t.Parallel()
-	f := fullFile(t)
+	f := tabletest.Full(t)
 	for name, encode := range map[string]func(*routetable.Spec) ([]byte, error){"yaml": routefile.EncodeYAML, "json": routefile.EncodeJSON} {
 		data, err := encode(f.Spec)
 		if err != nil {
@@ -77,7 +52,7 @@ limits:
 tenants:
   - {name: t, identify: {mtls_san: a}, limits: {concurrency: 0}}
 `
-	_, err := routefile.Decode(nil, file(text))
+	_, err := routefile.Decode(nil, tabletest.File(text))
 	problems, _ := errors.AsType[routetable.Problems](err)
 	var got []string
 	for _, p := range problems {
@@ -103,7 +78,7 @@ tenants:
 // JSON leaves out has to be one that a file cannot say.
 func TestWhatJSONLeavesOutAFileCannotSay(t *testing.T) {
 	t.Parallel()
-	f, err := routefile.Decode(nil, file(`
+	f, err := routefile.Decode(nil, tabletest.File(`
 upstreams: [{name: u, endpoints: [{url: "http://a", weight: 0}], max_pending: 0, outlier: {max_ejected_percent: 0}, timeouts: {connect: 0}, retries: {budget_percent: 0}}]
 routes: [{name: r, upstream: u, max_body: 0, cors: {origins: ["*"], max_age: 0s}}]
 `))
@@ -123,7 +98,7 @@ routes: [{name: r, upstream: u, max_body: 0, cors: {origins: ["*"], max_age: 0s}
 
 func TestDecodeReportsEveryMistakeAtItsPlace(t *testing.T) {
 	t.Parallel()
-	_, err := routefile.Decode(env, file("routes:\n  - name: x\n    hots: [a]\n    upstream: [1]\n"+
+	_, err := routefile.Decode(tabletest.Env, tabletest.File("routes:\n  - name: x\n    hots: [a]\n    upstream: [1]\n"+
 		"    max_body: 3furlongs\n    timeouts: {request: abc, idle: }\n  - {name: x, name: y, split: {a: b}}\nfoo: 1\nlimits: 3\n"+
 		"tenants:\n- name: ${NOPE}\n- {priority: high}\n"))
 	got := err.Error()
@@ -174,12 +149,12 @@ func TestDecodeRefusesHostileFiles(t *testing.T) {
 		"environment": "routes: [{name: '${', upstream: '${A B}'}]",
 		"tab":         "routes:\n\t- name: x\n",
 	} {
-		_, err := routefile.Decode(env, file(text))
+		_, err := routefile.Decode(tabletest.Env, tabletest.File(text))
 		if ps, ok := errors.AsType[routetable.Problems](err); !ok || len(ps) == 0 || ps[0].Line == 0 {
 			t.Errorf("%s: got %v, want a problem with its line", name, err)
 		}
 	}
-	if _, err := routefile.Decode(nil, file("routes: [{name: 'a', upstream: '${ENV}'}]")); err == nil {
+	if _, err := routefile.Decode(nil, tabletest.File("routes: [{name: 'a', upstream: '${ENV}'}]")); err == nil {
 		t.Error("an environment reference was resolved where there is no environment")
 	}
 }
@@ -187,18 +162,18 @@ func TestDecodeRefusesHostileFiles(t *testing.T) {
 func TestAFileMaySayThatThereIsNothing(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"routes: []\n", "{}", "limits:\n"} {
-		if f, err := routefile.Decode(env, file(text)); err != nil || len(f.Spec.Routes) > 0 {
+		if f, err := routefile.Decode(tabletest.Env, tabletest.File(text)); err != nil || len(f.Spec.Routes) > 0 {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
-	if _, err := routefile.Decode(env, file(""), file("routes: []")); err != nil {
+	if _, err := routefile.Decode(tabletest.Env, tabletest.File(""), tabletest.File("routes: []")); err != nil {
 		t.Errorf("an empty file beside another: %v", err)
 	}
 }
 
 func TestAnchorsMergesAndEnvironment(t *testing.T) {
 	t.Parallel()
-	f, err := routefile.Decode(env, file(`
+	f, err := routefile.Decode(tabletest.Env, tabletest.File(`
 upstreams:
   - &base {name: a, endpoints: &e [{url: "http://a", weight: "${WEIGHT}"}], max_connections: 5}
   - {<<: *base, name: b}
@@ -237,14 +212,10 @@ func TestSeveralFilesAreOne(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	data, err := os.ReadFile("testdata/full.yaml")
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(data)
+	f.Add(tabletest.FullText())
 	f.Add([]byte("routes: [{name: a, respond: {status: 200}}]\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		file, err := routefile.Decode(env, routefile.Source{Name: "f", Data: data})
+		file, err := routefile.Decode(tabletest.Env, routefile.Source{Name: "f", Data: data})
 		if err != nil {
 			return
 		}
@@ -321,7 +292,7 @@ func TestJSONIsRead(t *testing.T) {
 		`{"routes":[{"name":"r","respond":{"status":200,"body":"aé\n/😀"}}]}`,
 		"{\r\n  \"routes\": [{\"name\": \"r\", \"respond\": {\"status\": 200, \"body\": \"aé\\n/😀\"}}]\r\n}\r\n",
 	} {
-		f, err := routefile.Decode(nil, file(text))
+		f, err := routefile.Decode(nil, tabletest.File(text))
 		if err != nil {
 			t.Errorf("%v\nof %s", err, text)
 			continue
@@ -330,7 +301,7 @@ func TestJSONIsRead(t *testing.T) {
 			t.Errorf("got %q of %s", got, text)
 		}
 	}
-	_, err := routefile.Decode(nil, file("{\n\t\"routes\": [\n\t\t{\"nam\": \"r\"}\n\t]\n}\n"))
+	_, err := routefile.Decode(nil, tabletest.File("{\n\t\"routes\": [\n\t\t{\"nam\": \"r\"}\n\t]\n}\n"))
 	if err == nil || !strings.Contains(err.Error(), "f.yaml:3:4: routes[0].nam: unknown key \"nam\", did you mean \"name\"?\n  3 | \t\t{\"nam\": \"r\"}\n    | \t\t ^") {
 		t.Errorf("got %v", err)
 	}
@@ -356,7 +327,7 @@ func TestSyntaxIsExplainedAtItsPlace(t *testing.T) {
 		"routes: [{name: \"unclosed}]\n":                    "f.yaml:1:17: found unexpected end of stream, while scanning a quoted scalar from line 1 on\n  1 | routes",
 		"{\"routes\": [{\"name\": \"x\" \"upstream\": 1}]}": "f.yaml:1:26: expected ',' or '}', while parsing a flow mapping from line 1 on",
 	} {
-		if _, err := routefile.Decode(nil, file(text)); err == nil || !strings.HasPrefix(err.Error(), want) {
+		if _, err := routefile.Decode(nil, tabletest.File(text)); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("got %v\nwant %s", err, want)
 		}
 	}
@@ -364,7 +335,7 @@ func TestSyntaxIsExplainedAtItsPlace(t *testing.T) {
 
 func TestAWrongFormHidesNoOtherMistake(t *testing.T) {
 	t.Parallel()
-	_, err := routefile.Decode(nil, file(`upstreams:
+	_, err := routefile.Decode(nil, tabletest.File(`upstreams:
   - {name: u, endpoints: [{url: "10.0.0.1:80", weigth: 5}]}
 routes:
   - {name: r, hosts: ["api.*.com"], upstrem: u}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/meshgw/meshgw/internal/tabletest"
 	"github.com/meshgw/meshgw/routetable/routefile"
 )
 
@@ -49,7 +50,7 @@ func TestIncludedFilesAreReadOnceAndRelativeToTheirOwn(t *testing.T) {
 		"/abs/d.yaml":        "{\"include\": [\"./none*\"]}",
 		"/etc/unrelated.yml": "",
 	}
-	all, err := inMemory(files).Include(env, routefile.Source{Name: "/etc/a.yaml", Data: []byte(files["/etc/a.yaml"])})
+	all, err := inMemory(files).Include(tabletest.Env, routefile.Source{Name: "/etc/a.yaml", Data: []byte(files["/etc/a.yaml"])})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +62,7 @@ func TestIncludedFilesAreReadOnceAndRelativeToTheirOwn(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %v\nwant %v", got, want)
 	}
-	if _, err := routefile.Decode(env, all...); err != nil {
+	if _, err := routefile.Decode(tabletest.Env, all...); err != nil {
 		t.Error(err)
 	}
 }
@@ -83,18 +84,18 @@ func TestWhatCannotBeIncluded(t *testing.T) {
 		if files[name] == "" {
 			name = "n0.yaml"
 		}
-		_, err := inMemory(files).Include(env, routefile.Source{Name: name, Data: []byte(files[name])})
+		_, err := inMemory(files).Include(tabletest.Env, routefile.Source{Name: name, Data: []byte(files[name])})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}
-	_, err := routefile.Decode(nil, file("include: [/etc/shadow]\n"))
+	_, err := routefile.Decode(nil, tabletest.File("include: [/etc/shadow]\n"))
 	if err == nil || !strings.Contains(err.Error(), "f.yaml:1:10: include: files can be included only where the file is read") {
 		t.Errorf("a document of the API: %v", err)
 	}
-	all, err := inMemory(nil).Include(env, file("include: a.yaml\n"))
+	all, err := inMemory(nil).Include(tabletest.Env, tabletest.File("include: a.yaml\n"))
 	if err == nil {
-		_, err = routefile.Decode(env, all...)
+		_, err = routefile.Decode(tabletest.Env, all...)
 	}
 	if err == nil || !strings.Contains(err.Error(), "f.yaml:1:10: include: expected a list, got a value") {
 		t.Errorf("no list: %v", err)
@@ -111,7 +112,7 @@ func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 func TestAFileWithoutEndIsNotReadWhole(t *testing.T) {
 	t.Parallel()
 	reading := inMemory(nil)
-	_, err := reading.Include(env, routefile.Source{Name: "/etc/a.yaml", Data: []byte("include: [/dev/zero]\n")})
+	_, err := reading.Include(tabletest.Env, routefile.Source{Name: "/etc/a.yaml", Data: []byte("include: [/dev/zero]\n")})
 	if err == nil || !strings.Contains(err.Error(), "/dev/zero: more than 16777216 bytes in all") {
 		t.Errorf("included: %v", err)
 	}

@@ -1,4 +1,4 @@
-package routetable
+package replica
 
 import (
 	"sync"

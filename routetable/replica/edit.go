@@ -1,4 +1,4 @@
-package routetable
+package replica
 
 import (
 	"bytes"
@@ -9,11 +9,12 @@ import (
 	"time"
 
 	"github.com/meshgw/meshgw/crdt"
+	"github.com/meshgw/meshgw/routetable"
 )
 
 // Edit is a change of the table to be made.
 type Edit struct {
-	Spec *Spec // objects to write; those that are there with the same content stay as they are
+	Spec *routetable.Spec // objects to write; those that are there with the same content stay as they are
 
 	Prune  bool     // delete every object that Spec lacks
 	Delete []string // delete these, by kind/name
@@ -37,8 +38,8 @@ type Pending struct {
 	base  *state
 	next  *state
 	set   *changeset // nil when there is nothing to change
-	table *Table
-	warn  Problems
+	table *routetable.Table
+	warn  routetable.Problems
 }
 
 // Prepare checks an edit in full against the table of now. A faulty one is
@@ -56,9 +57,9 @@ func (s *Store) Prepare(e Edit) (*Pending, error) {
 		}
 	}
 	if e.Spec == nil {
-		e.Spec = new(Spec)
+		e.Spec = new(routetable.Spec)
 	}
-	given := e.Spec.keys()
+	given := idsOf(e.Spec)
 	warnings, err := st.check(e, given)
 	if err != nil {
 		return nil, err
@@ -145,7 +146,7 @@ func (p *Pending) Diff() []Change {
 }
 
 // Warnings returns what is worth a look and refuses nothing.
-func (p *Pending) Warnings() Problems { return p.warn }
+func (p *Pending) Warnings() routetable.Problems { return p.warn }
 
 // condition compares what the edit was made for with what is here.
 func (s *state) condition(e Edit) error {
@@ -161,21 +162,17 @@ func (s *state) condition(e Edit) error {
 
 // check validates the table that e leads to. Mistakes that are there already
 // and that e does not touch, as merges leave them, do not refuse it.
-func (s *state) check(e Edit, given map[key]bool) (warnings Problems, err error) {
-	merged := e.Spec.lists()
+func (s *state) check(e Edit, given map[routetable.ID]bool) (warnings routetable.Problems, err error) {
+	merged := e.Spec.Objects()
 	for _, entry := range s.order {
-		if !given[entry.key] && entry.fault == "" && !entry.deleted() && !s.deletes(e, given, entry) {
-			merged.add(entry.object)
+		if !given[entry.ID] && entry.fault == "" && !entry.deleted() && !s.deletes(e, given, entry) {
+			merged.Add(entry.object)
 		}
 	}
-	var v validator
-	v.objects(e.Spec) // the others have passed
-	v.table(merged)
-	v.shadows(e.Spec.Routes)
-	var errs Problems
+	var errs routetable.Problems
 	var before map[string]bool
-	for _, p := range v.problems {
-		ours := p.Object == "" || given[keyOf(p.Object)]
+	for _, p := range routetable.ValidatePart(e.Spec, merged) { // the others have passed
+		ours := p.Object == "" || given[routetable.ParseID(p.Object)]
 		if !ours {
 			p.Path = "" // an index that the edit does not have
 			if before == nil {
@@ -183,7 +180,7 @@ func (s *state) check(e Edit, given map[key]bool) (warnings Problems, err error)
 			}
 		}
 		switch {
-		case p.Severity == Warning:
+		case p.Severity == routetable.Warning:
 			warnings = append(warnings, p)
 		case ours || !before[p.Object+p.Message]:
 			errs = append(errs, p)
@@ -194,32 +191,16 @@ func (s *state) check(e Edit, given map[key]bool) (warnings Problems, err error)
 
 // mistakes is what is wrong with the table as it is.
 func (s *state) mistakes() map[string]bool {
-	var v validator
-	v.table(s.sound())
-	set := make(map[string]bool, len(v.problems))
-	for _, p := range v.problems {
+	set := map[string]bool{}
+	for _, p := range routetable.ValidateBetween(s.sound()) {
 		set[p.Object+p.Message] = true
 	}
 	return set
 }
 
-func keyOf(object string) key {
-	kind, name, _ := strings.Cut(object, "/")
-	return key{kind, name}
-}
-
-func (s *Spec) keys() map[key]bool {
-	set := make(map[key]bool, len(s.Routes)) // mostly routes
-	all := s.lists()
-	for o := range all.all {
-		set[key{o.kind(), o.name()}] = true
-	}
-	return set
-}
-
 // deletes reports whether e deletes an object that it does not write.
-func (s *state) deletes(e Edit, given map[key]bool, old *entry) bool {
-	if given[old.key] || old.deleted() {
+func (s *state) deletes(e Edit, given map[routetable.ID]bool, old *entry) bool {
+	if given[old.ID] || old.deleted() {
 		return false
 	}
 	// What this version cannot read no file of it can hold: not a reason to delete.
@@ -227,37 +208,38 @@ func (s *state) deletes(e Edit, given map[key]bool, old *entry) bool {
 }
 
 // writes returns what e changes.
-func (s *state) writes(e Edit, given map[key]bool) ([]write, error) {
+func (s *state) writes(e Edit, given map[routetable.ID]bool) ([]write, error) {
 	writes := make([]write, 0, len(given))
-	for o := range e.Spec.objects() {
+	all := e.Spec.Objects()
+	for o := range all.All {
 		data, err := json.Marshal(o)
+		id := o.ID()
 		if err != nil {
-			return nil, fmt.Errorf("write %s %s: %w", o.kind(), o.name(), err)
+			return nil, fmt.Errorf("write %s %s: %w", id.Kind, id.Name, err)
 		}
 		if len(data) > maxObject {
-			return nil, fmt.Errorf("%s %s has %d bytes, at most %d are possible", o.kind(), o.name(), len(data), maxObject)
+			return nil, fmt.Errorf("%s %s has %d bytes, at most %d are possible", id.Kind, id.Name, len(data), maxObject)
 		}
-		k := key{o.kind(), o.name()}
 		source := e.Source
 		if source == "" {
-			source = s.sourceOf(k)
+			source = s.sourceOf(id)
 		}
-		writes = s.appendWrite(writes, k, data, source)
+		writes = s.appendWrite(writes, id, data, source)
 	}
 	for _, old := range s.order {
 		if s.deletes(e, given, old) {
-			writes = s.appendWrite(writes, old.key, nil, "")
+			writes = s.appendWrite(writes, old.ID, nil, "")
 		}
 	}
 	for _, object := range e.Delete {
-		if old := s.entries[keyOf(object)]; old == nil || old.deleted() {
+		if old := s.entries[routetable.ParseID(object)]; old == nil || old.deleted() {
 			return nil, fmt.Errorf("delete %s: there is none", object)
 		}
 	}
 	return writes, nil
 }
 
-func (s *state) sourceOf(k key) string {
+func (s *state) sourceOf(k routetable.ID) string {
 	if old := s.entries[k]; old != nil {
 		return old.source
 	}
@@ -265,8 +247,8 @@ func (s *state) sourceOf(k key) string {
 }
 
 // appendWrite adds the write of data, nil for a deletion, unless it is there.
-func (s *state) appendWrite(writes []write, k key, data []byte, source string) []write {
-	w := write{entry: &entry{key: k, source: source, data: data}}
+func (s *state) appendWrite(writes []write, k routetable.ID, data []byte, source string) []write {
+	w := write{entry: &entry{ID: k, source: source, data: data}}
 	if old := s.entries[k]; old != nil {
 		same := old.deleted() == (data == nil) && bytes.Equal(old.data, data)
 		if same && (data == nil || source == "" || old.source != "") {
@@ -277,4 +259,14 @@ func (s *state) appendWrite(writes []write, k key, data []byte, source string) [
 		return writes
 	}
 	return append(writes, w)
+}
+
+// idsOf returns the names of all objects of spec.
+func idsOf(spec *routetable.Spec) map[routetable.ID]bool {
+	set := make(map[routetable.ID]bool, len(spec.Routes)) // mostly routes
+	all := spec.Objects()
+	for o := range all.All {
+		set[o.ID()] = true
+	}
+	return set
 }

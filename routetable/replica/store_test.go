@@ -1,4 +1,4 @@
-package routetable_test
+package replica_test
 
 import (
 	"bytes"
@@ -12,10 +12,12 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/meshgw/meshgw/crdt"
+	"github.com/meshgw/meshgw/internal/tabletest"
 	"github.com/meshgw/meshgw/routetable"
+	"github.com/meshgw/meshgw/routetable/replica"
 )
 
-func apply(t require, s *routetable.Store, e routetable.Edit) *routetable.Pending {
+func apply(t require, s *replica.Store, e replica.Edit) *replica.Pending {
 	t.Helper()
 	p, err := s.Prepare(e)
 	if err != nil {
@@ -36,7 +38,7 @@ type require interface {
 func spec(names ...string) *routetable.Spec {
 	s := new(routetable.Spec)
 	for _, n := range names {
-		s.Routes = append(s.Routes, respond(n, nil, routetable.Match{PathPrefix: "/" + n}))
+		s.Routes = append(s.Routes, tabletest.Respond(n, nil, routetable.Match{PathPrefix: "/" + n}))
 	}
 	return s
 }
@@ -49,7 +51,7 @@ func body(name, text string) *routetable.Spec {
 }
 
 // pull lets to fetch what from has.
-func pull(t require, to, from *routetable.Store) {
+func pull(t require, to, from *replica.Store) {
 	t.Helper()
 	delta, err := from.Delta(to.Digest())
 	if err != nil {
@@ -63,7 +65,7 @@ func pull(t require, to, from *routetable.Store) {
 	}
 }
 
-func ruleNames(s *routetable.Store) []string {
+func ruleNames(s *replica.Store) []string {
 	var out []string
 	for _, r := range s.Table().Rules() {
 		out = append(out, r.Name)
@@ -73,11 +75,11 @@ func ruleNames(s *routetable.Store) []string {
 
 func TestEditsOfDifferentObjectsBothSurvive(t *testing.T) {
 	t.Parallel()
-	a, b := routetable.NewStore("a"), routetable.NewStore("b")
-	apply(t, a, routetable.Edit{Spec: spec("x", "y")})
+	a, b := replica.NewStore("a"), replica.NewStore("b")
+	apply(t, a, replica.Edit{Spec: spec("x", "y")})
 	pull(t, b, a)
-	apply(t, a, routetable.Edit{Spec: body("x", "from a")})
-	apply(t, b, routetable.Edit{Spec: body("y", "from b")})
+	apply(t, a, replica.Edit{Spec: body("x", "from a")})
+	apply(t, b, replica.Edit{Spec: body("y", "from b")})
 	pull(t, a, b)
 	pull(t, b, a)
 	if !bytes.Equal(a.Digest(), b.Digest()) || a.Table().Digest() != b.Table().Digest() {
@@ -98,14 +100,14 @@ func TestEditsOfDifferentObjectsBothSurvive(t *testing.T) {
 
 func TestEditsOfOneObjectConflictAndTheLoserIsShown(t *testing.T) {
 	t.Parallel()
-	a, b := routetable.NewStore("a"), routetable.NewStore("b")
-	apply(t, a, routetable.Edit{Spec: spec("x")})
+	a, b := replica.NewStore("a"), replica.NewStore("b")
+	apply(t, a, replica.Edit{Spec: spec("x")})
 	pull(t, b, a)
-	apply(t, a, routetable.Edit{Spec: body("x", "from a")})
-	apply(t, b, routetable.Edit{Spec: body("x", "from b")})
+	apply(t, a, replica.Edit{Spec: body("x", "from a")})
+	apply(t, b, replica.Edit{Spec: body("x", "from b")})
 	pull(t, a, b)
 	pull(t, b, a)
-	for _, s := range []*routetable.Store{a, b} {
+	for _, s := range []*replica.Store{a, b} {
 		c := s.Conflicts()
 		if len(c) != 1 || c[0].Winner.String() != "2@b" || c[0].Loser.String() != "2@a" || !bytes.Contains(c[0].LoserData, []byte("from a")) {
 			t.Fatalf("got conflicts %+v, want 2@b over 2@a", c)
@@ -113,27 +115,27 @@ func TestEditsOfOneObjectConflictAndTheLoserIsShown(t *testing.T) {
 		if got := string(s.Table().Rules()[0].Respond.Body); got != "from b" {
 			t.Errorf("got %q, want the edit of b", got)
 		}
-		if _, err := s.Show(crdt.Stamp{Version: 2}); !errors.Is(err, routetable.ErrAmbiguousVersion) {
-			t.Errorf("got %v, want %v", err, routetable.ErrAmbiguousVersion)
+		if _, err := s.Show(crdt.Stamp{Version: 2}); !errors.Is(err, replica.ErrAmbiguousVersion) {
+			t.Errorf("got %v, want %v", err, replica.ErrAmbiguousVersion)
 		}
 	}
 }
 
 func TestTheBranchWithTheNewestWriteWinsAndSeeingBothResolves(t *testing.T) {
 	t.Parallel()
-	a, b := routetable.NewStore("a"), routetable.NewStore("b")
-	apply(t, a, routetable.Edit{Spec: spec("x")})
+	a, b := replica.NewStore("a"), replica.NewStore("b")
+	apply(t, a, replica.Edit{Spec: spec("x")})
 	pull(t, b, a)
-	apply(t, a, routetable.Edit{Spec: body("x", "from a")})
-	apply(t, a, routetable.Edit{Spec: body("x", "from a again")})
-	apply(t, b, routetable.Edit{Spec: body("x", "from b")})
+	apply(t, a, replica.Edit{Spec: body("x", "from a")})
+	apply(t, a, replica.Edit{Spec: body("x", "from a again")})
+	apply(t, b, replica.Edit{Spec: body("x", "from b")})
 	pull(t, a, b)
 	if c := a.Conflicts(); len(c) != 1 || c[0].Winner.String() != "2@a" || c[0].Loser.String() != "2@b" || c[0].Resolved {
 		t.Fatalf("got %+v, want 2@a over 2@b", c)
 	}
-	apply(t, a, routetable.Edit{Spec: body("x", "from both")})
+	apply(t, a, replica.Edit{Spec: body("x", "from both")})
 	pull(t, b, a)
-	for _, s := range []*routetable.Store{a, b} {
+	for _, s := range []*replica.Store{a, b} {
 		if c := s.Conflicts(); len(c) != 1 || !c[0].Resolved {
 			t.Errorf("got %+v, want it resolved", c)
 		}
@@ -142,8 +144,8 @@ func TestTheBranchWithTheNewestWriteWinsAndSeeingBothResolves(t *testing.T) {
 
 func TestOneFileOnEveryNodeMakesOneVersion(t *testing.T) {
 	t.Parallel()
-	a, b := routetable.NewStore("a"), routetable.NewStore("b")
-	e := routetable.Edit{Spec: spec("x", "y"), Source: "routes.yaml"}
+	a, b := replica.NewStore("a"), replica.NewStore("b")
+	e := replica.Edit{Spec: spec("x", "y"), Source: "routes.yaml"}
 	apply(t, a, e)
 	apply(t, b, e)
 	pull(t, a, b)
@@ -157,8 +159,8 @@ func TestOneFileOnEveryNodeMakesOneVersion(t *testing.T) {
 	if _, err := a.Show(crdt.Stamp{Version: 1}); err != nil {
 		t.Errorf("version 1 is ambiguous though both wrote the same: %v", err)
 	}
-	apply(t, a, routetable.Edit{Spec: spec("y"), Source: "routes.yaml"})
-	apply(t, b, routetable.Edit{Spec: spec("z")})
+	apply(t, a, replica.Edit{Spec: spec("y"), Source: "routes.yaml"})
+	apply(t, b, replica.Edit{Spec: spec("z")})
 	pull(t, a, b)
 	if got := ruleNames(a); !slices.Equal(got, []string{"y", "z"}) {
 		t.Errorf("got %v: the file's x should be gone and z, which it never had, stay", got)
@@ -167,12 +169,12 @@ func TestOneFileOnEveryNodeMakesOneVersion(t *testing.T) {
 
 func TestAChangesetWaitsForItsPredecessors(t *testing.T) {
 	t.Parallel()
-	a, b := routetable.NewStore("a"), routetable.NewStore("b")
-	apply(t, a, routetable.Edit{Spec: &routetable.Spec{Upstreams: []routetable.Upstream{{
+	a, b := replica.NewStore("a"), replica.NewStore("b")
+	apply(t, a, replica.Edit{Spec: &routetable.Spec{Upstreams: []routetable.Upstream{{
 		Name: "u", Endpoints: []routetable.Endpoint{{URL: "http://10.0.0.1"}},
 	}}}})
 	first, _ := a.Changes(1 << 20)
-	apply(t, a, routetable.Edit{Spec: &routetable.Spec{Routes: []routetable.Route{{Name: "r", Upstream: "u"}}}})
+	apply(t, a, replica.Edit{Spec: &routetable.Spec{Routes: []routetable.Route{{Name: "r", Upstream: "u"}}}})
 	second, _ := a.Changes(1 << 20)
 	if err := b.Merge(second); err != nil {
 		t.Fatal(err)
@@ -193,57 +195,57 @@ func TestAChangesetWaitsForItsPredecessors(t *testing.T) {
 
 func TestWhatAMergeLeavesDanglingIsBrokenAndHeld(t *testing.T) {
 	t.Parallel()
-	a, b := routetable.NewStore("a"), routetable.NewStore("b")
+	a, b := replica.NewStore("a"), replica.NewStore("b")
 	up := []routetable.Upstream{{Name: "u", Endpoints: []routetable.Endpoint{{URL: "http://10.0.0.1"}}}}
-	apply(t, a, routetable.Edit{Spec: &routetable.Spec{Upstreams: up}})
+	apply(t, a, replica.Edit{Spec: &routetable.Spec{Upstreams: up}})
 	pull(t, b, a)
-	apply(t, a, routetable.Edit{Delete: []string{"upstream/u"}})
-	apply(t, b, routetable.Edit{Spec: &routetable.Spec{Routes: []routetable.Route{{Name: "r", Upstream: "u"}}}})
+	apply(t, a, replica.Edit{Delete: []string{"upstream/u"}})
+	apply(t, b, replica.Edit{Spec: &routetable.Spec{Routes: []routetable.Route{{Name: "r", Upstream: "u"}}}})
 	pull(t, a, b)
 	pull(t, b, a)
-	for _, s := range []*routetable.Store{a, b} {
+	for _, s := range []*replica.Store{a, b} {
 		if r := s.Table().Rules(); len(r) != 1 || r[0].Broken == "" || len(s.Held()) != 1 {
 			t.Errorf("got rules %+v, held %v", r, s.Held())
 		}
 	}
-	apply(t, a, routetable.Edit{Spec: spec("other")}) // what is broken already refuses nothing else
+	apply(t, a, replica.Edit{Spec: spec("other")}) // what is broken already refuses nothing else
 }
 
 func TestPrepareRefusesAFaultyEditAndAStaleOne(t *testing.T) {
 	t.Parallel()
-	s := routetable.NewStore("a")
-	apply(t, s, routetable.Edit{Spec: spec("x")})
-	_, err := s.Prepare(routetable.Edit{Spec: &routetable.Spec{Routes: []routetable.Route{{Name: "r", Upstream: "none"}}}})
+	s := replica.NewStore("a")
+	apply(t, s, replica.Edit{Spec: spec("x")})
+	_, err := s.Prepare(replica.Edit{Spec: &routetable.Spec{Routes: []routetable.Route{{Name: "r", Upstream: "none"}}}})
 	if ps, ok := errors.AsType[routetable.Problems](err); !ok || len(ps) != 1 || ps[0].Path != "routes[0].upstream" {
 		t.Errorf("got %v, want one problem at routes[0].upstream", err)
 	}
-	for _, e := range []routetable.Edit{
+	for _, e := range []replica.Edit{
 		{Spec: spec("y"), IfVersion: crdt.Stamp{Version: 2}},
 		{Spec: spec("y"), IfVersion: crdt.Stamp{Version: 1, Node: "b"}},
 		{Spec: spec("y"), IfDigest: "00"},
 	} {
-		if _, err := s.Prepare(e); !errors.Is(err, routetable.ErrStale) {
-			t.Errorf("got %v, want %v", err, routetable.ErrStale)
+		if _, err := s.Prepare(e); !errors.Is(err, replica.ErrStale) {
+			t.Errorf("got %v, want %v", err, replica.ErrStale)
 		}
 	}
-	p, err := s.Prepare(routetable.Edit{Spec: spec("y"), IfVersion: crdt.Stamp{Version: 1}, IfDigest: s.Table().Digest()[:12]})
+	p, err := s.Prepare(replica.Edit{Spec: spec("y"), IfVersion: crdt.Stamp{Version: 1}, IfDigest: s.Table().Digest()[:12]})
 	if err != nil {
 		t.Fatal(err)
 	}
-	apply(t, s, routetable.Edit{Spec: spec("z")})
-	if err := s.Commit(p); !errors.Is(err, routetable.ErrStale) {
-		t.Errorf("got %v, want %v", err, routetable.ErrStale)
+	apply(t, s, replica.Edit{Spec: spec("z")})
+	if err := s.Commit(p); !errors.Is(err, replica.ErrStale) {
+		t.Errorf("got %v, want %v", err, replica.ErrStale)
 	}
 }
 
 func TestRollbackIsANewVersionWithTheOldContent(t *testing.T) {
 	t.Parallel()
-	s := routetable.NewStore("a")
-	apply(t, s, routetable.Edit{Spec: spec("x", "y")})
+	s := replica.NewStore("a")
+	apply(t, s, replica.Edit{Spec: spec("x", "y")})
 	before := s.Table().Digest()
-	apply(t, s, routetable.Edit{Spec: body("x", "new"), Prune: true})
-	apply(t, s, routetable.Edit{Spec: spec("z")})
-	p, err := s.Rollback(crdt.Stamp{Version: 1}, routetable.Edit{Author: "ann", At: time.Unix(1, 0)})
+	apply(t, s, replica.Edit{Spec: body("x", "new"), Prune: true})
+	apply(t, s, replica.Edit{Spec: spec("z")})
+	p, err := s.Rollback(crdt.Stamp{Version: 1}, replica.Edit{Author: "ann", At: time.Unix(1, 0)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,21 +264,21 @@ func TestRollbackIsANewVersionWithTheOldContent(t *testing.T) {
 	if d, err := s.Diff(crdt.Stamp{Version: 2}, crdt.Stamp{Version: 3}); err != nil || len(d) != 1 || d[0].Name != "z" || d[0].Action != "added" {
 		t.Errorf("got %v, %v, want z added", d, err)
 	}
-	if _, err := s.Show(crdt.Stamp{Version: 9}); !errors.Is(err, routetable.ErrUnknownVersion) {
-		t.Errorf("got %v, want %v", err, routetable.ErrUnknownVersion)
+	if _, err := s.Show(crdt.Stamp{Version: 9}); !errors.Is(err, replica.ErrUnknownVersion) {
+		t.Errorf("got %v, want %v", err, replica.ErrUnknownVersion)
 	}
 }
 
 func TestRestoreTakesASnapshotWholeOrRefusesIt(t *testing.T) {
 	t.Parallel()
-	s := routetable.NewStore("a")
-	apply(t, s, routetable.Edit{Spec: spec("x", "y")})
-	p := apply(t, s, routetable.Edit{Spec: spec("x"), Prune: true})
+	s := replica.NewStore("a")
+	apply(t, s, replica.Edit{Spec: spec("x", "y")})
+	p := apply(t, s, replica.Edit{Spec: spec("x"), Prune: true})
 	good := p.Snapshot()
 	if !bytes.Equal(good, s.Snapshot()) {
 		t.Error("the snapshot before the commit is not the one after it")
 	}
-	again := routetable.NewStore("a")
+	again := replica.NewStore("a")
 	if err := again.Restore(good); err != nil || !bytes.Equal(again.Digest(), s.Digest()) {
 		t.Fatalf("restored %v: %v", ruleNames(again), err)
 	}
@@ -284,8 +286,8 @@ func TestRestoreTakesASnapshotWholeOrRefusesIt(t *testing.T) {
 		flipped := bytes.Clone(good)
 		flipped[n] ^= 1 << (n % 8)
 		for _, bad := range [][]byte{good[:n], flipped} {
-			fresh := routetable.NewStore("a")
-			if _, ok := errors.AsType[*routetable.WireError](fresh.Restore(bad)); !ok || fresh.Table().Version() != 0 {
+			fresh := replica.NewStore("a")
+			if _, ok := errors.AsType[*replica.WireError](fresh.Restore(bad)); !ok || fresh.Table().Version() != 0 {
 				t.Fatalf("took a snapshot damaged at byte %d", n)
 			}
 		}
@@ -294,25 +296,25 @@ func TestRestoreTakesASnapshotWholeOrRefusesIt(t *testing.T) {
 
 func TestMergeRefusesVersionsFarAhead(t *testing.T) {
 	t.Parallel()
-	s := routetable.NewStore("a")
+	s := replica.NewStore("a")
 	err := s.Merge(forged(t, 1<<48))
-	if e, ok := errors.AsType[*routetable.WireError](err); !ok || e.Reason != "too_far_ahead" {
+	if e, ok := errors.AsType[*replica.WireError](err); !ok || e.Reason != "too_far_ahead" {
 		t.Errorf("an empty table took version 2^48: %v", err)
 	}
 	if err := s.Merge(forged(t, 1<<48-1)); err != nil {
 		t.Errorf("an empty table refused a version below 2^48: %v", err)
 	}
-	s = routetable.NewStore("a")
-	apply(t, s, routetable.Edit{Spec: spec("x")})
+	s = replica.NewStore("a")
+	apply(t, s, replica.Edit{Spec: spec("x")})
 	err = s.Merge(forged(t, 1<<33))
-	if e, ok := errors.AsType[*routetable.WireError](err); !ok || e.Reason != "too_far_ahead" {
+	if e, ok := errors.AsType[*replica.WireError](err); !ok || e.Reason != "too_far_ahead" {
 		t.Errorf("a table at 1 took version 2^33: %v", err)
 	}
 }
 
 func TestObjectsOfANewerVersionAreHeldAndPassedOn(t *testing.T) {
 	t.Parallel()
-	a, b := routetable.NewStore("a"), routetable.NewStore("b")
+	a, b := replica.NewStore("a"), replica.NewStore("b")
 	if err := a.Merge(forged(t, 7)); err != nil {
 		t.Fatal(err)
 	}
@@ -323,7 +325,7 @@ func TestObjectsOfANewerVersionAreHeldAndPassedOn(t *testing.T) {
 	if !bytes.Equal(a.Digest(), b.Digest()) || !bytes.Contains(b.Snapshot(), []byte("hologram")) {
 		t.Error("what a newer version wrote was not passed on")
 	}
-	apply(t, b, routetable.Edit{Spec: spec("x"), Prune: true})
+	apply(t, b, replica.Edit{Spec: spec("x"), Prune: true})
 	if len(b.Held()) != 1 {
 		t.Error("a prune deleted what this version cannot read")
 	}
@@ -335,7 +337,7 @@ func TestObjectsOfANewerVersionAreHeldAndPassedOn(t *testing.T) {
 // history plays edits and their travels over several stores.
 type history struct {
 	t      *rapid.T
-	stores []*routetable.Store
+	stores []*replica.Store
 	disk   [][]byte
 	packet [][]byte
 	acked  map[crdt.Stamp]bool
@@ -346,9 +348,9 @@ func (h *history) store(label string) int { return rapid.IntRange(0, len(h.store
 func (h *history) edit() {
 	i := h.store("at")
 	name := rapid.SampledFrom([]string{"p", "q", "r"}).Draw(h.t, "route")
-	e := routetable.Edit{Spec: body(name, rapid.StringMatching("[a-c]{1,2}").Draw(h.t, "body"))}
+	e := replica.Edit{Spec: body(name, rapid.StringMatching("[a-c]{1,2}").Draw(h.t, "body"))}
 	if rapid.IntRange(0, 3).Draw(h.t, "delete") == 0 && slices.Contains(ruleNames(h.stores[i]), name) {
-		e = routetable.Edit{Delete: []string{"route/" + name}}
+		e = replica.Edit{Delete: []string{"route/" + name}}
 	}
 	e.At = time.Unix(rapid.Int64Range(-1<<32, 1<<32).Draw(h.t, "clock"), 0)
 	p, err := h.stores[i].Prepare(e)
@@ -383,7 +385,7 @@ func (h *history) step() {
 		pull(h.t, h.stores[h.store("to")], h.stores[h.store("from")])
 	case 5: // a crash: what was not on disk is gone
 		i := h.store("crash")
-		h.stores[i] = routetable.NewStore(fmt.Sprintf("n%d", i))
+		h.stores[i] = replica.NewStore(fmt.Sprintf("n%d", i))
 		if h.disk[i] != nil {
 			if err := h.stores[i].Restore(h.disk[i]); err != nil {
 				h.t.Fatalf("restore: %v", err)
@@ -417,7 +419,7 @@ func TestAnyHistoryEndsEqualEverywhereAndForgetsNothing(t *testing.T) {
 func anyHistory(t *rapid.T) {
 	h := &history{t: t, acked: map[crdt.Stamp]bool{}}
 	for i := range rapid.IntRange(3, 7).Draw(t, "nodes") {
-		h.stores = append(h.stores, routetable.NewStore(fmt.Sprintf("n%d", i)))
+		h.stores = append(h.stores, replica.NewStore(fmt.Sprintf("n%d", i)))
 	}
 	h.disk = make([][]byte, len(h.stores))
 	for range rapid.IntRange(1, 40).Draw(t, "steps") {
@@ -449,7 +451,7 @@ func anyHistory(t *rapid.T) {
 }
 
 // lastWrites replays the history: for each route the newest write holds.
-func lastWrites(s *routetable.Store) []string {
+func lastWrites(s *replica.Store) []string {
 	there := map[string]bool{}
 	for _, r := range slices.Backward(s.History()) {
 		for _, c := range r.Changes {
@@ -471,9 +473,9 @@ func TestMergeIsAJoin(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var packets [][]byte
 		for i := range 3 {
-			s := routetable.NewStore(fmt.Sprintf("n%d", i))
+			s := replica.NewStore(fmt.Sprintf("n%d", i))
 			for range rapid.IntRange(1, 4).Draw(t, "edits") {
-				apply(t, s, routetable.Edit{Spec: body(rapid.SampledFrom([]string{"p", "q"}).Draw(t, "route"), rapid.StringMatching("[a-c]").Draw(t, "body"))})
+				apply(t, s, replica.Edit{Spec: body(rapid.SampledFrom([]string{"p", "q"}).Draw(t, "route"), rapid.StringMatching("[a-c]").Draw(t, "body"))})
 				data, _ := s.Changes(1 << 16)
 				if data != nil {
 					packets = append(packets, data)
@@ -485,8 +487,8 @@ func TestMergeIsAJoin(t *testing.T) {
 			}
 			packets = append(packets, whole)
 		}
-		join := func(order [][]byte) *routetable.Store {
-			s := routetable.NewStore("reader")
+		join := func(order [][]byte) *replica.Store {
+			s := replica.NewStore("reader")
 			for _, p := range order {
 				if err := s.Merge(p); err != nil {
 					t.Fatal(err)
@@ -503,9 +505,9 @@ func TestMergeIsAJoin(t *testing.T) {
 }
 
 func FuzzMerge(f *testing.F) {
-	s := routetable.NewStore("a")
-	apply(f, s, routetable.Edit{Spec: spec("x", "y"), Author: "ann"})
-	apply(f, s, routetable.Edit{Spec: spec("x"), Prune: true})
+	s := replica.NewStore("a")
+	apply(f, s, replica.Edit{Spec: spec("x", "y"), Author: "ann"})
+	apply(f, s, replica.Edit{Spec: spec("x"), Prune: true})
 	changes, _ := s.Changes(1 << 20)
 	whole, err := s.Delta(nil)
 	if err != nil {
@@ -514,14 +516,14 @@ func FuzzMerge(f *testing.F) {
 	f.Add(changes)
 	f.Add(whole)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s := routetable.NewStore("b")
+		s := replica.NewStore("b")
 		if s.Merge(data) != nil {
 			if s.Table().Version() != 0 || len(s.Held()) != 0 {
 				t.Fatal("what was refused left something")
 			}
 			return
 		}
-		again := routetable.NewStore("c")
+		again := replica.NewStore("c")
 		if err := again.Restore(s.Snapshot()); err != nil || !bytes.Equal(again.Snapshot(), s.Snapshot()) {
 			t.Fatalf("what was taken cannot be written and read again: %v", err)
 		}
@@ -529,28 +531,28 @@ func FuzzMerge(f *testing.F) {
 }
 
 func FuzzDelta(f *testing.F) {
-	s := routetable.NewStore("a")
-	apply(f, s, routetable.Edit{Spec: spec("x", "y")})
+	s := replica.NewStore("a")
+	apply(f, s, replica.Edit{Spec: spec("x", "y")})
 	f.Add(s.Digest())
-	f.Add(routetable.NewStore("b").Digest())
+	f.Add(replica.NewStore("b").Digest())
 	f.Fuzz(func(t *testing.T, digest []byte) {
 		delta, err := s.Delta(digest)
 		if err != nil || delta == nil {
 			return
 		}
-		if err := routetable.NewStore("b").Merge(delta); err != nil {
+		if err := replica.NewStore("b").Merge(delta); err != nil {
 			t.Fatalf("made a delta that is refused: %v", err)
 		}
 	})
 }
 
 func FuzzRestore(f *testing.F) {
-	s := routetable.NewStore("a")
-	apply(f, s, routetable.Edit{Spec: spec("x")})
+	s := replica.NewStore("a")
+	apply(f, s, replica.Edit{Spec: spec("x")})
 	f.Add(s.Snapshot())
 	f.Add([]byte("meshgw routes\x00\x01"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s := routetable.NewStore("b")
+		s := replica.NewStore("b")
 		if err := s.Restore(data); err != nil && s.Table().Version() != 0 {
 			t.Fatal("what was refused left something")
 		}
@@ -564,8 +566,8 @@ func TestATableWithoutEndIsRefusedWhole(t *testing.T) {
 		t.Skip("large tables take a minute under the race detector")
 	}
 	t.Parallel()
-	s := routetable.NewStore("a")
-	apply(t, s, routetable.Edit{Spec: spec("x")})
+	s := replica.NewStore("a")
+	apply(t, s, replica.Edit{Spec: spec("x")})
 	before := bytes.Clone(s.Digest())
 	var all, waiting []byte // messages one behind the other are one
 	for i := range 210 {
@@ -573,7 +575,7 @@ func TestATableWithoutEndIsRefusedWhole(t *testing.T) {
 		waiting = append(waiting, forgedAfter(t, uint64(i+10), fmt.Sprint("w", i), 200<<10)...)
 	}
 	err := s.Merge(all)
-	if e, ok := errors.AsType[*routetable.WireError](err); !ok || e.Kind() != "too_big" {
+	if e, ok := errors.AsType[*replica.WireError](err); !ok || e.Kind() != "too_big" {
 		t.Errorf("50 MB of objects: %v", err)
 	}
 	if err := s.Merge(waiting); err != nil { // whose predecessors nobody has
@@ -592,26 +594,26 @@ func TestATableCannotBeMadeLargerThanTheMeshCarries(t *testing.T) {
 		t.Skip("large tables take a minute under the race detector")
 	}
 	t.Parallel()
-	s := routetable.NewStore("a")
+	s := replica.NewStore("a")
 	large := spec()
 	for i := range 360 {
 		r := spec(fmt.Sprint("r", i))
 		r.Routes[0].Respond.Body = strings.Repeat("x", 60<<10)
 		large.Routes = append(large.Routes, r.Routes...)
 	}
-	if _, err := s.Prepare(routetable.Edit{Spec: large}); err == nil || !strings.Contains(err.Error(), "20 MiB") {
+	if _, err := s.Prepare(replica.Edit{Spec: large}); err == nil || !strings.Contains(err.Error(), "20 MiB") {
 		t.Errorf("24 MB were prepared: %v", err)
 	}
 }
 
 func TestPeersThatLackTheSameAreToldTheSame(t *testing.T) {
 	t.Parallel()
-	s, knows := routetable.NewStore("a"), routetable.NewStore("b")
-	apply(t, s, routetable.Edit{Spec: spec("x")})
+	s, knows := replica.NewStore("a"), replica.NewStore("b")
+	apply(t, s, replica.Edit{Spec: spec("x")})
 	pull(t, knows, s)
-	apply(t, s, routetable.Edit{Spec: spec("y")})
+	apply(t, s, replica.Edit{Spec: spec("y")})
 	for range 2 {
-		for _, peer := range []*routetable.Store{routetable.NewStore("c"), knows} {
+		for _, peer := range []*replica.Store{replica.NewStore("c"), knows} {
 			peer := clone(t, peer, "c")
 			pull(t, peer, s)
 			if got, want := peer.Table().Digest(), s.Table().Digest(); got != want {
@@ -622,9 +624,9 @@ func TestPeersThatLackTheSameAreToldTheSame(t *testing.T) {
 }
 
 // clone returns a store of that name with what s holds.
-func clone(t *testing.T, s *routetable.Store, name string) *routetable.Store {
+func clone(t *testing.T, s *replica.Store, name string) *replica.Store {
 	t.Helper()
-	c := routetable.NewStore(name)
+	c := replica.NewStore(name)
 	if err := c.Restore(s.Snapshot()); err != nil {
 		t.Fatal(err)
 	}

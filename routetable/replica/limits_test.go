@@ -1,4 +1,4 @@
-package routetable_test
+package replica_test
 
 import (
 	"bytes"
@@ -7,17 +7,19 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/meshgw/meshgw/internal/tabletest"
 	"github.com/meshgw/meshgw/routetable"
+	"github.com/meshgw/meshgw/routetable/replica"
 )
 
 func TestChangesFitTheirLimitOrAreAnnounced(t *testing.T) {
 	t.Parallel()
-	a, b := routetable.NewStore("a"), routetable.NewStore("b")
+	a, b := replica.NewStore("a"), replica.NewStore("b")
 	big := spec("big")
 	big.Routes[0].Respond.Body = string(bytes.Repeat([]byte("x"), 4000))
-	apply(t, a, routetable.Edit{Spec: spec("x")})
-	apply(t, a, routetable.Edit{Spec: big})
-	apply(t, a, routetable.Edit{Spec: spec("y")})
+	apply(t, a, replica.Edit{Spec: spec("x")})
+	apply(t, a, replica.Edit{Spec: big})
+	apply(t, a, replica.Edit{Spec: spec("y")})
 	oversized := false
 	for {
 		data, over := a.Changes(1200)
@@ -46,8 +48,8 @@ func TestChangesFitTheirLimitOrAreAnnounced(t *testing.T) {
 
 func TestNewsTravelsOn(t *testing.T) {
 	t.Parallel()
-	a, b, c := routetable.NewStore("a"), routetable.NewStore("b"), routetable.NewStore("c")
-	apply(t, a, routetable.Edit{Spec: spec("x")})
+	a, b, c := replica.NewStore("a"), replica.NewStore("b"), replica.NewStore("c")
+	apply(t, a, replica.Edit{Spec: spec("x")})
 	data, _ := a.Changes(1 << 16)
 	if err := b.Merge(data); err != nil {
 		t.Fatal(err)
@@ -66,16 +68,16 @@ func TestNewsTravelsOn(t *testing.T) {
 
 func TestTombstonesAreTrimmedAndTheFloorHolds(t *testing.T) {
 	t.Parallel()
-	a, late := routetable.NewStore("a"), routetable.NewStore("late")
+	a, late := replica.NewStore("a"), replica.NewStore("late")
 	var names []string
 	for i := range 10_000 {
 		names = append(names, fmt.Sprintf("r%d", i))
 	}
-	apply(t, a, routetable.Edit{Spec: spec("first", "kept")})
+	apply(t, a, replica.Edit{Spec: spec("first", "kept")})
 	pull(t, late, a)
-	apply(t, a, routetable.Edit{Delete: []string{"route/first"}})
-	apply(t, a, routetable.Edit{Spec: spec(names...)})
-	p := apply(t, a, routetable.Edit{Spec: spec("kept"), Prune: true})
+	apply(t, a, replica.Edit{Delete: []string{"route/first"}})
+	apply(t, a, replica.Edit{Spec: spec(names...)})
+	p := apply(t, a, replica.Edit{Spec: spec("kept"), Prune: true})
 	if n := len(p.Diff()); n != 10_000 {
 		t.Fatalf("got %d changes, want 10,000", n)
 	}
@@ -84,7 +86,7 @@ func TestTombstonesAreTrimmedAndTheFloorHolds(t *testing.T) {
 	}
 	pull(t, late, a)
 	pull(t, a, late)
-	for _, s := range []*routetable.Store{a, late} {
+	for _, s := range []*replica.Store{a, late} {
 		if got := ruleNames(s); !slices.Equal(got, []string{"kept"}) {
 			t.Errorf("got %v, want kept alone: what was deleted came back", got)
 		}
@@ -102,13 +104,13 @@ func TestTombstonesAreTrimmedAndTheFloorHolds(t *testing.T) {
 
 func TestReadersSeeWholeTablesWhileTheyChange(t *testing.T) {
 	t.Parallel()
-	a, b := routetable.NewStore("a"), routetable.NewStore("b")
+	a, b := replica.NewStore("a"), replica.NewStore("b")
 	pair := func(text string) *routetable.Spec {
 		s := spec("p", "q")
 		s.Routes[0].Respond.Body, s.Routes[1].Respond.Body = text, text
 		return s
 	}
-	apply(t, a, routetable.Edit{Spec: pair("0")})
+	apply(t, a, replica.Edit{Spec: pair("0")})
 	pull(t, b, a)
 	done := make(chan struct{})
 	go func() {
@@ -125,7 +127,7 @@ func TestReadersSeeWholeTablesWhileTheyChange(t *testing.T) {
 	}()
 	for i := range 50 {
 		changed := b.Changed()
-		apply(t, a, routetable.Edit{Spec: pair(fmt.Sprint(i + 1))})
+		apply(t, a, replica.Edit{Spec: pair(fmt.Sprint(i + 1))})
 		pull(t, b, a)
 		select {
 		case <-changed:
@@ -137,8 +139,8 @@ func TestReadersSeeWholeTablesWhileTheyChange(t *testing.T) {
 }
 
 func TestTenThousandRoutesFitInMemory(t *testing.T) {
-	spec := bigSpec(10_000)
-	s := routetable.NewStore("a")
+	spec := tabletest.Big(10_000)
+	s := replica.NewStore("a")
 	heap := func() uint64 {
 		runtime.GC()
 		var m runtime.MemStats
@@ -146,7 +148,7 @@ func TestTenThousandRoutesFitInMemory(t *testing.T) {
 		return m.HeapAlloc
 	}
 	before := heap()
-	apply(t, s, routetable.Edit{Spec: spec})
+	apply(t, s, replica.Edit{Spec: spec})
 	if used := int64(heap()) - int64(before); used > 40<<20 {
 		t.Errorf("the store holds %d MiB, want at most 40", used>>20)
 	} else {

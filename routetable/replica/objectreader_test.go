@@ -1,10 +1,10 @@
-package routetable_test
+package replica_test
 
 import (
 	"fmt"
 	"testing"
 
-	"github.com/meshgw/meshgw/routetable"
+	"github.com/meshgw/meshgw/routetable/replica"
 )
 
 // One decoder reads all objects of a message: what one of them leaves behind must
@@ -15,7 +15,7 @@ func TestAnUnsoundObjectLeavesThoseAfterItAlone(t *testing.T) {
 		`{"name":"bad","hologram":true}`, `{"name":"bad"} {"name":"more"}`, `{"name":7,"respond":{"status":418}}`, `null`, `[]`, `7`,
 	}
 	for _, bad := range unsound {
-		s := routetable.NewStore("a")
+		s := replica.NewStore("a")
 		data := forge(1, 0, "bad", bad)
 		data = append(data, forge(2, 0, "good", `{"name":"good","respond":{"status":200}}`)...)
 		data = append(data, forge(3, 0, "worse", bad)...)

@@ -1,4 +1,4 @@
-package routetable
+package replica
 
 import (
 	"bytes"
@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/meshgw/meshgw/crdt"
+	"github.com/meshgw/meshgw/routetable"
 )
 
 // changeset is what one apply wrote. It never changes.
@@ -66,11 +67,11 @@ func (c *changeset) revision() Revision {
 }
 
 func (w *write) change() Change {
-	return change(w.key, w.before, w.data, w.replaced)
+	return change(w.ID, w.before, w.data, w.replaced)
 }
 
-func change(k key, before, after []byte, replaced crdt.Stamp) Change {
-	c := Change{Kind: k.kind, Name: k.name, Action: "changed", Before: before, After: after, Replaced: replaced}
+func change(k routetable.ID, before, after []byte, replaced crdt.Stamp) Change {
+	c := Change{Kind: k.Kind, Name: k.Name, Action: "changed", Before: before, After: after, Replaced: replaced}
 	switch {
 	case after == nil:
 		c.Action = "deleted"
@@ -82,17 +83,17 @@ func change(k key, before, after []byte, replaced crdt.Stamp) Change {
 
 // at returns the content of every object touched since stamp as it was then;
 // nil for those that were not there.
-func (s *state) at(stamp crdt.Stamp) map[key][]byte {
-	then := map[key][]byte{}
-	decided := map[key]bool{}
+func (s *state) at(stamp crdt.Stamp) map[routetable.ID][]byte {
+	then := map[routetable.ID][]byte{}
+	decided := map[routetable.ID]bool{}
 	for _, c := range s.history {
 		for _, w := range c.writes {
 			if c.stamp.Compare(stamp) <= 0 {
-				then[w.key] = w.data
-			} else if _, known := then[w.key]; !known && !decided[w.key] {
-				then[w.key] = w.before
+				then[w.ID] = w.data
+			} else if _, known := then[w.ID]; !known && !decided[w.ID] {
+				then[w.ID] = w.before
 			}
-			decided[w.key] = true
+			decided[w.ID] = true
 		}
 	}
 	return then

@@ -1,9 +1,8 @@
-package routetable
+package replica
 
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/meshgw/meshgw/crdt"
+	"github.com/meshgw/meshgw/routetable"
 )
 
 // The wire format: protobuf messages without a schema file, so that a newer
@@ -177,8 +177,8 @@ func readSeen(seen map[string]uint64, data []byte) error {
 }
 
 func appendEntry(b []byte, num protowire.Number, e *entry) []byte {
-	body := appendText(make([]byte, 0, 512), 1, e.kind)
-	body = appendText(body, 2, e.name)
+	body := appendText(make([]byte, 0, 512), 1, e.Kind)
+	body = appendText(body, 2, e.Name)
 	body = appendStamp(body, 3, e.stamp)
 	body = appendStamp(body, 4, e.replaced)
 	body = appendText(body, 5, e.source)
@@ -203,9 +203,9 @@ func (r reader) entry(data []byte) (*entry, error) {
 	err := walk(data, func(num protowire.Number, value []byte, _ uint64, raw []byte) error {
 		switch num {
 		case 1:
-			return readText(&e.kind, value, maxName)
+			return readText(&e.Kind, value, routetable.MaxName)
 		case 2:
-			return readText(&e.name, value, maxName)
+			return readText(&e.Name, value, routetable.MaxName)
 		case 3:
 			return readStamp(&e.stamp, value)
 		case 4:
@@ -222,10 +222,10 @@ func (r reader) entry(data []byte) (*entry, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case e.kind == "" || !isName(e.name) || e.stamp.IsZero() || len(e.unknown) > maxObject:
-		return nil, refuse("invalid", "object %q", e.key)
+	case e.Kind == "" || !routetable.IsName(e.Name) || e.stamp.IsZero() || len(e.unknown) > maxObject:
+		return nil, refuse("invalid", "object %q", e.ID)
 	}
-	if old := r.known.entries[e.key]; old != nil && old.says(e, object) {
+	if old := r.known.entries[e.ID]; old != nil && old.says(e, object) {
 		return old, nil
 	}
 	if object != nil {
@@ -260,7 +260,7 @@ func readObject(value []byte) ([]byte, error) {
 func (c *changeset) encode() {
 	size := 1024
 	for _, w := range c.writes {
-		size += len(w.kind) + len(w.name) + len(w.source) + len(w.data) + len(w.before) + 2*len(c.stamp.Node) + 64 // at most, as a rule
+		size += len(w.Kind) + len(w.Name) + len(w.source) + len(w.data) + len(w.before) + 2*len(c.stamp.Node) + 64 // at most, as a rule
 	}
 	b := appendStamp(make([]byte, 0, size), 1, c.stamp)
 	b = appendSeen(b, 2, c.after)
@@ -328,10 +328,10 @@ func (c *changeset) check() error {
 	}
 	for i, w := range c.writes {
 		if w.stamp != c.stamp || !w.replaced.Less(w.stamp) {
-			return refuse("invalid", "changeset %s writes %s as %s", c.stamp, w.key, w.stamp)
+			return refuse("invalid", "changeset %s writes %s as %s", c.stamp, w.ID, w.stamp)
 		}
-		if i > 0 && compareKeys(c.writes[i-1].key, w.key) >= 0 {
-			return refuse("invalid", "changeset %s writes %s out of order", c.stamp, w.key)
+		if i > 0 && c.writes[i-1].ID.Compare(w.ID) >= 0 {
+			return refuse("invalid", "changeset %s writes %s out of order", c.stamp, w.ID)
 		}
 	}
 	return nil
@@ -356,7 +356,7 @@ func (r reader) write(data []byte) (w write, err error) {
 // before reads what a write replaced: what is here, most likely.
 func (r reader) before(e *entry, data []byte) ([]byte, error) {
 	if e != nil {
-		if old := r.known.entries[e.key]; old != nil && !old.deleted() && bytes.Equal(old.data, data) {
+		if old := r.known.entries[e.ID]; old != nil && !old.deleted() && bytes.Equal(old.data, data) {
 			return old.data, nil
 		}
 	}
@@ -393,7 +393,7 @@ func (s *state) appendPart(b []byte, wanted func(crdt.Stamp) bool, base map[stri
 		b = appendMessage(b, 4, c.raw)
 		var current []byte
 		for i, w := range c.writes {
-			if at, found := s.find(w.key); found && s.order[at] == w.entry {
+			if at, found := s.find(w.ID); found && s.order[at] == w.entry {
 				current = protowire.AppendVarint(current, uint64(i))
 				told[at] = true
 			}
@@ -467,10 +467,10 @@ func (p *part) add(e *entry) error {
 // sort brings the entries into their order, in which they are nearly, and refuses
 // an object that is there twice.
 func (p *part) sort() error {
-	slices.SortFunc(p.order, func(a, b *entry) int { return compareKeys(a.key, b.key) })
+	slices.SortFunc(p.order, func(a, b *entry) int { return a.ID.Compare(b.ID) })
 	for i, e := range p.order {
-		if i > 0 && p.order[i-1].key == e.key {
-			return refuse("invalid", "object %s twice", e.key)
+		if i > 0 && p.order[i-1].ID == e.ID {
+			return refuse("invalid", "object %s twice", e.ID)
 		}
 	}
 	return nil
@@ -578,27 +578,6 @@ func readDigest(data []byte) (digest, error) {
 		err = refuse("format", "digest of format %d", format)
 	}
 	return d, err
-}
-
-// contentDigest is Table.Digest of what is in here, in the order of
-// Spec.objects; kinds of a newer version come last.
-func (s *state) contentDigest() string {
-	h := sha256.New()
-	var content []byte
-	write := func(wanted func(kind string) bool) {
-		for _, e := range s.order {
-			if wanted(e.kind) && !e.deleted() {
-				content = appendContent(content[:0], e.kind, e.name, e.data)
-				h.Write(content)
-			}
-		}
-	}
-	known := []string{KindUpstream, KindRoute, KindLimit, KindTenant, KindAccess}
-	for _, kind := range known {
-		write(func(k string) bool { return k == kind })
-	}
-	write(func(k string) bool { return !slices.Contains(known, k) })
-	return hex.EncodeToString(h.Sum(nil))
 }
 
 // snapshotMagic begins every snapshot; its last byte is the format.

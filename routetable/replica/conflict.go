@@ -1,4 +1,4 @@
-package routetable
+package replica
 
 import (
 	"bytes"
@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/meshgw/meshgw/crdt"
+	"github.com/meshgw/meshgw/routetable"
 )
 
 // Conflict reports two different writes that replaced the same one: neither
@@ -24,7 +25,7 @@ type Conflict struct {
 
 // fork is where writes of one object part: all replaced the same one.
 type fork struct {
-	key
+	routetable.ID
 	replaced crdt.Stamp
 }
 
@@ -39,7 +40,7 @@ func (s *state) findConflicts() []Conflict {
 	for _, c := range s.history {
 		after[c.stamp] = c.after
 		for _, w := range c.writes {
-			f := fork{w.key, w.replaced}
+			f := fork{w.ID, w.replaced}
 			if branches[f] = append(branches[f], w); len(branches[f]) == 2 {
 				parted = append(parted, f)
 			}
@@ -49,7 +50,7 @@ func (s *state) findConflicts() []Conflict {
 	for _, f := range parted {
 		winner := slices.MaxFunc(branches[f], func(a, b write) int { return tip(branches, a).Compare(tip(branches, b)) })
 		seen := map[string]uint64{}
-		if e := s.entries[f.key]; e != nil {
+		if e := s.entries[f.ID]; e != nil {
 			seen = after[e.stamp]
 		}
 		for _, loser := range branches[f] {
@@ -57,7 +58,7 @@ func (s *state) findConflicts() []Conflict {
 				continue
 			}
 			out = append(out, Conflict{
-				Kind: f.kind, Name: f.name, Winner: winner.stamp, Loser: loser.stamp,
+				Kind: f.Kind, Name: f.Name, Winner: winner.stamp, Loser: loser.stamp,
 				WinnerData: winner.data, LoserData: loser.data,
 				Resolved: seen[winner.stamp.Node] >= winner.stamp.Version && seen[loser.stamp.Node] >= loser.stamp.Version,
 			})
@@ -82,7 +83,7 @@ func (s *state) successive() bool {
 // tip is the newest write that goes back to w: the branch with the newest holds.
 func tip(branches map[fork][]write, w write) crdt.Stamp {
 	newest := w.stamp
-	for _, next := range branches[fork{w.key, w.stamp}] {
+	for _, next := range branches[fork{w.ID, w.stamp}] {
 		if t := tip(branches, next); newest.Less(t) {
 			newest = t
 		}

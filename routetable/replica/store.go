@@ -1,4 +1,4 @@
-package routetable
+package replica
 
 import (
 	"bytes"
@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/meshgw/meshgw/crdt"
+	"github.com/meshgw/meshgw/routetable"
 )
 
 // Errors of a Store.
@@ -36,7 +37,7 @@ var (
 // goroutines at once. A Store does no I/O: the caller keeps snapshots.
 type Store struct {
 	node    string
-	current atomic.Pointer[Table]
+	current atomic.Pointer[routetable.Table]
 
 	merging sync.Mutex // held by Merge, so that what several peers send at once is read once
 
@@ -51,13 +52,13 @@ type Store struct {
 // NewStore returns an empty store of the node of that name.
 func NewStore(node string) *Store {
 	s := &Store{node: node, changed: make(chan struct{})}
-	s.current.Store(new(Table))
+	s.current.Store(new(routetable.Table))
 	s.publish(newState().seal(), nil)
 	return s
 }
 
 // Table returns the table to serve; never nil.
-func (s *Store) Table() *Table { return s.current.Load() }
+func (s *Store) Table() *routetable.Table { return s.current.Load() }
 
 // Changed returns a channel that is closed at the next change of anything that
 // the store holds.
@@ -68,7 +69,7 @@ func (s *Store) Changed() <-chan struct{} {
 }
 
 // publish makes next the state. The caller holds mu. A nil table is compiled.
-func (s *Store) publish(next *state, table *Table) {
+func (s *Store) publish(next *state, table *routetable.Table) {
 	if table == nil {
 		table = next.table(s.Table())
 	}
@@ -86,15 +87,15 @@ func (s *Store) snapshotState() *state {
 }
 
 // Spec returns a copy of all objects that this version can read, sorted by name.
-func (s *Store) Spec() *Spec {
-	spec := new(Spec)
+func (s *Store) Spec() *routetable.Spec {
+	spec := new(routetable.Spec)
 	var objects objectReader
 	for _, e := range s.snapshotState().order {
 		if e.object == nil {
 			continue
 		}
-		if o, err := objects.read(e.kind, e.data); err == nil { // a copy that the caller may change
-			spec.add(o)
+		if o, err := objects.read(e.Kind, e.data); err == nil { // a copy that the caller may change
+			spec.Add(o)
 		}
 	}
 	return spec
@@ -127,7 +128,7 @@ type Held struct {
 // Held returns the objects that cannot be served and the changesets that wait
 // for others, with the reasons, sorted.
 func (s *Store) Held() []Held {
-	st, table := func() (*state, *Table) {
+	st, table := func() (*state, *routetable.Table) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return s.state, s.current.Load()
@@ -138,9 +139,9 @@ func (s *Store) Held() []Held {
 			out = append(out, Held{Object: e.String(), Stamp: e.stamp, Reason: e.fault, Foreign: true})
 		}
 	}
-	for _, r := range table.rules {
+	for _, r := range table.Rules() {
 		if r.Broken != "" {
-			out = append(out, Held{Object: KindRoute + "/" + r.Name, Stamp: r.Stamp, Reason: r.Broken})
+			out = append(out, Held{Object: r.Spec.ID().String(), Stamp: r.Stamp, Reason: r.Broken})
 		}
 	}
 	for _, stamp := range slices.SortedFunc(maps.Keys(st.waiting), crdt.Stamp.Compare) {
@@ -164,7 +165,7 @@ func (s *Store) TakeLost() []Lost {
 	defer s.mu.Unlock()
 	var out []Lost
 	for _, e := range s.lost {
-		out = append(out, Lost{e.kind, e.name, e.stamp, e.data})
+		out = append(out, Lost{e.Kind, e.Name, e.stamp, e.data})
 	}
 	s.lost = nil
 	return out
@@ -346,7 +347,7 @@ func (s *state) resolve(version crdt.Stamp) (*changeset, error) {
 // same file at the same time.
 func (c *changeset) sameWrites(o *changeset) bool {
 	return slices.EqualFunc(c.writes, o.writes, func(a, b write) bool {
-		return a.key == b.key && a.deleted() == b.deleted() && string(a.data) == string(b.data)
+		return a.ID == b.ID && a.deleted() == b.deleted() && string(a.data) == string(b.data)
 	})
 }
 
@@ -375,7 +376,7 @@ func (s *Store) Diff(from, to crdt.Stamp) ([]Change, error) {
 	var out []Change
 	keys := maps.Clone(before)
 	maps.Copy(keys, after)
-	for _, k := range slices.SortedFunc(maps.Keys(keys), compareKeys) {
+	for _, k := range slices.SortedFunc(maps.Keys(keys), routetable.ID.Compare) {
 		if string(before[k]) != string(after[k]) {
 			out = append(out, change(k, before[k], after[k], crdt.Stamp{}))
 		}
@@ -384,8 +385,8 @@ func (s *Store) Diff(from, to crdt.Stamp) ([]Change, error) {
 }
 
 // contentAt returns all objects as they were at a version; zero is now.
-func (s *state) contentAt(version crdt.Stamp) (map[key][]byte, error) {
-	content := map[key][]byte{}
+func (s *state) contentAt(version crdt.Stamp) (map[routetable.ID][]byte, error) {
+	content := map[routetable.ID][]byte{}
 	for k, e := range s.entries {
 		if !e.deleted() {
 			content[k] = e.data
@@ -422,7 +423,7 @@ func (s *state) commit(node string, n note, writes []write) (*state, *changeset)
 		after: maps.Clone(s.seen), author: n.author, message: n.message, at: n.at, rollback: n.rollback,
 		writes: writes,
 	}
-	slices.SortFunc(c.writes, func(a, b write) int { return compareKeys(a.key, b.key) })
+	slices.SortFunc(c.writes, func(a, b write) int { return a.ID.Compare(b.ID) })
 	var objects objectReader
 	for _, w := range c.writes {
 		w.stamp = c.stamp

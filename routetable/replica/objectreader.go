@@ -1,10 +1,12 @@
-package routetable
+package replica
 
 import (
 	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
+
+	"github.com/meshgw/meshgw/routetable"
 )
 
 // objectReader reads objects, one after the other, with one decoder: to make one
@@ -16,8 +18,8 @@ type objectReader struct {
 
 // read decodes an object of that kind. A key that this version does not know is an
 // error.
-func (r *objectReader) read(kind string, data []byte) (anObject, error) {
-	o := newObject(kind)
+func (r *objectReader) read(kind string, data []byte) (routetable.Object, error) {
+	o := routetable.NewObject(kind)
 	if o == nil {
 		return nil, errUnknownKind
 	}
@@ -37,20 +39,4 @@ func (r *objectReader) read(kind string, data []byte) (anObject, error) {
 		return nil, err
 	}
 	return o, nil
-}
-
-func newObject(kind string) anObject {
-	switch kind {
-	case KindUpstream:
-		return new(Upstream)
-	case KindRoute:
-		return new(Route)
-	case KindLimit:
-		return new(Limit)
-	case KindTenant:
-		return new(Tenant)
-	case KindAccess:
-		return new(Access)
-	}
-	return nil
 }

@@ -1,4 +1,4 @@
-package routetable_test
+package replica_test
 
 import (
 	"strings"

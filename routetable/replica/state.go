@@ -1,4 +1,4 @@
-package routetable
+package replica
 
 import (
 	"bytes"
@@ -7,10 +7,10 @@ import (
 	"encoding/binary"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/meshgw/meshgw/crdt"
+	"github.com/meshgw/meshgw/routetable"
 )
 
 // Bounds of what is kept. Each keeps the newest, so that keeping less is a join
@@ -30,26 +30,17 @@ const (
 	maxTableBytes = 20 << 20 // of objects as JSON
 )
 
-// key names an object.
-type key struct{ kind, name string }
-
-func (k key) String() string { return k.kind + "/" + k.name }
-
-func compareKeys(a, b key) int {
-	return cmp.Or(strings.Compare(a.kind, b.kind), strings.Compare(a.name, b.name))
-}
-
 // entry is the newest write of one object. It never changes.
 type entry struct {
-	key
+	routetable.ID
 	stamp    crdt.Stamp // of the changeset that wrote it
 	replaced crdt.Stamp // of the entry that its writer saw; zero for none
 	source   string     // the file that owns the object; empty for none
 	data     []byte     // the object as canonical JSON; nil for a tombstone
 	unknown  []byte     // fields of a newer version, passed on as they came
 
-	object anObject // nil where this version cannot read data
-	fault  string   // why the object is held back; empty where it is sound
+	object routetable.Object // nil where this version cannot read data
+	fault  string            // why the object is held back; empty where it is sound
 	sum    [sha256.Size]byte
 }
 
@@ -64,8 +55,8 @@ func (e *entry) newer(o *entry) bool {
 
 // ready decodes and checks the object, once.
 func (e *entry) ready(objects *objectReader) {
-	content := appendContent(make([]byte, 0, 512), e.kind, e.name, e.data)
-	content = appendContent(content, e.source, e.replaced.String(), e.unknown)
+	content := routetable.AppendContent(make([]byte, 0, 512), e.Kind, e.Name, e.data)
+	content = routetable.AppendContent(content, e.source, e.replaced.String(), e.unknown)
 	if e.deleted() {
 		content = append(content, 1)
 	}
@@ -73,15 +64,15 @@ func (e *entry) ready(objects *objectReader) {
 	if e.deleted() {
 		return
 	}
-	object, err := objects.read(e.kind, e.data)
+	object, err := objects.read(e.Kind, e.data)
 	switch {
 	case err != nil:
 		e.fault = "this version cannot read it: " + err.Error()
-	case object.name() != e.name:
-		e.fault = "it names itself " + object.name()
+	case object.ID().Name != e.Name:
+		e.fault = "it names itself " + object.ID().Name
 	default:
 		e.object = object
-		if errs := validateObject(object).Errors(); len(errs) > 0 {
+		if errs := routetable.ValidateObject(object).Errors(); len(errs) > 0 {
 			e.fault = errs[0].Error()
 		}
 	}
@@ -89,7 +80,7 @@ func (e *entry) ready(objects *objectReader) {
 
 // state is all that a Store replicates. A published state never changes.
 type state struct {
-	entries map[key]*entry
+	entries map[routetable.ID]*entry
 	floor   crdt.Stamp        // the newest tombstone ever dropped
 	seen    map[string]uint64 // by node, its newest changeset that is in here
 	history []*changeset      // oldest first
@@ -101,7 +92,7 @@ type state struct {
 
 // sealed is what seal computes once of a state that will not change any more.
 type sealed struct {
-	order   []*entry // by key
+	order   []*entry // by ID
 	stale   []*entry // the order of the state that this one was cloned from
 	fresh   []*entry // what may be missing in stale
 	digest  []byte
@@ -116,19 +107,19 @@ type sealed struct {
 func (s *state) seal() *state {
 	order := make([]*entry, 0, len(s.entries))
 	for _, old := range append(s.stale, s.fresh...) {
-		if e := s.entries[old.key]; e != nil {
+		if e := s.entries[old.ID]; e != nil {
 			order = append(order, e)
 		}
 	}
-	slices.SortFunc(order, func(a, b *entry) int { return compareKeys(a.key, b.key) })
+	slices.SortFunc(order, func(a, b *entry) int { return a.ID.Compare(b.ID) })
 	s.order, s.stale, s.fresh = slices.Compact(order), nil, nil
-	s.digest, s.content = s.encodeDigest(), s.contentDigest()
+	s.digest, s.content = s.encodeDigest(), routetable.Digest(s.contents)
 	s.conflicts, s.retold = sync.OnceValue(s.findConflicts), new(retold)
 	return s
 }
 
 func newState() *state {
-	return &state{entries: map[key]*entry{}, seen: map[string]uint64{}, waiting: map[crdt.Stamp]*changeset{}}
+	return &state{entries: map[routetable.ID]*entry{}, seen: map[string]uint64{}, waiting: map[crdt.Stamp]*changeset{}}
 }
 
 func (s *state) clone() *state {
@@ -140,14 +131,14 @@ func (s *state) clone() *state {
 }
 
 // find returns the place of an entry, deleted or not, in the order.
-func (s *sealed) find(k key) (at int, found bool) {
-	return slices.BinarySearchFunc(s.order, k, func(e *entry, k key) int { return compareKeys(e.key, k) })
+func (s *sealed) find(k routetable.ID) (at int, found bool) {
+	return slices.BinarySearchFunc(s.order, k, func(e *entry, k routetable.ID) int { return e.Compare(k) })
 }
 
 // expect makes room for n more entries at once.
 func (s *state) expect(n int) {
 	if n > len(s.entries) {
-		entries := make(map[key]*entry, len(s.entries)+n)
+		entries := make(map[routetable.ID]*entry, len(s.entries)+n)
 		maps.Copy(entries, s.entries)
 		s.entries = entries
 	}
@@ -155,14 +146,14 @@ func (s *state) expect(n int) {
 
 // put joins one entry and reports whether it is news.
 func (s *state) put(e *entry) bool {
-	old := s.entries[e.key]
+	old := s.entries[e.ID]
 	if old == nil && e.stamp.Compare(s.floor) <= 0 {
 		return false // deleted here, so long ago that the tombstone is gone
 	}
 	if old != nil && !e.newer(old) {
 		return false
 	}
-	s.entries[e.key] = e
+	s.entries[e.ID] = e
 	s.fresh = append(s.fresh, e)
 	return true
 }
@@ -326,7 +317,7 @@ func (s *state) trim() {
 	}
 	for _, e := range tombs {
 		if e.stamp.Compare(s.floor) <= 0 {
-			delete(s.entries, e.key)
+			delete(s.entries, e.ID)
 		}
 	}
 	if n := len(s.seen) - maxAuthors; n > 0 {
@@ -356,10 +347,10 @@ func (s *state) sum() [sha256.Size]byte {
 	var content []byte
 	for _, e := range s.order {
 		content = binary.BigEndian.AppendUint64(append(content[:0], e.sum[:]...), e.stamp.Version)
-		content = appendContent(content, e.stamp.Node, "", nil)
+		content = routetable.AppendContent(content, e.stamp.Node, "", nil)
 		h.Write(content)
 	}
-	h.Write(appendContent(nil, "floor", s.floor.String(), nil))
+	h.Write(routetable.AppendContent(nil, "floor", s.floor.String(), nil))
 	for _, c := range s.history {
 		h.Write(c.sum[:])
 	}
@@ -367,40 +358,39 @@ func (s *state) sum() [sha256.Size]byte {
 }
 
 // sound returns the objects that this version can serve.
-func (s *state) sound() (all lists) {
-	all.routes, all.stamps = make([]*Route, 0, len(s.order)), make([]crdt.Stamp, 0, len(s.order))
+func (s *state) sound() (all routetable.Objects) {
+	all.Routes, all.Stamps = make([]*routetable.Route, 0, len(s.order)), make([]crdt.Stamp, 0, len(s.order))
 	for _, e := range s.order {
 		if e.fault != "" {
 			continue
 		}
-		all.add(e.object)
-		if e.kind == KindRoute && !e.deleted() {
-			all.stamps = append(all.stamps, e.stamp)
+		all.Add(e.object)
+		if e.Kind == routetable.KindRoute && !e.deleted() {
+			all.Stamps = append(all.Stamps, e.stamp)
 		}
 	}
 	return all
 }
 
-func (s *Spec) add(o anObject) {
-	switch o := o.(type) {
-	case *Upstream:
-		s.Upstreams = append(s.Upstreams, *o)
-	case *Route:
-		s.Routes = append(s.Routes, *o)
-	case *Limit:
-		s.Limits = append(s.Limits, *o)
-	case *Tenant:
-		s.Tenants = append(s.Tenants, *o)
-	case *Access:
-		s.Access = append(s.Access, *o)
-	}
-}
-
 // table compiles what can be served, with what old has of it. The digest is over
 // everything, so that it is equal on nodes of different versions too.
-func (s *state) table(old *Table) *Table {
-	t := compile(s.sound(), old)
-	t.stamp = s.newest()
-	t.digest = s.content
-	return t
+func (s *state) table(old *routetable.Table) *routetable.Table {
+	return old.Next(s.sound(), s.newest(), s.content)
+}
+
+// contents yields what is not deleted, in the order of Table.Digest; kinds of a newer
+// version come last.
+func (s *state) contents(yield func(routetable.ID, []byte) bool) {
+	kinds := routetable.Kinds()
+	for rank := range len(kinds) + 1 {
+		for _, e := range s.order {
+			at := slices.Index(kinds, e.Kind)
+			if at < 0 {
+				at = len(kinds)
+			}
+			if at == rank && !e.deleted() && !yield(e.ID, e.data) {
+				return
+			}
+		}
+	}
 }

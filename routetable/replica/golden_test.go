@@ -1,0 +1,41 @@
+package replica_test
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/meshgw/meshgw/internal/tabletest"
+	"github.com/meshgw/meshgw/routetable/replica"
+)
+
+var update = flag.Bool("update", false, "write snapshot.golden anew")
+
+func TestSnapshotsOfOlderProgramsCanBeRead(t *testing.T) {
+	t.Parallel()
+	s := replica.NewStore("node-a")
+	apply(t, s, replica.Edit{Spec: tabletest.Full(t).Spec, Source: "routes.yaml", Author: "ann", Message: "begin", At: time.Unix(1_700_000_000, 5)})
+	apply(t, s, replica.Edit{Delete: []string{"route/teapot"}, Author: "bob"})
+	const golden = "testdata/snapshot.golden"
+	if *update {
+		if err := os.WriteFile(golden, s.Snapshot(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(s.Snapshot(), want) {
+		t.Error("the format has changed: older programs must still read it; then run with -update")
+	}
+	old := replica.NewStore("node-b")
+	if err := old.Restore(want); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(old.Digest(), s.Digest()) || old.History()[1].Message != "begin" || !old.History()[1].At.Equal(time.Unix(1_700_000_000, 5)) {
+		t.Errorf("got %+v", old.History())
+	}
+}
