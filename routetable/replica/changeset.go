@@ -80,21 +80,3 @@ func change(k routetable.ID, before, after []byte, replaced crdt.Stamp) Change {
 	}
 	return c
 }
-
-// at returns the content of every object touched since stamp as it was then;
-// nil for those that were not there.
-func (s *state) at(stamp crdt.Stamp) map[routetable.ID][]byte {
-	then := map[routetable.ID][]byte{}
-	decided := map[routetable.ID]bool{}
-	for _, c := range s.history {
-		for _, w := range c.writes {
-			if c.stamp.Compare(stamp) <= 0 {
-				then[w.ID] = w.data
-			} else if _, known := then[w.ID]; !known && !decided[w.ID] {
-				then[w.ID] = w.before
-			}
-			decided[w.ID] = true
-		}
-	}
-	return then
-}

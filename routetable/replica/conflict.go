@@ -23,6 +23,9 @@ type Conflict struct {
 	Resolved bool
 }
 
+// Conflicts returns the conflicts among the changesets of the history.
+func (s *Store) Conflicts() []Conflict { return s.snapshotState().conflicts() }
+
 // fork is where writes of one object part: all replaced the same one.
 type fork struct {
 	routetable.ID

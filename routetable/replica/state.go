@@ -1,8 +1,6 @@
 package replica
 
 import (
-	"bytes"
-	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"maps"
@@ -12,71 +10,6 @@ import (
 	"github.com/meshgw/meshgw/crdt"
 	"github.com/meshgw/meshgw/routetable"
 )
-
-// Bounds of what is kept. Each keeps the newest, so that keeping less is a join
-// like all the rest: what two states would both drop, their join drops too.
-const (
-	maxTombstones   = 10_000
-	maxHistory      = 50
-	maxHistoryBytes = 16 << 20
-	maxAuthors      = 1024
-)
-
-// Bounds of the whole table. Two sides of a partition may both fill theirs, so what
-// is merged may be twice as much; with its history that still fits one message of
-// gossip, which is how a newcomer gets it.
-const (
-	maxObjects    = 100_000  // deleted ones too
-	maxTableBytes = 20 << 20 // of objects as JSON
-)
-
-// entry is the newest write of one object. It never changes.
-type entry struct {
-	routetable.ID
-	stamp    crdt.Stamp // of the changeset that wrote it
-	replaced crdt.Stamp // of the entry that its writer saw; zero for none
-	source   string     // the file that owns the object; empty for none
-	data     []byte     // the object as canonical JSON; nil for a tombstone
-	unknown  []byte     // fields of a newer version, passed on as they came
-
-	object routetable.Object // nil where this version cannot read data
-	fault  string            // why the object is held back; empty where it is sound
-	sum    [sha256.Size]byte
-}
-
-func (e *entry) deleted() bool { return e.data == nil }
-
-// newer reports whether e wins over o, on every node alike. Equal stamps with
-// different content come only from a node that lost its disk; there the sum
-// decides.
-func (e *entry) newer(o *entry) bool {
-	return cmp.Or(e.stamp.Compare(o.stamp), bytes.Compare(e.sum[:], o.sum[:])) > 0
-}
-
-// ready decodes and checks the object, once.
-func (e *entry) ready(objects *objectReader) {
-	content := routetable.AppendContent(make([]byte, 0, 512), e.Kind, e.Name, e.data)
-	content = routetable.AppendContent(content, e.source, e.replaced.String(), e.unknown)
-	if e.deleted() {
-		content = append(content, 1)
-	}
-	e.sum = sha256.Sum256(content)
-	if e.deleted() {
-		return
-	}
-	object, err := objects.read(e.Kind, e.data)
-	switch {
-	case err != nil:
-		e.fault = "this version cannot read it: " + err.Error()
-	case object.ID().Name != e.Name:
-		e.fault = "it names itself " + object.ID().Name
-	default:
-		e.object = object
-		if errs := routetable.ValidateObject(object).Errors(); len(errs) > 0 {
-			e.fault = errs[0].Error()
-		}
-	}
-}
 
 // state is all that a Store replicates. A published state never changes.
 type state struct {
@@ -245,91 +178,6 @@ func (s *state) coversAll(seen map[string]uint64) bool {
 	return true
 }
 
-// bounded refuses a state of more than times what one table may have.
-func (s *state) bounded(times int) error {
-	size := s.size()
-	if len(s.entries) > times*maxObjects || size > times*maxTableBytes {
-		return refuse("too_big", "a table of %d objects, %d bytes", len(s.entries), size)
-	}
-	return nil
-}
-
-// size is the bytes of all objects.
-func (s *state) size() (bytes int) {
-	for _, e := range s.entries {
-		bytes += len(e.data) + len(e.unknown)
-	}
-	return bytes
-}
-
-// forgotten reports whether an author as old as version may have been trimmed.
-func (s *state) forgotten(version uint64) bool {
-	if len(s.seen) < maxAuthors {
-		return false
-	}
-	for _, v := range s.seen {
-		if v < version {
-			return false
-		}
-	}
-	return true
-}
-
-// remember keeps a changeset in the history, if it is new enough.
-func (s *state) remember(c *changeset) bool {
-	i, found := slices.BinarySearchFunc(s.history, c, (*changeset).compare)
-	if found {
-		return false
-	}
-	before := len(s.history)
-	s.history = slices.Insert(s.history, i, c)
-	drop := s.excess()
-	s.history = slices.Delete(s.history, 0, drop)
-	return i >= drop || len(s.history) != before
-}
-
-// excess counts the oldest changesets that are too many or too big.
-func (s *state) excess() int {
-	size, kept := 0, 0
-	for _, c := range slices.Backward(s.history) {
-		size += len(c.raw)
-		if kept == maxHistory || size > maxHistoryBytes && kept > 0 {
-			break
-		}
-		kept++
-	}
-	return len(s.history) - kept
-}
-
-// trim keeps the newest tombstones and authors.
-func (s *state) trim() {
-	var tombs []*entry
-	for _, e := range s.entries {
-		if e.deleted() {
-			tombs = append(tombs, e)
-		}
-	}
-	if n := len(tombs) - maxTombstones; n > 0 {
-		slices.SortFunc(tombs, func(a, b *entry) int { return a.stamp.Compare(b.stamp) })
-		if dropped := tombs[n-1].stamp; s.floor.Less(dropped) {
-			s.floor = dropped
-		}
-	}
-	for _, e := range tombs {
-		if e.stamp.Compare(s.floor) <= 0 {
-			delete(s.entries, e.ID)
-		}
-	}
-	if n := len(s.seen) - maxAuthors; n > 0 {
-		oldest := slices.SortedFunc(maps.Keys(s.seen), func(a, b string) int {
-			return crdt.Stamp{Version: s.seen[a], Node: a}.Compare(crdt.Stamp{Version: s.seen[b], Node: b})
-		})
-		for _, node := range oldest[:n] {
-			delete(s.seen, node)
-		}
-	}
-}
-
 // newest is the stamp of the newest changeset in here.
 func (s *state) newest() crdt.Stamp {
 	var newest crdt.Stamp
@@ -357,6 +205,23 @@ func (s *state) sum() [sha256.Size]byte {
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
+// contents yields what is not deleted, in the order of Table.Digest; kinds of a newer
+// version come last.
+func (s *state) contents(yield func(routetable.ID, []byte) bool) {
+	kinds := routetable.Kinds()
+	for rank := range len(kinds) + 1 {
+		for _, e := range s.order {
+			at := slices.Index(kinds, e.Kind)
+			if at < 0 {
+				at = len(kinds)
+			}
+			if at == rank && !e.deleted() && !yield(e.ID, e.data) {
+				return
+			}
+		}
+	}
+}
+
 // sound returns the objects that this version can serve.
 func (s *state) sound() (all routetable.Objects) {
 	all.Routes, all.Stamps = make([]*routetable.Route, 0, len(s.order)), make([]crdt.Stamp, 0, len(s.order))
@@ -376,21 +241,4 @@ func (s *state) sound() (all routetable.Objects) {
 // everything, so that it is equal on nodes of different versions too.
 func (s *state) table(old *routetable.Table) *routetable.Table {
 	return old.Next(s.sound(), s.newest(), s.content)
-}
-
-// contents yields what is not deleted, in the order of Table.Digest; kinds of a newer
-// version come last.
-func (s *state) contents(yield func(routetable.ID, []byte) bool) {
-	kinds := routetable.Kinds()
-	for rank := range len(kinds) + 1 {
-		for _, e := range s.order {
-			at := slices.Index(kinds, e.Kind)
-			if at < 0 {
-				at = len(kinds)
-			}
-			if at == rank && !e.deleted() && !yield(e.ID, e.data) {
-				return
-			}
-		}
-	}
 }
