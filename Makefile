@@ -17,21 +17,24 @@ run: build ## one node, a mesh of its own, on the default ports
 demo: build ## three regions, two nodes each, upstreams and a load, for 30 s
 	bin/meshgw demo --for 30s
 
+# What has processes takes longest, so it begins, and its tests wait more than they
+# compute, so more run at once than there are processors.
+AT_ONCE := -parallel 4
 .PHONY: test
 test: ## every test that needs nothing but Go, real processes included
-	go test -shuffle=on -timeout 30m ./...
+	go test -shuffle=on $(AT_ONCE) -timeout 30m ./internal/e2e ./...
 
 # Not raced: the limits' simulator, which has one goroutine, and the commands,
 # which are clients; of the simulated meshes, a few. See race-e2e for processes.
 UNRACED := -e internal/quotasim -e cmd/meshgw -e internal/e2e -e internal/sim
 .PHONY: race
 race: ## most of it again under the race detector (needs a C compiler)
-	go test -race -shuffle=on -short -timeout 30m $$(go list ./... | grep -v $(UNRACED))
+	go test -race -shuffle=on -short $(AT_ONCE) -timeout 30m $$(go list ./... | grep -v $(UNRACED))
 	go test -race -short -run 'TestSeeds$$' ./internal/sim
 
 .PHONY: race-e2e
 race-e2e: ## real processes under the race detector (minutes; not in check)
-	go test -race -short ./internal/e2e
+	go test -race -short $(AT_ONCE) ./internal/e2e
 
 HTTP2_TESTS := Killed|Frozen|Freeze|Posts|Rolling|SlowUpstream|LargeBodies|Region|ClosedPort|Limit|Quota|AtOnce|Stopped|SIGTERM|Applies|Request|Top|Traces|Ban|Proxies|DeadUpstream|DeadEndpoint|EverythingDown
 .PHONY: test-http2
@@ -41,7 +44,7 @@ test-http2: ## what processes are asked by clients, again over HTTP/2 (minutes; 
 .PHONY: test-root
 test-root: ## what needs Debian: network namespaces and partitions (iproute2, as root), slowhttptest, Chromium, Prometheus
 	scripts/install-tools.sh
-	go test -tags root -timeout 20m -run "Namespace|SlowHTTPTest|StatusPage|Prometheus" -v ./internal/e2e
+	go test -tags root -timeout 20m $(AT_ONCE) -run "Namespace|SlowHTTPTest|StatusPage|Prometheus" -v ./internal/e2e
 
 .PHONY: test-alerts
 test-alerts: ## of those, the rules and the dashboard of deploy/ with a real Prometheus and a real mesh

@@ -91,6 +91,7 @@ func TestSlowRequestsAreLoggedWhateverTheRatio(t *testing.T) {
 // Whatever clients and endpoints send as a secret, and however it goes wrong,
 // nothing of it is in the log.
 func TestCredentialsAreNotLogged(t *testing.T) {
+	t.Parallel()
 	up := startRecorder(t, nil)
 	spec := toUpstream(up.addr, "127.0.0.1:1") // one that cannot be reached
 	spec.Routes[0].Auth = []routetable.Auth{{Forward: &routetable.ForwardAuth{URL: "http://127.0.0.1:1/check?key=s3cret"}}, {APIKey: &routetable.APIKey{}}}

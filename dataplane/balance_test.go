@@ -316,6 +316,7 @@ func TestControlAddressesAreNeverDialled(t *testing.T) {
 // The first look-up takes longer than a request waits for a connection. It must not
 // begin anew with each.
 func TestASlowNameServerIsAskedOnce(t *testing.T) {
+	t.Parallel()
 	up := startRecorder(t, nil)
 	at := netip.MustParseAddrPort(up.addr)
 	var asked atomic.Int64
@@ -536,6 +537,7 @@ func TestOtherRegionsServeWhenThisOneCannot(t *testing.T) {
 // The last try of a request does not go to an endpoint that is as silent as the one
 // that it has given up.
 func TestWhereAllOfARegionIsSilentAnotherAnswers(t *testing.T) {
+	t.Parallel()
 	for _, protocol := range bothProtocols() {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()

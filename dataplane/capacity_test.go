@@ -16,6 +16,7 @@ func refuseNormal(s *dataplane.Server) {
 
 // Who asks again as soon as he is refused must not take the CPU that is missing.
 func TestRefusalForWantOfCPUTakesItsTime(t *testing.T) {
+	t.Parallel()
 	for _, protocol := range bothProtocols() {
 		t.Run(protocol, func(t *testing.T) {
 			g := startGateway(t, dataplane.Config{}, toUpstream(startRecorder(t, okay).addr))
@@ -52,6 +53,7 @@ func TestWhoLeavesBeforeHisRefusalIsForgotten(t *testing.T) {
 
 // What would be refused anyway must not be how to get round that.
 func TestOtherRefusalsTakeTheirTimeToo(t *testing.T) {
+	t.Parallel()
 	spec := toUpstream(startRecorder(t, okay).addr)
 	spec.Routes[0].Match = []routetable.Match{{PathPrefix: "/here"}}
 	g := startGateway(t, dataplane.Config{}, spec)

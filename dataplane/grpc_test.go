@@ -157,6 +157,7 @@ func TestHastyCallsDoNotOpenTheBreaker(t *testing.T) {
 }
 
 func TestGRPCGoesThroughTheMeshLink(t *testing.T) {
+	t.Parallel()
 	for name, trust := range map[string]*authority{"clear": nil, "tls": newAuthority(t)} {
 		t.Run(name, func(t *testing.T) {
 			spec := overProtocol("h2c", "http://"+grpctest.Serve(t))

@@ -15,6 +15,7 @@ import (
 )
 
 func TestChecksByGRPCTakeEndpointsOutAndBack(t *testing.T) {
+	t.Parallel()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

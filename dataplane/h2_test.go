@@ -57,6 +57,7 @@ func (c httpClient) do(req *http.Request) (Answer, string) {
 }
 
 func TestHTTP2InClearIsServedBesideHTTP1(t *testing.T) {
+	t.Parallel()
 	up := startRecorder(t, nil)
 	g := startGateway(t, dataplane.Config{}, toUpstream(up.addr))
 	a, body := overHTTP2(t).ask("GET", "http://"+g.addr+"/a/../b?c=d", nil)
@@ -159,6 +160,7 @@ func TestAnswerCutShortResetsItsStreamAlone(t *testing.T) {
 }
 
 func TestClientThatResetsItsStreamEndsTheExchange(t *testing.T) {
+	t.Parallel()
 	begun, told := make(chan struct{}, 2), make(chan struct{}, 2)
 	up := startRecorder(t, func(head string, c net.Conn, _ *bufio.Reader) bool {
 		if strings.HasPrefix(head, "GET /streams") {

@@ -45,6 +45,7 @@ type specReport struct {
 }
 
 func TestH2SpecFindsWhatIsKnown(t *testing.T) {
+	t.Parallel()
 	tool := filepath.Join(t.TempDir(), "h2spec")
 	build := exec.Command("go", "build", "-modfile=../tools.mod", "-o", tool, "github.com/summerwind/h2spec/cmd/h2spec")
 	if out, err := build.CombinedOutput(); err != nil {

@@ -49,6 +49,7 @@ func clientOf(tb testing.TB, protocol string) httpClient {
 func bothProtocols() []string { return []string{"HTTP/1.1", "HTTP/2"} }
 
 func TestEndpointThatSpeaksHTTP2(t *testing.T) {
+	t.Parallel()
 	for _, protocol := range bothProtocols() {
 		t.Run(protocol, func(t *testing.T) {
 			client := clientOf(t, protocol)
@@ -203,6 +204,7 @@ func TestDeadEndpointOverHTTP2(t *testing.T) {
 }
 
 func TestUploadThatIsTooLargeIsCutOffOverHTTP2(t *testing.T) {
+	t.Parallel()
 	for _, protocol := range bothProtocols() {
 		t.Run(protocol, func(t *testing.T) {
 			client := clientOf(t, protocol)

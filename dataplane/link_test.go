@@ -373,6 +373,7 @@ func TestWhatNoRegionHasRoomForIsRefusedEarly(t *testing.T) {
 
 // A gateway tells its room once a second: of an upstream that is new, nothing yet.
 func TestANewUpstreamFailsOverBeforeGatewaysTellTheirRoom(t *testing.T) {
+	t.Parallel()
 	spec := inUS(startRecorder(t, okay).addr)
 	spec.Upstreams[0].Endpoints = append(spec.Upstreams[0].Endpoints, routetable.Endpoint{URL: "http://127.0.0.1:1", Region: "eu"}) // nobody listens
 	eu, us := startLinked(t, "eu-1", "eu", spec, nil), startLinked(t, "us-1", "us", spec, nil)

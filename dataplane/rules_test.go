@@ -207,6 +207,7 @@ func TestAtTheLimitOfConnectionsAnIdleOneOfHTTP2MakesRoom(t *testing.T) {
 
 // A connection that is idle for longer than its buffers are kept still serves.
 func TestParkedConnectionsServeOn(t *testing.T) {
+	t.Parallel()
 	up := startRecorder(t, nil)
 	g := startGateway(t, dataplane.Config{}, toUpstream(up.addr))
 	c := g.dial(t)

@@ -141,6 +141,7 @@ func TestACookieDecidesInASplitToo(t *testing.T) {
 }
 
 func TestACookieLeadsToAnotherRegion(t *testing.T) {
+	t.Parallel()
 	far, second, near := named(t, "far"), named(t, "second"), named(t, "near")
 	spec := stickyTo(addressOf(far.URL), addressOf(second.URL), addressOf(near.URL))
 	for i, region := range []string{"us", "us", "eu"} {

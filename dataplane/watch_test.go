@@ -14,6 +14,7 @@ import (
 )
 
 func TestChecksTakeEndpointsOutAndBack(t *testing.T) {
+	t.Parallel()
 	var sick atomic.Bool
 	up := startRecorder(t, func(head string, c net.Conn, r *bufio.Reader) bool {
 		if sick.Load() && strings.HasPrefix(head, "GET /healthz ") {

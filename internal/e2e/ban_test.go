@@ -41,6 +41,7 @@ func answersFor(t *testing.T, client string, status int, ps ...*process) time.Du
 }
 
 func TestABanHoldsAtEveryNodeAndOutlivesRestarts(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	behind := []string{"--trusted-proxies", "127.0.0.1/32"}
 	a := w.start("a", behind...)

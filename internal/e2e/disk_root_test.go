@@ -12,6 +12,7 @@ import (
 
 // Mounts are a namespace's own too, and need root alike.
 func TestNamespaceOfAFullDiskHarmsNoRequestAndMendsItself(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	dir := filepath.Join(w.dir, "b")
 	if err := os.Mkdir(dir, 0o700); err != nil {

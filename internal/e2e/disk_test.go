@@ -17,6 +17,7 @@ import (
 )
 
 func TestADamagedTableIsSetAsideAndTheMeshBringsItBack(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.start("a")
 	where := []string{"--bind", freePort(t), "--join", a.listen.Gossip}
@@ -69,6 +70,7 @@ func damage(t *testing.T, path string, round int) (how string) {
 // A process that may not let a file grow meets the errors of a full disk,
 // without a disk to fill.
 func TestADiskThatTakesNothingHarmsNoRequestAndMendsItself(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.start("a")
 	b := w.start("b", "--join", a.listen.Gossip)

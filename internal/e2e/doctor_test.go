@@ -90,6 +90,7 @@ func (p *process) limitFiles(most uint64) uint64 {
 // TestNamespaceOfALinkThatIsCut. Clocks, keys and upstreams' certificates have
 // their own test.
 func TestTheDoctorFindsEachFault(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.certificate("b.crt", "b.key")
 	dead, slow := startEndpoint(t, 0), startEndpoint(t, 5*time.Second)

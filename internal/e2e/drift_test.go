@@ -12,6 +12,7 @@ import (
 )
 
 func TestDriftNamesWhoLagsAndWhy(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.start("a")
 	b := w.start("b", "--join", a.listen.Gossip)
@@ -47,6 +48,7 @@ func TestDriftNamesWhoLagsAndWhy(t *testing.T) {
 }
 
 func TestEveryNodeExplainsAndTheSilentAreNamed(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.start("a")
 	b := w.start("b", "--join", a.listen.Gossip)

@@ -52,6 +52,7 @@ func holdSoFar(t *testing.T, nodes []*process) slotTime {
 // TestDrillRegionOutage takes a region's endpoints away under load and then asks
 // for half as much again as the others have room for.
 func TestDrillRegionOutage(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	endpoints := map[string][]*endpoint{}
 	for _, region := range []string{"eu", "us", "apac"} {

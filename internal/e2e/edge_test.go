@@ -54,6 +54,7 @@ func (p *process) resident() int {
 }
 
 func TestAKilledEndpointUnderFullLoadCostsNoRequest(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	one, two, three := startEndpoint(t, 0), startEndpoint(t, 0), startEndpoint(t, 0)
 	a := w.start("a", "--access-log", "off", "--routes", w.routeFile("routes.yaml", "/", "http://"+one.addr, "http://"+two.addr, "http://"+three.addr))
@@ -127,6 +128,7 @@ func TestPostsAreNeverSentTwice(t *testing.T) {
 // A load balancer asks for /readyz every 50 ms, as real ones do more slowly. What it
 // sends by a look that is older than nodes accept while they drain is its own mistake.
 func TestARollingRestartLosesNothing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	e := startEndpoint(t, 20*time.Millisecond)
 	const acceptFor = time.Second
@@ -229,6 +231,7 @@ func TestARollingRestartLosesNothing(t *testing.T) {
 }
 
 func TestSlowHeaderClientsHurtNobody(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	e := startEndpoint(t, 0)
 	a := w.start("a", "--access-log", "off", "--routes", w.routeFile("routes.yaml", "/", "http://"+e.addr))
@@ -321,6 +324,7 @@ routes:
 }
 
 func TestASlowUpstreamDoesNotSlowAFastOne(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	fast, slow := startEndpoint(t, 0), startEndpoint(t, 30*time.Second)
 	routes := filepath.Join(w.dir, "routes.yaml")

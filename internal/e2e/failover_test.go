@@ -86,6 +86,7 @@ func serve(t *testing.T, nodes ...*process) {
 }
 
 func TestADeadEndpointIsOutEverywhereByChecksAlone(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	one, two := startEndpoint(t, 0), startEndpoint(t, 0)
 	file := w.upstreamFile(map[string][]*endpoint{"eu": {one, two}},
@@ -161,6 +162,7 @@ func TestANodeThatStoodStillBlamesNobody(t *testing.T) {
 }
 
 func TestAKilledAndAFrozenEndpointCostNoRequest(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	one, two, three := startEndpoint(t, 0), startEndpoint(t, 0), startEndpoint(t, 0)
 	a := w.start("a", "--region", "eu", "--routes", w.upstreamFile(map[string][]*endpoint{"eu": {one, two, three}}, "retries: {budget_percent: 100}")) // see below
@@ -220,6 +222,7 @@ func TestWithEverythingDownAnswersAreQuickAndComeBackSoon(t *testing.T) {
 }
 
 func TestARegionsOutageMovesItsTrafficOverTheLink(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	eu, us := []*endpoint{startEndpoint(t, 0), startEndpoint(t, 0)}, []*endpoint{startEndpoint(t, 0), startEndpoint(t, 0)}
 	file := w.upstreamFile(map[string][]*endpoint{"eu": eu, "us": us})
@@ -292,6 +295,7 @@ func TestAWeightIsChangedAtOneNodeAndKnownAtTheOthers(t *testing.T) {
 }
 
 func TestARegionsOutageMovesItsTrafficDirectly(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	eu, us := startEndpoint(t, 0), startEndpoint(t, 0)
 	file := w.upstreamFile(map[string][]*endpoint{"eu": {eu}, "us": {us}}, "failover: {via: direct}")
@@ -370,6 +374,7 @@ func fewFail(t *testing.T, results []result, most int, nodes ...*process) {
 }
 
 func TestAFrozenCheckerDoesNotHoldTheOthersUp(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	one, two := startEndpoint(t, 0), startEndpoint(t, 0)
 	file := w.upstreamFile(map[string][]*endpoint{"eu": {one, two}},
@@ -410,6 +415,7 @@ func TestAFrozenCheckerDoesNotHoldTheOthersUp(t *testing.T) {
 }
 
 func TestAFrozenGatewayIsLeftSoon(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	us := []*endpoint{startEndpoint(t, 0), startEndpoint(t, 0)}
 	// By default a fifth of the requests of 10 s may be sent again: how many wait at the

@@ -19,6 +19,7 @@ import (
 // Two tenants share the connections of an upstream. One keeps half of its share
 // busy, the other fifty times its own.
 func TestANoisyTenantHardlySlowsAQuietOne(t *testing.T) {
+	t.Parallel()
 	const (
 		connections = 40
 		share       = connections / 2

@@ -52,6 +52,7 @@ func repeated(t *testing.T, method string, all []*endpoint) (n int) {
 }
 
 func TestAKilledEndpointCostsNoGetAndRepeatsNoPost(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	all := w.recorded(3)
 	a := w.start("a", "--region", "eu", "--access-log", "off", "--routes", w.upstreamFile(map[string][]*endpoint{"eu": all}))

@@ -264,6 +264,7 @@ func TestALimitHoldsOverTheMeshHoweverTheLoadIsSpread(t *testing.T) {
 }
 
 func TestATinyLimitIsOneOverTheMesh(t *testing.T) {
+	t.Parallel()
 	nodes, length := 3, 7*time.Second
 	if full() {
 		nodes, length = 10, 40*time.Second

@@ -68,6 +68,7 @@ func (p *process) metric(series string) float64 {
 }
 
 func TestEventsOfTheMeshAreLoggedInOneSchema(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	near, far := startEndpoint(t, 0), startEndpoint(t, 0)
 	file := w.upstreamFile(map[string][]*endpoint{"eu": {near}, "us": {far}}, "failover: {via: direct}", "circuit_breaker: {open_for: 1s}")
@@ -105,6 +106,7 @@ func TestEventsOfTheMeshAreLoggedInOneSchema(t *testing.T) {
 }
 
 func TestIsolationAndSheddingAreLogged(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	file := w.routeFile("routes.yaml", "/", upstream(t, "u").URL)
 	a := w.start("a", "--routes", file, "--shed-cpu", "0.02")

@@ -26,6 +26,7 @@ func TestThreeNodesStartedAtOnceFormAMesh(t *testing.T) {
 }
 
 func TestTheSeedKilledComesBackAtAnotherPort(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.start("a")
 	b := w.start("b", "--join", a.listen.Gossip)

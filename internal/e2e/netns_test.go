@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -41,18 +42,22 @@ func ip(t *testing.T, args ...string) {
 	}
 }
 
+var lans atomic.Int32 // so far
+
 func newLAN(t *testing.T, count int, args ...string) *lan {
 	t.Helper()
 	l := &lan{w: newWorld(t), args: args}
-	id := os.Getpid() % 10000
-	bridge := fmt.Sprintf("mgb%d", id)
+	n := lans.Add(1)
+	id := fmt.Sprintf("%d-%d", os.Getpid()%10000, n)
+	subnet := fmt.Sprintf("10.77.%d.", 30+n)
+	bridge := "mgb" + id
 	ip(t, "link", "add", bridge, "type", "bridge")
 	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", bridge).Run() })
-	ip(t, "addr", "add", "10.77.31.254/24", "dev", bridge) // of the test itself, which no cut touches
+	ip(t, "addr", "add", subnet+"254/24", "dev", bridge) // of the test itself, which no cut touches
 	ip(t, "link", "set", bridge, "up")
 	for i := range count {
-		h := &host{ns: fmt.Sprintf("mg%d-%d", id, i), ip: fmt.Sprintf("10.77.31.%d", i+1)}
-		outer, inner := fmt.Sprintf("mgo%d-%d", id, i), fmt.Sprintf("mgi%d-%d", id, i)
+		h := &host{ns: fmt.Sprintf("mg%s-%d", id, i), ip: fmt.Sprintf("%s%d", subnet, i+1)}
+		outer, inner := fmt.Sprintf("mgo%s-%d", id, i), fmt.Sprintf("mgi%s-%d", id, i)
 		ip(t, "netns", "add", h.ns)
 		t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", h.ns).Run() })
 		ip(t, "link", "add", outer, "type", "veth", "peer", "name", inner)
@@ -177,6 +182,7 @@ func cut(t *testing.T, as, bs []*host) (heal func()) {
 }
 
 func TestNamespaceOfALinkThatIsCut(t *testing.T) {
+	t.Parallel()
 	l := newLAN(t, 3)
 	seeAlive(t, 15*time.Second, 3, l.hosts...)
 	doctor := func(h *host) (string, error) {
@@ -204,6 +210,7 @@ func TestNamespaceOfALinkThatIsCut(t *testing.T) {
 }
 
 func TestNamespacePartitionWithEditsOnBothSidesHeals(t *testing.T) {
+	t.Parallel()
 	length := 20 * time.Second
 	if d, err := time.ParseDuration(os.Getenv("MESHGW_PARTITION")); err == nil {
 		length = d

@@ -141,6 +141,7 @@ func dashboard(t *testing.T) (queries []string) {
 }
 
 func TestPrometheusAlertsAndDashboardAreOfARealMesh(t *testing.T) {
+	t.Parallel()
 	if out, err := exec.Command("promtool", "test", "rules", "../../deploy/prometheus/meshgw.rules.test.yml").CombinedOutput(); err != nil {
 		t.Fatalf("promtool: %v\n%s", err, out)
 	}

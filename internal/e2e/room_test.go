@@ -151,6 +151,7 @@ func TestIdleConnectionsMakeRoomForNewClients(t *testing.T) {
 
 // Clients that dawdle over a head, a body or an answer cannot keep others out.
 func TestSlowClientsMakeRoomForNewOnes(t *testing.T) {
+	t.Parallel()
 	a, letGo := narrow(t)
 	busy := a.call(t, asking("/held"))
 	reading := a.call(t, asking("/large"))

@@ -46,6 +46,7 @@ func (w *world) certify(ca, caKey string, nodes []*process) {
 // Half of the requests go to nodes of a region without endpoints, and so over the
 // mesh link.
 func TestKeysLeavesAndCAAreChangedUnderLoad(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	e := startEndpoint(t, 0)
 	file := w.upstreamFile(map[string][]*endpoint{"us": {e}})

@@ -43,6 +43,7 @@ func (p *process) answers(path, body string) error {
 }
 
 func TestAnEditGoesInAtAnyNodeAndIsServedByAll(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.start("a")
 	b := w.start("b", "--join", a.listen.Gossip)

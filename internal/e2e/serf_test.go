@@ -104,6 +104,7 @@ func TestTheStockSerfCLIWorks(t *testing.T) {
 }
 
 func TestSerfKeysRotatesTheKeyringUnderAWorkingMesh(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	// Each node has a keyring file of its own, as on machines of their own.
 	ring := func(name string) string {
@@ -159,6 +160,7 @@ func must(data []byte, err error) string {
 }
 
 func TestAStockSerfAgentIsAPlainMemberAndHarmsNothing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.start("a")
 	b := w.start("b", "--join", a.listen.Gossip)

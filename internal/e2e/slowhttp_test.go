@@ -11,10 +11,7 @@ import (
 // slowhttptest (Debian has it) attacks a node in its three ways, and asks from
 // beside whether the service is there. `make check` runs it.
 func TestSlowHTTPTestFindsTheServiceAvailable(t *testing.T) {
-	w := newWorld(t)
-	e := startEndpoint(t, 0)
-	a := w.start("a", "--access-log", "off", "--routes", w.routeFile("routes.yaml", "/", "http://"+e.addr))
-	serve(t, a)
+	t.Parallel()
 	colour := regexp.MustCompile(`\x1b\[[0-9;]*m`)
 	available := regexp.MustCompile(`service available:\s+(\w+)`)
 	for name, attack := range map[string][]string{
@@ -22,17 +19,24 @@ func TestSlowHTTPTestFindsTheServiceAvailable(t *testing.T) {
 		"slow bodies":  {"-B", "-i", "2", "-s", "8192"},
 		"slow reads":   {"-X", "-w", "10", "-y", "20", "-n", "2", "-z", "8", "-k", "2"},
 	} {
-		args := append(attack, "-c", "2000", "-r", "1000", "-l", "8", "-p", "3", "-u", "http://"+a.listen.HTTP+"/")
-		out, err := exec.Command("slowhttptest", args...).CombinedOutput()
-		out = colour.ReplaceAll(out, nil)
-		seen := available.FindAllSubmatch(out, -1)
-		if err != nil || len(seen) == 0 {
-			t.Fatalf("%s: %v\n%s", name, err, out)
-		}
-		for _, m := range seen {
-			if string(m[1]) != "YES" {
-				t.Errorf("%s: not available\n%s", name, out)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			e := startEndpoint(t, 0)
+			a := w.start("a", "--access-log", "off", "--routes", w.routeFile("routes.yaml", "/", "http://"+e.addr))
+			serve(t, a)
+			args := append(attack, "-c", "2000", "-r", "1000", "-l", "8", "-p", "3", "-u", "http://"+a.listen.HTTP+"/")
+			out, err := exec.Command("slowhttptest", args...).CombinedOutput()
+			out = colour.ReplaceAll(out, nil)
+			seen := available.FindAllSubmatch(out, -1)
+			if err != nil || len(seen) == 0 {
+				t.Fatalf("%v\n%s", err, out)
 			}
-		}
+			for _, m := range seen {
+				if string(m[1]) != "YES" {
+					t.Errorf("not available\n%s", out)
+				}
+			}
+		})
 	}
 }

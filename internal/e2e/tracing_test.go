@@ -59,6 +59,7 @@ func hops(spans []collector.Span, nodes ...string) error {
 }
 
 func TestTracesOfAllHopsReachTheCollector(t *testing.T) {
+	t.Parallel()
 	c := &collector.Collector{}
 	server := httptest.NewServer(c)
 	defer server.Close()
