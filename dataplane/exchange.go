@@ -15,6 +15,7 @@ import (
 	"github.com/meshgw/meshgw/failover"
 	"github.com/meshgw/meshgw/quota"
 	"github.com/meshgw/meshgw/routetable"
+	"github.com/meshgw/meshgw/routetable/canonical"
 	"github.com/meshgw/meshgw/telemetry"
 )
 
@@ -194,8 +195,8 @@ func appendUnescaped(dst, b []byte) []byte {
 		switch c := b[i]; {
 		case c == '+':
 			dst = append(dst, ' ')
-		case c == '%' && i+2 < len(b) && message.Unhex(b[i+1]) >= 0 && message.Unhex(b[i+2]) >= 0:
-			dst = append(dst, byte(message.Unhex(b[i+1])<<4|message.Unhex(b[i+2])))
+		case c == '%' && i+2 < len(b) && canonical.Unhex(b[i+1]) >= 0 && canonical.Unhex(b[i+2]) >= 0:
+			dst = append(dst, byte(canonical.Unhex(b[i+1])<<4|canonical.Unhex(b[i+2])))
 			i += 2
 		default:
 			dst = append(dst, c)

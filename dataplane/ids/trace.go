@@ -5,7 +5,7 @@ import (
 	"encoding/hex"
 	"math/rand/v2"
 
-	"github.com/meshgw/meshgw/dataplane/message"
+	"github.com/meshgw/meshgw/routetable/canonical"
 )
 
 // Trace is the W3C trace context of a request.
@@ -28,7 +28,7 @@ func ReadTrace(traceparent []byte, below uint64) Trace {
 		!allZero(p[3:35]) && !allZero(p[36:52]) {
 		copy(t.ID[:], p[3:35])
 		t.Parent = p[36:52]
-		t.Sampled, t.Continued = message.Unhex(p[54])&1 == 1, true
+		t.Sampled, t.Continued = canonical.Unhex(p[54])&1 == 1, true
 		return t
 	}
 	var raw [16]byte

@@ -3,6 +3,8 @@ package message
 import (
 	"bytes"
 	"errors"
+
+	"github.com/meshgw/meshgw/routetable/canonical"
 )
 
 // ErrChunk says that the framing of a chunk is not valid.
@@ -23,7 +25,7 @@ func ParseChunkSize(line []byte) (int64, error) {
 	}
 	var n int64
 	for _, c := range size {
-		digit := Unhex(c)
+		digit := canonical.Unhex(c)
 		if digit < 0 {
 			return 0, ErrChunk
 		}
