@@ -144,6 +144,8 @@ func TestUpstreamsSpeakTLS(t *testing.T) {
 		{&routetable.UpstreamTLS{CA: file.Cert, ServerName: "other.test", Cert: client.Cert, Key: client.Key}, 502},
 		{nil, 502},
 		{&routetable.UpstreamTLS{CA: "missing.pem"}, 503},
+		{&routetable.UpstreamTLS{CA: "/dev/zero"}, 503},
+		{&routetable.UpstreamTLS{CA: file.Cert, Cert: "/dev/zero", Key: "/dev/zero"}, 503},
 	} {
 		spec := toUpstream()
 		spec.Upstreams[0].Endpoints = []routetable.Endpoint{{URL: "https://" + ln.Addr().String()}}

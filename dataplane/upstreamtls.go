@@ -5,8 +5,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 
+	"github.com/meshgw/meshgw/files"
 	"github.com/meshgw/meshgw/routetable"
 )
 
@@ -22,7 +22,7 @@ func upstreamTLS(spec routetable.UpstreamTLS, host string, protocol routetable.P
 		cfg.ServerName = spec.ServerName
 	}
 	if spec.CA != "" {
-		pem, err := os.ReadFile(spec.CA)
+		pem, err := files.Read(spec.CA, maxPEM)
 		if err != nil {
 			return nil, fmt.Errorf("read CA: %w", err)
 		}
@@ -32,13 +32,28 @@ func upstreamTLS(spec routetable.UpstreamTLS, host string, protocol routetable.P
 		}
 	}
 	if spec.Cert != "" {
-		pair, err := tls.LoadX509KeyPair(spec.Cert, spec.Key)
+		pair, err := readPair(spec.Cert, spec.Key)
 		if err != nil {
 			return nil, fmt.Errorf("read client certificate: %w", err)
 		}
 		cfg.Certificates = []tls.Certificate{pair}
 	}
 	return cfg, nil
+}
+
+// maxPEM is for one file, in bytes; the CAs of a system have a quarter of a megabyte.
+const maxPEM = 4 << 20
+
+func readPair(cert, key string) (tls.Certificate, error) {
+	chain, err := files.Read(cert, maxPEM)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	secret, err := files.Read(key, maxPEM)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.X509KeyPair(chain, secret)
 }
 
 // alpn returns the protocols that are offered to an endpoint.

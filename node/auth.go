@@ -26,6 +26,7 @@ import (
 
 	"github.com/meshgw/meshgw/auth"
 	"github.com/meshgw/meshgw/dataplane"
+	"github.com/meshgw/meshgw/files"
 	"github.com/meshgw/meshgw/node/config"
 	"github.com/meshgw/meshgw/routetable"
 )
@@ -307,22 +308,13 @@ func (c *credentials) lookAt(s *credential) {
 	}
 	var data []byte
 	if err == nil {
-		data, err = readBounded(s.place)
+		data, err = files.Read(s.place, auth.MaxPasswords)
 	}
 	if err == nil {
 		err = c.take(s, data)
 	}
 	s.seen = info
 	c.note(s, err)
-}
-
-func readBounded(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	return io.ReadAll(io.LimitReader(f, auth.MaxPasswords+1)) // one more than any reader takes
 }
 
 // note records the result of a try, s.mu held, and logs when it changes.

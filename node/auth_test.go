@@ -305,6 +305,25 @@ func TestFilesAreReadBeforeAnybodyIsJudgedAndWhenTheyChange(t *testing.T) {
 	}
 }
 
+func TestAPipeIsNoFileOfCredentials(t *testing.T) {
+	dir := t.TempDir()
+	c, pipe := testCredentials(t, filepath.Join(dir, "data")), filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range []routetable.Auth{{Basic: &routetable.Basic{File: pipe}}, jwtFrom(pipe)} {
+		_, rule := ruleWith(t, a)
+		if a.JWT != nil {
+			c.Keys(pipe)
+		} else {
+			c.Users(pipe) // which waited for a writer, and with it the table
+		}
+		if why := c.lacks(rule); len(why) != 1 || !strings.Contains(why[0], "not a regular file") {
+			t.Errorf("%+v: lacks %q", a, why)
+		}
+	}
+}
+
 func TestKeysAreFetchedFromWhereRoutesMayReach(t *testing.T) {
 	s := newSigner("1")
 	var answer atomic.Pointer[http.HandlerFunc]

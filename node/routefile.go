@@ -14,6 +14,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/meshgw/meshgw/files"
 	"github.com/meshgw/meshgw/node/config"
 	"github.com/meshgw/meshgw/routetable"
 	"github.com/meshgw/meshgw/routetable/replica"
@@ -125,7 +126,7 @@ func (f *routeFile) take() error {
 
 // read reads the file and those that it includes.
 func (f *routeFile) read() (sources []routefile.Source, content appliedSource, err error) {
-	disk := routefile.Reading{Glob: filepath.Glob, Open: func(path string) (io.ReadCloser, error) { return os.Open(path) }}
+	disk := routefile.Reading{Glob: filepath.Glob, Open: func(path string) (io.ReadCloser, error) { return files.Open(path) }}
 	file, err := disk.File(f.path)
 	if err != nil {
 		return nil, content, fmt.Errorf("read route file: %w", err)

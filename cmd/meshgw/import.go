@@ -42,7 +42,7 @@ Limits hold over the whole mesh.`,
 	}
 	output := addOutput(cmd, "yaml", "json")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		sources, err := readSources(args, cmd.InOrStdin())
+		sources, err := readSources(cmd.Context(), args, cmd.InOrStdin())
 		if err != nil {
 			return err
 		}

@@ -44,7 +44,7 @@ or not enough nodes held the table in time. FILE may be -.`,
 	c := addChanging(cmd)
 	cmd.Flags().BoolVar(&c.options.Prune, "prune", false, "delete what the files lack")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		file, err := readRouteFiles(args, cmd.InOrStdin())
+		file, err := readRouteFiles(cmd.Context(), args, cmd.InOrStdin())
 		if err != nil {
 			return err
 		}
@@ -111,7 +111,7 @@ func diffCommand() *cobra.Command {
 	output := addOutput(cmd, "text", "json")
 	prune := cmd.Flags().Bool("prune", false, "as if what the files lack were to be deleted")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		file, err := readRouteFiles(args, cmd.InOrStdin())
+		file, err := readRouteFiles(cmd.Context(), args, cmd.InOrStdin())
 		if err != nil {
 			return err
 		}

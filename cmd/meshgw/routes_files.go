@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/meshgw/meshgw/api"
+	"github.com/meshgw/meshgw/files"
 	"github.com/meshgw/meshgw/routetable"
 	"github.com/meshgw/meshgw/routetable/routefile"
 )
@@ -23,8 +24,8 @@ type routeFiles struct {
 }
 
 // readRouteFiles reads files; - is standard input.
-func readRouteFiles(paths []string, stdin io.Reader) (*routeFiles, error) {
-	sources, err := readSources(paths, stdin)
+func readRouteFiles(ctx context.Context, paths []string, stdin io.Reader) (*routeFiles, error) {
+	sources, err := readSources(ctx, paths, stdin)
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +49,7 @@ func decode(sources []routefile.Source) (*routefile.File, error) {
 	return routefile.Decode(os.LookupEnv, all...)
 }
 
-func openFile(path string) (io.ReadCloser, error) { return os.Open(path) }
+func openFile(path string) (io.ReadCloser, error) { return files.Open(path) }
 
 const notValid = "the route file is not valid"
 
@@ -75,11 +76,13 @@ func (f *routeFiles) located(severity routetable.Severity, mistakes []api.Mistak
 	return f.file.Locate(all)
 }
 
-func readSources(paths []string, stdin io.Reader) ([]routefile.Source, error) {
+// readSources reads files. They may be pipes, such as <(jsonnet routes.jsonnet), which
+// are waited for until ctx ends.
+func readSources(ctx context.Context, paths []string, stdin io.Reader) ([]routefile.Source, error) {
 	var sources []routefile.Source
 	left := maxRouteFile
 	for _, path := range paths {
-		data, err := readUpTo(left, path, stdin)
+		data, err := readUntil(ctx, left, path, stdin)
 		if err != nil {
 			return nil, fmt.Errorf("%w: read route file: %w", errUsage, err)
 		}
@@ -87,6 +90,24 @@ func readSources(paths []string, stdin io.Reader) ([]routefile.Source, error) {
 		sources = append(sources, routefile.Source{Name: path, Data: data})
 	}
 	return sources, nil
+}
+
+// readUntil is readUpTo until ctx ends. What waits for a pipe then ends with the
+// process: nothing wakes it.
+func readUntil(ctx context.Context, limit int, path string, stdin io.Reader) ([]byte, error) {
+	var data []byte
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		data, err = readUpTo(limit, path, stdin)
+	}()
+	select {
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%s: %w", path, context.Cause(ctx))
+	case <-done:
+		return data, err
+	}
 }
 
 func readUpTo(limit int, path string, stdin io.Reader) ([]byte, error) {

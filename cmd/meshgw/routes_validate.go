@@ -19,7 +19,7 @@ func validateCommand() *cobra.Command {
 	}
 	output := addOutput(cmd, "text", "json")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		sources, err := readSources(args, cmd.InOrStdin())
+		sources, err := readSources(cmd.Context(), args, cmd.InOrStdin())
 		if err != nil {
 			return err
 		}
