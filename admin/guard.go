@@ -18,8 +18,8 @@ import (
 // sent, and a client certificate where none is, unless another origin's page has the
 // browser show it. Without either, only loopback is believed, and there only what no
 // web page and no proxy can have caused: Host a loopback name (against DNS
-// rebinding), no trace of a proxy, Origin absent or the listener's own. With open,
-// anybody is.
+// rebinding), no trace of a proxy, Origin and Sec-Fetch-Site absent or the listener's
+// own. With open, anybody is.
 func guard(tokens Tokens, open bool, log zerolog.Logger, next http.Handler) http.Handler {
 	log = auditRefused(log)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -67,7 +67,7 @@ func identify(tokens Tokens, open bool, r *http.Request) (Token, *api.Problem) {
 	}
 	shown, certified := tokens.shown(r.TLS)
 	switch {
-	case !ownOrigin(r):
+	case !ownOrigin(r) || !ownSite(r):
 		return Token{}, api.NewProblem(http.StatusForbidden, "asked by another origin's page")
 	case certified:
 		return shown, nil
@@ -100,7 +100,7 @@ func onLoopback(r *http.Request) bool {
 // straight reports whether r is meant for loopback and has met no proxy.
 func straight(r *http.Request) bool {
 	for name := range r.Header {
-		if name == "Via" || name == "Forwarded" || strings.HasPrefix(name, "X-Forwarded-") {
+		if name == "Via" || name == "Forwarded" || name == "X-Real-Ip" || strings.HasPrefix(name, "X-Forwarded-") {
 			return false
 		}
 	}
@@ -121,6 +121,17 @@ func loopbackHost(hostport string) bool {
 func ownOrigin(r *http.Request) bool {
 	all := r.Header.Values("Origin")
 	return len(all) == 0 || len(all) == 1 && (all[0] == "http://"+r.Host || all[0] == "https://"+r.Host)
+}
+
+// ownSite reports whether it is not another origin's page that has a browser ask.
+// An image or a script of such a page comes without Origin, but with this (W3C Fetch
+// Metadata). A link to our own page may be followed from anywhere.
+func ownSite(r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "", "none", "same-origin":
+		return true
+	}
+	return isPage(r) && r.Header.Get("Sec-Fetch-Mode") == "navigate"
 }
 
 // reads reports whether r changes nothing.
