@@ -295,6 +295,25 @@ func TestHeaderListOverTheLimit(t *testing.T) {
 	}
 }
 
+func TestALengthWithoutABodyIsRefused(t *testing.T) {
+	up := startRecorder(t, nil)
+	g := startGateway(t, dataplane.Config{}, toUpstream(up.addr))
+	c := dialRawHTTP2(t, g.addr)
+	for i, length := range []string{"0", "5"} {
+		id, want := uint32(2*i+1), []string{":status=200", ":status=400"}[i]
+		if err := c.get(id, "/", "content-length", length); err != nil {
+			t.Fatal(err)
+		}
+		f := c.until(10*time.Second, func(f http2.Frame) bool { return f.Header().StreamID == id })
+		if h, ok := f.(*http2.HeadersFrame); !ok || !bytes.Contains(headerText(h), []byte(want)) {
+			t.Errorf("content-length %s: got %v, want %s", length, f, want)
+		}
+	}
+	if got := len(up.seen()); got != 1 {
+		t.Errorf("%d requests reached the endpoint, want 1", got)
+	}
+}
+
 func headerText(f *http2.HeadersFrame) []byte {
 	var b []byte
 	dec := hpack.NewDecoder(4096, func(h hpack.HeaderField) { b = fmt.Appendf(b, "%s=%s\n", h.Name, h.Value) })

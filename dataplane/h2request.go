@@ -57,14 +57,14 @@ func (f *h2) checkFields() *refusal {
 }
 
 // badLength reports whether Content-Length is ambiguous: net/http reads what it
-// cannot parse as 0, and uses the first of several.
+// cannot parse as 0, uses the first of several, and looks at none where no body comes.
 func (f *h2) badLength() bool {
 	digits, count := message.Find(f.x.Fields, message.ContentLength)
 	if count == 0 {
 		return false
 	}
-	_, err := message.ParseLength(digits)
-	return err != nil || count > 1
+	n, err := message.ParseLength(digits)
+	return err != nil || count > 1 || n != f.x.Length
 }
 
 // checkAuthority sets the canonical host. A Host field must agree with it.
