@@ -150,7 +150,7 @@ func (s *state) commit(node string, n note, writes []write) (*state, *changeset)
 		after: maps.Clone(s.seen), author: n.author, message: n.message, at: n.at, rollback: n.rollback,
 		writes: writes,
 	}
-	slices.SortFunc(c.writes, func(a, b write) int { return a.ID.Compare(b.ID) })
+	slices.SortFunc(c.writes, func(a, b write) int { return a.Compare(b.ID) })
 	var objects objectReader
 	for _, w := range c.writes {
 		w.stamp = c.stamp

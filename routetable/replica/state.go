@@ -44,7 +44,7 @@ func (s *state) seal() *state {
 			order = append(order, e)
 		}
 	}
-	slices.SortFunc(order, func(a, b *entry) int { return a.ID.Compare(b.ID) })
+	slices.SortFunc(order, func(a, b *entry) int { return a.Compare(b.ID) })
 	s.order, s.stale, s.fresh = slices.Compact(order), nil, nil
 	s.digest, s.content = s.encodeDigest(), routetable.Digest(s.contents)
 	s.conflicts, s.retold = sync.OnceValue(s.findConflicts), new(retold)

@@ -161,7 +161,7 @@ func (c *changeset) check() error {
 		if w.stamp != c.stamp || !w.replaced.Less(w.stamp) {
 			return refuse("invalid", "changeset %s writes %s as %s", c.stamp, w.ID, w.stamp)
 		}
-		if i > 0 && c.writes[i-1].ID.Compare(w.ID) >= 0 {
+		if i > 0 && c.writes[i-1].Compare(w.ID) >= 0 {
 			return refuse("invalid", "changeset %s writes %s out of order", c.stamp, w.ID)
 		}
 	}

@@ -109,7 +109,7 @@ func (p *part) add(e *entry) error {
 // sort brings the entries into their order, in which they are nearly, and refuses
 // an object that is there twice.
 func (p *part) sort() error {
-	slices.SortFunc(p.order, func(a, b *entry) int { return a.ID.Compare(b.ID) })
+	slices.SortFunc(p.order, func(a, b *entry) int { return a.Compare(b.ID) })
 	for i, e := range p.order {
 		if i > 0 && p.order[i-1].ID == e.ID {
 			return refuse("invalid", "object %s twice", e.ID)
