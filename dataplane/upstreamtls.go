@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/meshgw/meshgw/files"
+	"github.com/meshgw/meshgw/internal/files"
 	"github.com/meshgw/meshgw/routetable"
 )
 

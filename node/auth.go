@@ -26,7 +26,7 @@ import (
 
 	"github.com/meshgw/meshgw/auth"
 	"github.com/meshgw/meshgw/dataplane"
-	"github.com/meshgw/meshgw/files"
+	"github.com/meshgw/meshgw/internal/files"
 	"github.com/meshgw/meshgw/node/config"
 	"github.com/meshgw/meshgw/routetable"
 )

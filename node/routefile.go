@@ -14,7 +14,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/meshgw/meshgw/files"
+	"github.com/meshgw/meshgw/internal/files"
 	"github.com/meshgw/meshgw/node/config"
 	"github.com/meshgw/meshgw/routetable"
 	"github.com/meshgw/meshgw/routetable/replica"

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/meshgw/meshgw/api"
-	"github.com/meshgw/meshgw/files"
+	"github.com/meshgw/meshgw/internal/files"
 	"github.com/meshgw/meshgw/routetable"
 	"github.com/meshgw/meshgw/routetable/routefile"
 )

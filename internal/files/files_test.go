@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/meshgw/meshgw/files"
+	"github.com/meshgw/meshgw/internal/files"
 )
 
 func TestWhatNeverEndsOrKeepsWaitingIsNotOpened(t *testing.T) {
