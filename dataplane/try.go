@@ -33,6 +33,9 @@ func (s *Server) try(x *Exchange, e *endpoint, begun time.Time) (*failure, failo
 				// node was slow.
 				c = e.pool.Get(time.Now(), x.idempotent())
 			}
+			if c == nil && s.mayConnectAgain(x, err, &begun, &deadline) {
+				continue
+			}
 			if c == nil {
 				return s.connectFailure(x, e, err)
 			}
@@ -53,6 +56,17 @@ func (s *Server) try(x *Exchange, e *endpoint, begun time.Time) (*failure, failo
 		}
 		return s.failed(x, err)
 	}
+}
+
+// mayConnectAgain reports whether the time to connect, which has passed, passed while
+// this process was frozen: it then begins anew.
+func (s *Server) mayConnectAgain(x *Exchange, err error, begun, deadline *time.Time) bool {
+	if !errors.Is(err, context.DeadlineExceeded) || !s.wasFrozen(*begun) {
+		return false
+	}
+	now := time.Now()
+	*begun, *deadline = now, x.headDeadline(now)
+	return deadline.IsZero() || now.Before(*deadline)
 }
 
 // connectFailure says what it means that no connection to an endpoint could be
