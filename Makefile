@@ -34,7 +34,7 @@ race: ## most of it again under the race detector (needs a C compiler)
 
 .PHONY: race-e2e
 race-e2e: ## real processes under the race detector (minutes; not in check)
-	go test -race -short $(AT_ONCE) ./internal/e2e
+	go test -race -short -parallel 1 -timeout 30m ./internal/e2e
 
 HTTP2_TESTS := Killed|Frozen|Freeze|Posts|Rolling|SlowUpstream|LargeBodies|Region|ClosedPort|Limit|Quota|AtOnce|Stopped|SIGTERM|Applies|Request|Top|Traces|Ban|Proxies|DeadUpstream|DeadEndpoint|EverythingDown
 .PHONY: test-http2

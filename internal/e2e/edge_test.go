@@ -324,7 +324,6 @@ routes:
 }
 
 func TestASlowUpstreamDoesNotSlowAFastOne(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	fast, slow := startEndpoint(t, 0), startEndpoint(t, 30*time.Second)
 	routes := filepath.Join(w.dir, "routes.yaml")
