@@ -28,6 +28,7 @@ import (
 	"github.com/meshgw/meshgw/dataplane"
 	"github.com/meshgw/meshgw/internal/files"
 	"github.com/meshgw/meshgw/node/config"
+	"github.com/meshgw/meshgw/node/datadir"
 	"github.com/meshgw/meshgw/routetable"
 )
 
@@ -44,7 +45,7 @@ const (
 // password files. What was loaded once stays in use while its file is missing or its
 // issuer down; until it is loaded, its routes admit nobody.
 type credentials struct {
-	dir    *dataDir
+	dir    *datadir.Dir
 	log    zerolog.Logger
 	fetch  func(ctx context.Context, address string) ([]byte, error)
 	secret [32]byte
@@ -77,7 +78,7 @@ type credential struct {
 
 // newCredentials returns empty ones. control reports the addresses that neither a
 // route nor the URL of a key set may reach.
-func newCredentials(dir *dataDir, control func(netip.AddrPort) bool, log zerolog.Logger) *credentials {
+func newCredentials(dir *datadir.Dir, control func(netip.AddrPort) bool, log zerolog.Logger) *credentials {
 	c := &credentials{dir: dir, log: log, fetch: newFetcher(control), soon: make(chan struct{}, 1), dropped: make(chan struct{}, 1), sources: map[string]*credential{}, stale: map[string]bool{}}
 	_, _ = rand.Read(c.secret[:]) // never fails
 	return c
@@ -109,9 +110,9 @@ func (c *credentials) source(name string, fresh *credential) *credential {
 	if u, err := url.Parse(fresh.place); err == nil && u.Scheme == "http" && !config.Loopback(net.JoinHostPort(u.Hostname(), "80")) {
 		c.log.Warn().Str("source", fresh.shown()).Msg("keys are fetched in clear: who can change the answer can sign tokens")
 	}
-	if data, err := c.dir.read(fresh.copyName()); err == nil && data != nil && !c.stale[fresh.copyName()] {
+	if data, err := c.dir.Read(fresh.copyName()); err == nil && data != nil && !c.stale[fresh.copyName()] {
 		if err := c.take(fresh, data); err != nil {
-			c.dir.setAside(fresh.copyName(), err)
+			c.dir.SetAside(fresh.copyName(), err)
 		}
 	}
 	c.wake()
@@ -172,7 +173,7 @@ func (c *credentials) clean() {
 	stale := slices.Collect(maps.Keys(c.stale))
 	c.mu.Unlock()
 	for _, name := range stale {
-		c.dir.remove(name)
+		c.dir.Remove(name)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -381,7 +382,7 @@ func (c *credentials) copyDown(s *credential, data []byte) {
 	if !needed {
 		return
 	}
-	if err := c.dir.write(s.copyName(), data); err != nil {
+	if err := c.dir.Write(s.copyName(), data); err != nil {
 		c.log.Warn().Err(err).Str("source", s.shown()).Msg("keys not kept for the next start")
 	}
 }

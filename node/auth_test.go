@@ -33,6 +33,7 @@ import (
 	"github.com/meshgw/meshgw/auth"
 	"github.com/meshgw/meshgw/dataplane"
 	"github.com/meshgw/meshgw/node/config"
+	"github.com/meshgw/meshgw/node/datadir"
 	"github.com/meshgw/meshgw/routetable"
 )
 
@@ -66,11 +67,11 @@ func verifies(k *auth.Keys, s *signer) error {
 
 func testCredentials(t *testing.T, path string) *credentials {
 	t.Helper()
-	dir, err := openDataDir(path, zerolog.Nop())
+	dir, err := datadir.Open(path, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(dir.close)
+	t.Cleanup(dir.Close)
 	return newCredentials(dir, func(netip.AddrPort) bool { return false }, zerolog.Nop())
 }
 
@@ -185,7 +186,7 @@ func TestATokenOfANewKeyBringsIt(t *testing.T) {
 func TestKeysOutliveARestart(t *testing.T) {
 	path, s := t.TempDir(), newSigner("1")
 	const address = "https://issuer.test/keys"
-	dir, err := openDataDir(path, zerolog.Nop())
+	dir, err := datadir.Open(path, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +194,7 @@ func TestKeysOutliveARestart(t *testing.T) {
 	c.fetch = func(context.Context, string) ([]byte, error) { return s.keySet(), nil }
 	c.Keys(address)
 	c.refresh(t.Context(), c.all()[0])
-	dir.close()
+	dir.Close()
 	again := testCredentials(t, path)
 	again.fetch = func(context.Context, string) ([]byte, error) { return nil, errors.New("down") }
 	if err := verifies(again.Keys(address), s); err != nil {

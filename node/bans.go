@@ -14,14 +14,17 @@ import (
 
 	"github.com/meshgw/meshgw/api"
 	"github.com/meshgw/meshgw/ban"
+	"github.com/meshgw/meshgw/node/datadir"
 )
+
+const bansFile = "bans.snapshot"
 
 // bans is who is banned for a while, as all nodes hold it: on disk, by gossip,
 // and compiled for the data plane. It is a gossip.State. Time is that of the
 // machine, whatever the node takes the wall clock to be: it only runs.
 type bans struct {
 	list  *ban.List
-	dir   *dataDir
+	dir   *datadir.Dir
 	log   zerolog.Logger
 	moved chan struct{} // somebody else's word changed the list
 	fresh chan struct{} // it is to be saved
@@ -35,15 +38,15 @@ type bans struct {
 }
 
 // openBans restores the bans from disk. A damaged file is set aside.
-func openBans(dir *dataDir, log zerolog.Logger) (*bans, error) {
+func openBans(dir *datadir.Dir, log zerolog.Logger) (*bans, error) {
 	b := &bans{list: ban.NewList(), dir: dir, log: log, moved: make(chan struct{}, 1), fresh: make(chan struct{}, 1)}
-	data, err := dir.read(bansFile)
+	data, err := dir.Read(bansFile)
 	if err != nil {
 		return nil, fmt.Errorf("read bans: %w", err)
 	}
 	if data != nil {
 		if err := b.list.Restore(time.Now(), data); err != nil {
-			dir.setAside(bansFile, err)
+			dir.SetAside(bansFile, err)
 		}
 	}
 	b.enforce()
@@ -114,7 +117,7 @@ func (b *bans) until(next time.Time) time.Duration {
 func (b *bans) save() {
 	b.saving.Lock()
 	defer b.saving.Unlock()
-	if err := b.dir.write(bansFile, b.list.Snapshot(time.Now())); err != nil {
+	if err := b.dir.Write(bansFile, b.list.Snapshot(time.Now())); err != nil {
 		b.log.Error().Err(err).Msg("bans not saved")
 	}
 }

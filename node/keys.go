@@ -19,7 +19,10 @@ import (
 // gossip.HeldKey out.
 const keysService = "keys"
 
-const saveSealed = time.Minute // what a crash may forget
+const (
+	sealedFile = "sealed.json"
+	saveSealed = time.Minute // what a crash may forget
+)
 
 func (n *Node) serveKeys([]byte) ([]byte, error) { return json.Marshal(n.mesh.Keys()) }
 
@@ -136,21 +139,6 @@ func keyProblem(err error) error {
 	return err
 }
 
-// sealedBefore is what earlier runs sealed, by key. Without it keys seem younger
-// than they are, so nothing here is fatal.
-func (d *dataDir) sealedBefore() map[string]uint64 {
-	data, err := d.read(sealedFile)
-	if err != nil || data == nil {
-		return nil
-	}
-	var counts map[string]uint64
-	if err := json.Unmarshal(data, &counts); err != nil {
-		d.setAside(sealedFile, err)
-		return nil
-	}
-	return counts
-}
-
 // rememberSealed keeps on disk how much was sealed with each key, until ctx ends.
 func (n *Node) rememberSealed(ctx context.Context) {
 	tick := time.NewTicker(saveSealed)
@@ -176,11 +164,7 @@ func (n *Node) saveSealed() error {
 	if len(counts) == 0 {
 		return nil
 	}
-	data, err := json.Marshal(counts)
-	if err == nil {
-		err = n.dir.write(sealedFile, data)
-	}
-	if err != nil {
+	if err := n.dir.WriteJSON(sealedFile, counts); err != nil {
 		return fmt.Errorf("write %s: %w", sealedFile, err)
 	}
 	return nil

@@ -42,7 +42,7 @@ func (n *Node) pushLimits() { n.mesh.Push(limitsState) }
 // mayFound: a node that knows of no other may, at once; else the first of a mesh
 // that was heard; else whoever has waited long enough.
 func (n *Node) mayFound(waited time.Duration) bool {
-	if len(n.cfg.Gossip.Join) == 0 && len(n.dir.peers()) == 0 || waited >= foundAfter {
+	if len(n.cfg.Gossip.Join) == 0 && len(n.peersBefore()) == 0 || waited >= foundAfter {
 		return true
 	}
 	select {

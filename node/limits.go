@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/meshgw/meshgw/dataplane"
+	"github.com/meshgw/meshgw/node/datadir"
 	"github.com/meshgw/meshgw/quota"
 )
 
@@ -65,7 +66,7 @@ type limitMember struct {
 // nodeID names a node on the wire of limits by its id.
 func nodeID(id string) quota.NodeID { return quota.NodeID(xxhash.Sum64String(id)) }
 
-func newLimits(id identity, mesh limitMesh, state *limitState, log zerolog.Logger) *limits {
+func newLimits(id datadir.Identity, mesh limitMesh, state *limitState, log zerolog.Logger) *limits {
 	return &limits{
 		self:   nodeID(id.ID),
 		engine: quota.New(0, quota.Config{Self: nodeID(id.ID), Incarnation: id.Incarnation}),

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/meshgw/meshgw/node/datadir"
 	"github.com/meshgw/meshgw/quota"
 )
 
@@ -26,7 +27,7 @@ type limitNode struct {
 	*limits
 	net     *limitNet
 	name    string
-	id      identity
+	id      datadir.Identity
 	founder bool
 	gone    bool
 }
@@ -77,23 +78,23 @@ func (n *limitNode) pushLimits() {
 	}
 }
 
-func openTestDir(t *testing.T) *dataDir {
+func openTestDir(t *testing.T) *datadir.Dir {
 	t.Helper()
-	dir, err := openDataDir(t.TempDir(), zerolog.Nop())
+	dir, err := datadir.Open(t.TempDir(), zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(dir.close)
+	t.Cleanup(dir.Close)
 	return dir
 }
 
-func (net *limitNet) add(t *testing.T, name string, dir *dataDir) *limitNode {
+func (net *limitNet) add(t *testing.T, name string, dir *datadir.Dir) *limitNode {
 	t.Helper()
 	state, err := openLimitState(dir, World{}, zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &limitNode{net: net, name: name, id: identity{ID: name, Incarnation: 1}, founder: len(net.nodes) == 0}
+	n := &limitNode{net: net, name: name, id: datadir.Identity{ID: name, Incarnation: 1}, founder: len(net.nodes) == 0}
 	n.limits = newLimits(n.id, n, state, zerolog.Nop())
 	net.nodes = append(net.nodes, n)
 	return n
@@ -245,7 +246,7 @@ func TestLongQuotasOutliveTheirNode(t *testing.T) {
 		for life, want := range []int{3, 2, 0} {
 			net := &limitNet{}
 			a := net.add(t, "a", dir)
-			a.limits = newLimits(identity{ID: "a", Incarnation: uint32(life + 1)}, a, a.state, zerolog.Nop())
+			a.limits = newLimits(datadir.Identity{ID: "a", Incarnation: uint32(life + 1)}, a, a.state, zerolog.Nop())
 			stop := net.start(l)
 			allowed := 0
 			for range 3 {

@@ -16,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/meshgw/meshgw/crdt"
+	"github.com/meshgw/meshgw/node/datadir"
 	"github.com/meshgw/meshgw/quota"
 )
 
@@ -26,7 +27,7 @@ type limitState struct {
 	*crdt.Map
 	secret  atomic.Pointer[quota.Secret] // never nil; one of this node's own until the mesh's is known
 	changed chan struct{}                // there is something fresh
-	dir     *dataDir
+	dir     *datadir.Dir
 	world   World
 	saved   []byte // of save alone
 
@@ -38,6 +39,7 @@ type limitState struct {
 }
 
 const (
+	limitsFile   = "limits.snapshot"
 	secretKey    = "secret"
 	recordPrefix = "charged/"
 
@@ -51,20 +53,20 @@ const (
 )
 
 // openLimitState restores the state from disk. A damaged file is set aside.
-func openLimitState(dir *dataDir, world World, log zerolog.Logger) (*limitState, error) {
+func openLimitState(dir *datadir.Dir, world World, log zerolog.Logger) (*limitState, error) {
 	s := newLimitState(dir, world)
-	data, err := dir.read(limitsFile)
+	data, err := dir.Read(limitsFile)
 	if err != nil {
 		return nil, fmt.Errorf("read quotas: %w", err)
 	}
 	if err := s.Merge(data); err != nil {
-		dir.setAside(limitsFile, err)
+		dir.SetAside(limitsFile, err)
 		log.Warn().Msg("what was used of long quotas is learned from the mesh, if it knows")
 	}
 	return s, nil
 }
 
-func newLimitState(dir *dataDir, world World) *limitState {
+func newLimitState(dir *datadir.Dir, world World) *limitState {
 	s := &limitState{dir: dir, world: world, changed: make(chan struct{}, 1), known: make(chan struct{})}
 	s.Map = crdt.NewMap(crdt.Bounds{Entries: mostRecords + 1, Graves: 1000, Key: 64, Value: 128}, checkLimitEntry)
 	own := new(quota.Secret)
@@ -241,7 +243,7 @@ func (s *limitState) save() error {
 	if err != nil || bytes.Equal(data, s.saved) {
 		return err
 	}
-	if err := s.dir.write(limitsFile, data); err != nil {
+	if err := s.dir.Write(limitsFile, data); err != nil {
 		return err
 	}
 	s.saved = data

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,6 +23,7 @@ import (
 	"github.com/meshgw/meshgw/gossip"
 	"github.com/meshgw/meshgw/logs"
 	"github.com/meshgw/meshgw/node/config"
+	"github.com/meshgw/meshgw/node/datadir"
 	"github.com/meshgw/meshgw/roster"
 	"github.com/meshgw/meshgw/telemetry"
 	"github.com/meshgw/meshgw/tracing"
@@ -47,8 +47,8 @@ type Node struct {
 	log     zerolog.Logger // of events
 	started time.Time
 
-	dir         *dataDir
-	identity    identity
+	dir         *datadir.Dir
+	identity    datadir.Identity
 	roster      *roster.Roster
 	health      *health
 	routes      *routes
@@ -143,10 +143,10 @@ func (n *Node) Reload() error {
 
 // open acquires everything that can be missing or in use.
 func (n *Node) open() (err error) {
-	if n.dir, err = openDataDir(n.cfg.DataDir, n.log); err != nil {
+	if n.dir, err = datadir.Open(n.cfg.DataDir, n.log); err != nil {
 		return err
 	}
-	if n.identity, err = n.dir.begin(); err != nil {
+	if n.identity, err = n.dir.Begin(); err != nil {
 		return err
 	}
 	n.roster = roster.New(n.identity.ID, n.identity.Incarnation)
@@ -198,10 +198,11 @@ func (n *Node) open() (err error) {
 
 func (n *Node) gossipConfig() gossip.Config {
 	g := n.cfg.Gossip
+	sealed, _ := datadir.ReadJSON[map[string]uint64](n.dir, sealedFile) // without it keys are taken for younger
 	return gossip.Config{
 		Name: n.cfg.Node.Name, ID: n.identity.ID, Region: n.cfg.Node.Region,
 		Bind: g.Bind, Advertise: g.Advertise, RPC: g.RPC, RPCAuth: string(g.RPCAuth),
-		Seeds: g.Join, Peers: n.dir.peers(), Profile: gossip.Profile(g.Profile), KeyringFile: g.KeyringFile, Sealed: n.dir.sealedBefore(),
+		Seeds: g.Join, Peers: n.peersBefore(), Profile: gossip.Profile(g.Profile), KeyringFile: g.KeyringFile, Sealed: sealed,
 		TLS: n.links.streams(g.Streams == "prefer"),
 		Queries: map[string]func([]byte) []byte{
 			"meshgw-version": func([]byte) []byte { return answer(n.versionAnswer()) },
@@ -304,7 +305,7 @@ func (n *Node) close() {
 		n.mesh.Close()
 	}
 	if n.dir != nil {
-		n.dir.close()
+		n.dir.Close()
 	}
 }
 
@@ -388,10 +389,7 @@ func (n *Node) writeReady() error {
 	}
 	data, err := json.Marshal(n.listen)
 	if err == nil {
-		err = writeSynced(n.cfg.ReadyFile+".new", data)
-	}
-	if err == nil {
-		err = os.Rename(n.cfg.ReadyFile+".new", n.cfg.ReadyFile)
+		err = datadir.Replace(n.cfg.ReadyFile, data)
 	}
 	if err != nil {
 		return fmt.Errorf("write ready file: %w", err)

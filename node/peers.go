@@ -2,11 +2,11 @@ package node
 
 import (
 	"context"
-	"encoding/json"
 	"time"
 
 	"github.com/meshgw/meshgw/api"
 	"github.com/meshgw/meshgw/gossip"
+	"github.com/meshgw/meshgw/node/datadir"
 	"github.com/meshgw/meshgw/roster"
 )
 
@@ -19,6 +19,15 @@ func (n *Node) isFirst() bool {
 		}
 	}
 	return true
+}
+
+const peersFile = "peers.json"
+
+// peersBefore are those of an earlier run. Without them a node still has its seeds, so
+// nothing here is fatal.
+func (n *Node) peersBefore() []gossip.Peer {
+	peers, _ := datadir.ReadJSON[[]gossip.Peer](n.dir, peersFile)
+	return peers
 }
 
 // rememberPeers keeps the peers file up to date, for the next start.
@@ -35,11 +44,7 @@ func (n *Node) rememberPeers(ctx context.Context) {
 		if samePeers(last, peers) {
 			continue
 		}
-		data, err := json.Marshal(peers)
-		if err == nil {
-			err = n.dir.write(peersFile, data)
-		}
-		if err != nil {
+		if err := n.dir.WriteJSON(peersFile, peers); err != nil {
 			n.log.Error().Err(err).Msg("peers not remembered")
 			continue
 		}

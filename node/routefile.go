@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/meshgw/meshgw/internal/files"
 	"github.com/meshgw/meshgw/node/config"
+	"github.com/meshgw/meshgw/node/datadir"
 	"github.com/meshgw/meshgw/routetable"
 	"github.com/meshgw/meshgw/routetable/replica"
 	"github.com/meshgw/meshgw/routetable/routefile"
@@ -30,7 +30,7 @@ type routeFile struct {
 	path    string   // empty: there is none
 	paths   []string // of what was read last: it and what it includes
 	routes  *routes
-	dir     *dataDir
+	dir     *datadir.Dir
 	log     zerolog.Logger
 	seeded  bool // there is a mesh to ask for its table first
 	soon    chan struct{}
@@ -66,11 +66,7 @@ func openRouteFile(cfg config.Config, r *routes) (*routeFile, error) {
 		return nil, fmt.Errorf("route file: %w", err)
 	}
 	f.path = path
-	if data, err := r.dir.read(sourceFile); err == nil && data != nil {
-		if err := json.Unmarshal(data, &f.applied); err != nil {
-			r.dir.setAside(sourceFile, err)
-		}
-	}
+	f.applied, _ = datadir.ReadJSON[appliedSource](r.dir, sourceFile) // without it the file is applied again
 	if f.newcomer() {
 		return f, nil // the mesh is asked first, in watch
 	}
@@ -151,11 +147,7 @@ func (f *routeFile) apply(sources []routefile.Source, dryRun bool) (*replica.Pen
 }
 
 func (f *routeFile) remember(now appliedSource) error {
-	data, err := json.Marshal(now)
-	if err == nil {
-		err = f.dir.write(sourceFile, data)
-	}
-	if err != nil {
+	if err := f.dir.WriteJSON(sourceFile, now); err != nil {
 		return fmt.Errorf("remember what was applied from the route file: %w", err)
 	}
 	f.applied = now

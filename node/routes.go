@@ -15,6 +15,7 @@ import (
 	"github.com/meshgw/meshgw/api"
 	"github.com/meshgw/meshgw/crdt"
 	"github.com/meshgw/meshgw/node/config"
+	"github.com/meshgw/meshgw/node/datadir"
 	"github.com/meshgw/meshgw/routetable"
 	"github.com/meshgw/meshgw/routetable/replica"
 )
@@ -26,7 +27,7 @@ type routes struct {
 	store heedfulStore
 	node  string
 	world World
-	dir   *dataDir
+	dir   *datadir.Dir
 	log   zerolog.Logger
 	file  *routeFile
 
@@ -57,7 +58,7 @@ type served struct {
 
 // openRoutes restores the table from disk. Where none is sound, the mesh or the
 // route file may bring it back.
-func openRoutes(cfg config.Config, world World, dir *dataDir, log zerolog.Logger) (*routes, error) {
+func openRoutes(cfg config.Config, world World, dir *datadir.Dir, log zerolog.Logger) (*routes, error) {
 	r := &routes{store: heedfulStore{Store: replica.NewStore(cfg.Node.Name)}, node: cfg.Node.Name, world: world, dir: dir, log: log}
 	r.committed = func() {}                                                 // until there is a mesh to tell
 	r.unheard = func([]routetable.Route) routetable.Problems { return nil } // or to ask
@@ -146,7 +147,7 @@ func (r *routes) keepSaved(ctx context.Context) {
 func (r *routes) save() error {
 	r.saving.Lock()
 	defer r.saving.Unlock()
-	return r.dir.writeTable(r.store.Snapshot())
+	return r.dir.WriteKeeping(tableFile, r.store.Snapshot())
 }
 
 // setLostAside keeps objects that a merge dropped because they were deleted so
@@ -159,7 +160,7 @@ func (r *routes) setLostAside() {
 	name := fmt.Sprintf("lost-%d.json", r.world.now().UnixMilli())
 	data, err := json.MarshalIndent(lost, "", "  ")
 	if err == nil {
-		err = r.dir.write(name, data)
+		err = r.dir.Write(name, data)
 	}
 	r.log.Error().Err(err).Int("objects", len(lost)).Str("kept_as", name).Msg("objects deleted elsewhere long ago were dropped")
 }
@@ -174,7 +175,7 @@ func (r *routes) change(prepare func() (*replica.Pending, error), dryRun bool) (
 		if err != nil || dryRun || p.NoChange() {
 			return p, err
 		}
-		if err := r.dir.writeTable(p.Snapshot()); err != nil {
+		if err := r.dir.WriteKeeping(tableFile, p.Snapshot()); err != nil {
 			return nil, api.NewProblem(http.StatusInsufficientStorage, "nothing was changed: the table could not be written to disk: %v", err)
 		}
 		switch err := r.store.Commit(p); {
@@ -183,11 +184,11 @@ func (r *routes) change(prepare func() (*replica.Pending, error), dryRun bool) (
 			r.serve() // who is answered can rely on it here
 			return p, nil
 		case !errors.Is(err, replica.ErrStale):
-			return nil, errors.Join(err, r.dir.writeTable(r.store.Snapshot()))
+			return nil, errors.Join(err, r.dir.WriteKeeping(tableFile, r.store.Snapshot()))
 		}
 		// What is on disk now was never in service; the next round, or this,
 		// replaces it.
-		if err := r.dir.writeTable(r.store.Snapshot()); err != nil {
+		if err := r.dir.WriteKeeping(tableFile, r.store.Snapshot()); err != nil {
 			return nil, api.NewProblem(http.StatusInsufficientStorage, "nothing was changed: the table could not be written to disk: %v", err)
 		}
 	}

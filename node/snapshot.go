@@ -1,30 +1,13 @@
 package node
 
-import (
-	"os"
-	"path/filepath"
-)
+import "github.com/meshgw/meshgw/node/datadir"
 
-// previous ends the name of the table's snapshot before the last.
-const previous = ".previous"
-
-// writeTable writes the table's snapshot and keeps the one before it, should the
-// new one be damaged later: best effort, as not every file system has links. At
-// no moment is there none: where the last one was damaged and set aside, the one
-// before it stays.
-func (d *dataDir) writeTable(data []byte) error {
-	path := filepath.Join(d.path, tableFile)
-	_ = os.Remove(path + previous + ".new") // of a crash
-	if os.Link(path, path+previous+".new") == nil {
-		_ = os.Rename(path+previous+".new", path+previous)
-	}
-	return d.write(tableFile, data)
-}
+const tableFile = "routes.snapshot"
 
 // restore takes the table's snapshot, or where it is damaged the one before it.
 func (r *routes) restore() error {
-	for _, name := range []string{tableFile, tableFile + previous} {
-		data, err := r.dir.read(name)
+	for _, name := range []string{tableFile, tableFile + datadir.Previous} {
+		data, err := r.dir.Read(name)
 		if err != nil {
 			return err
 		}
@@ -39,7 +22,7 @@ func (r *routes) restore() error {
 			}
 			return nil
 		}
-		r.dir.setAside(name, err)
+		r.dir.SetAside(name, err)
 	}
 	return nil
 }

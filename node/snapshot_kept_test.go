@@ -24,9 +24,9 @@ func TestTheOnlySoundSnapshotOutlivesAWriteThatFails(t *testing.T) {
 		if v := r.table().Version(); v != 1 {
 			t.Fatalf("version %d, want 1; log %s", v, log.String())
 		}
-		if err := r.dir.writeTable(r.store.Snapshot()); err == nil {
+		if err := r.dir.WriteKeeping(tableFile, r.store.Snapshot()); err == nil {
 			t.Fatal("the write did not fail")
 		}
-		r.dir.close()
+		r.dir.Close()
 	}
 }

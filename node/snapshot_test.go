@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/meshgw/meshgw/node/config"
+	"github.com/meshgw/meshgw/node/datadir"
 	"github.com/meshgw/meshgw/routetable"
 	"github.com/meshgw/meshgw/routetable/replica"
 )
@@ -22,7 +23,7 @@ func wrote(t *testing.T, dir, route string) {
 	t.Helper()
 	var log bytes.Buffer
 	r := livesIn(t, dir, &log)
-	defer r.dir.close()
+	defer r.dir.Close()
 	_, err := r.change(func() (*replica.Pending, error) {
 		return r.store.Prepare(replica.Edit{Spec: &routetable.Spec{Routes: []routetable.Route{{Name: route, Respond: &routetable.Respond{Status: 200}}}}})
 	}, false)
@@ -33,7 +34,7 @@ func wrote(t *testing.T, dir, route string) {
 
 func livesIn(t *testing.T, dir string, log *bytes.Buffer) *routes {
 	t.Helper()
-	d, err := openDataDir(dir, zerolog.New(log))
+	d, err := datadir.Open(dir, zerolog.New(log))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +54,7 @@ func TestADamagedSnapshotGivesWayToTheOneBeforeIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before, err := os.ReadFile(path + previous)
+	before, err := os.ReadFile(path + datadir.Previous)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +67,7 @@ func TestADamagedSnapshotGivesWayToTheOneBeforeIt(t *testing.T) {
 		damage[fmt.Sprintf("a bit of byte %d", at)] = flipped
 	}
 	for name, data := range damage {
-		for file, content := range map[string][]byte{path: data, path + previous: before} {
+		for file, content := range map[string][]byte{path: data, path + datadir.Previous: before} {
 			if err := os.WriteFile(file, content, 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -79,7 +80,7 @@ func TestADamagedSnapshotGivesWayToTheOneBeforeIt(t *testing.T) {
 		if kept, err := os.ReadFile(path + ".damaged"); err != nil || !bytes.Equal(kept, data) {
 			t.Errorf("%s: kept %d bytes, %v", name, len(kept), err)
 		}
-		r.dir.close()
+		r.dir.Close()
 	}
 }
 
@@ -87,14 +88,14 @@ func TestANodeStartsEmptyWhereBothSnapshotsAreDamaged(t *testing.T) {
 	dir := t.TempDir()
 	wrote(t, dir, "one")
 	wrote(t, dir, "two")
-	for _, name := range []string{tableFile, tableFile + previous} {
+	for _, name := range []string{tableFile, tableFile + datadir.Previous} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("no snapshot"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	var log bytes.Buffer
 	r := livesIn(t, dir, &log)
-	defer r.dir.close()
+	defer r.dir.Close()
 	if v := r.table().Version(); v != 0 || strings.Count(log.String(), "set aside") != 2 {
 		t.Errorf("version %d, log %s", v, log.String())
 	}
