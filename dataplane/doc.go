@@ -23,5 +23,6 @@
 // upstream has the connections to endpoints, discovery finds their addresses in DNS,
 // message is the syntax of HTTP, grpc what a proxy has to know of gRPC, compress
 // compresses answers, ids makes request ids and trace contexts, socket is the layer
-// between connections and the kernel.
+// between connections and the kernel, edgetls has the certificates of listeners, and
+// proxyproto reads who the client behind a load balancer is.
 package dataplane

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/meshgw/meshgw/dataplane"
+	"github.com/meshgw/meshgw/dataplane/edgetls"
 	"github.com/meshgw/meshgw/internal/grpctest"
 	"github.com/meshgw/meshgw/routetable"
 )
@@ -58,7 +59,7 @@ func TestGRPCInteropOverTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	certs, err := dataplane.LoadCertificates([]dataplane.CertificateFile{file}, "")
+	certs, err := edgetls.Load([]edgetls.File{file}, "")
 	if err != nil {
 		t.Fatal(err)
 	}

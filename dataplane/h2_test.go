@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/meshgw/meshgw/dataplane"
+	"github.com/meshgw/meshgw/dataplane/edgetls"
 	"github.com/meshgw/meshgw/routetable"
 )
 
@@ -99,7 +100,7 @@ func TestHTTP2ByALPN(t *testing.T) {
 
 func startTLSGateway(t *testing.T, spec *routetable.Spec) *gateway {
 	t.Helper()
-	certs, err := dataplane.LoadCertificates([]dataplane.CertificateFile{certificateFile(t, "a.test")}, "")
+	certs, err := edgetls.Load([]edgetls.File{certificateFile(t, "a.test")}, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,10 +239,10 @@ func TestDrainLetsStreamsEndAndSendsGoAway(t *testing.T) {
 // same connection.
 func TestCertificateShownForAnotherHostIsMisdirected(t *testing.T) {
 	dir := t.TempDir()
-	edge := dataplane.CertificateFile{Cert: dir + "/edge.crt", Key: dir + "/edge.key"}
+	edge := edgetls.File{Cert: dir + "/edge.crt", Key: dir + "/edge.key"}
 	writeCertificate(t, edge, "a.test", "b.test")
 	own := certificateFile(t, "client.test")
-	certs, err := dataplane.LoadCertificates([]dataplane.CertificateFile{edge}, own.Cert)
+	certs, err := edgetls.Load([]edgetls.File{edge}, own.Cert)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/meshgw/meshgw/dataplane"
+	"github.com/meshgw/meshgw/dataplane/edgetls"
 	"github.com/meshgw/meshgw/routetable"
 )
 
@@ -53,7 +54,7 @@ func TestClientsBehindALoadBalancerAreKnown(t *testing.T) {
 }
 
 func TestClientsBehindALoadBalancerAreKnownOverTLSAndHTTP2(t *testing.T) {
-	certs, err := dataplane.LoadCertificates([]dataplane.CertificateFile{certificateFile(t, "a.test")}, "")
+	certs, err := edgetls.Load([]edgetls.File{certificateFile(t, "a.test")}, "")
 	if err != nil {
 		t.Fatal(err)
 	}

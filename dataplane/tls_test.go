@@ -24,11 +24,12 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/meshgw/meshgw/dataplane"
+	"github.com/meshgw/meshgw/dataplane/edgetls"
 	"github.com/meshgw/meshgw/routetable"
 )
 
 // writeCertificate writes a certificate for names that signs itself.
-func writeCertificate(t *testing.T, file dataplane.CertificateFile, names ...string) {
+func writeCertificate(t *testing.T, file edgetls.File, names ...string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -56,17 +57,17 @@ func writeCertificate(t *testing.T, file dataplane.CertificateFile, names ...str
 	}
 }
 
-func certificateFile(t *testing.T, name string) dataplane.CertificateFile {
+func certificateFile(t *testing.T, name string) edgetls.File {
 	t.Helper()
 	dir := t.TempDir()
-	f := dataplane.CertificateFile{Cert: filepath.Join(dir, name+".crt"), Key: filepath.Join(dir, name+".key")}
+	f := edgetls.File{Cert: filepath.Join(dir, name+".crt"), Key: filepath.Join(dir, name+".key")}
 	writeCertificate(t, f, name)
 	return f
 }
 
 func TestCertificatesFollowTheNameAndAreReplaced(t *testing.T) {
 	a, b := certificateFile(t, "a.test"), certificateFile(t, "b.test")
-	certs, err := dataplane.LoadCertificates([]dataplane.CertificateFile{a, b}, "")
+	certs, err := edgetls.Load([]edgetls.File{a, b}, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,7 +31,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/meshgw/meshgw/auth"
-	"github.com/meshgw/meshgw/dataplane"
+	"github.com/meshgw/meshgw/dataplane/edgetls"
 	"github.com/meshgw/meshgw/node/config"
 	"github.com/meshgw/meshgw/node/datadir"
 	"github.com/meshgw/meshgw/routetable"
@@ -447,7 +447,7 @@ func TestClientsAreVerifiedByTheCAThatHolds(t *testing.T) {
 	ca, later := filepath.Join(dir, "ca.pem"), time.Now().Add(time.Hour)
 	ours.save(t, ca)
 	server := savePair(t, ours.issue(t, "gw.test", later, x509.ExtKeyUsageServerAuth), filepath.Join(dir, "gw"))
-	certs, err := dataplane.LoadCertificates([]dataplane.CertificateFile{dataplane.CertificateFile(server)}, ca)
+	certs, err := edgetls.Load([]edgetls.File{edgetls.File(server)}, ca)
 	if err != nil {
 		t.Fatal(err)
 	}

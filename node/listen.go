@@ -7,7 +7,7 @@ import (
 
 	"github.com/meshgw/meshgw/admin"
 	"github.com/meshgw/meshgw/api"
-	"github.com/meshgw/meshgw/dataplane"
+	"github.com/meshgw/meshgw/dataplane/edgetls"
 	"github.com/meshgw/meshgw/node/config"
 	"github.com/meshgw/meshgw/roster"
 )
@@ -15,11 +15,11 @@ import (
 // secure reads the certificates of a listener and the CA of its clients, if any,
 // and remembers to read them again when the node is told to.
 func (n *Node) secure(files []config.Certificate, clientCA string) (*tls.Config, error) {
-	pairs := make([]dataplane.CertificateFile, len(files))
+	pairs := make([]edgetls.File, len(files))
 	for i, f := range files {
-		pairs[i] = dataplane.CertificateFile(f)
+		pairs[i] = edgetls.File(f)
 	}
-	certs, err := dataplane.LoadCertificates(pairs, clientCA)
+	certs, err := edgetls.Load(pairs, clientCA)
 	if err != nil {
 		return nil, err
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/meshgw/meshgw/admin"
 	"github.com/meshgw/meshgw/api"
 	"github.com/meshgw/meshgw/dataplane"
+	"github.com/meshgw/meshgw/dataplane/edgetls"
 	"github.com/meshgw/meshgw/gossip"
 	"github.com/meshgw/meshgw/logs"
 	"github.com/meshgw/meshgw/node/config"
@@ -56,7 +57,7 @@ type Node struct {
 	bans        *bans
 	mesh        *gossip.Mesh
 	plane       *dataplane.Server
-	certs       []*dataplane.Certificates
+	certs       []*edgetls.Certificates
 	credentials *credentials
 	requests    *telemetry.Ring
 	traffic     *telemetry.Traffic

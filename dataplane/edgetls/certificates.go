@@ -1,4 +1,6 @@
-package dataplane
+// Package edgetls has the certificates that clients are shown, and the CAs that theirs
+// are verified by.
+package edgetls
 
 import (
 	"crypto/tls"
@@ -9,22 +11,22 @@ import (
 	"sync/atomic"
 )
 
-// CertificateFile names a certificate chain and its key, both PEM.
-type CertificateFile struct{ Cert, Key string }
+// File names a certificate chain and its key, both PEM.
+type File struct{ Cert, Key string }
 
 // Certificates are the edge's certificates, chosen by SNI and replaced while
 // connections are served. It is safe for concurrent use.
 type Certificates struct {
-	files    []CertificateFile
+	files    []File
 	clientCA string
 	pairs    atomic.Pointer[[]tls.Certificate]
 	clients  atomic.Pointer[x509.CertPool]
 }
 
-// LoadCertificates reads files. The first is presented to clients that ask for a name
+// Load reads files. The first is presented to clients that ask for a name
 // which none of them covers. clientCA is a PEM file of the CAs that client
 // certificates are verified by; empty = clients are not asked for one.
-func LoadCertificates(files []CertificateFile, clientCA string) (*Certificates, error) {
+func Load(files []File, clientCA string) (*Certificates, error) {
 	c := &Certificates{files: files, clientCA: clientCA}
 	return c, c.Reload()
 }
