@@ -30,53 +30,41 @@ type metrics struct {
 }
 
 func newMetrics(s *Server, reg prometheus.Registerer) *metrics {
-	buckets := buckets()
-	m := &metrics{
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "meshgw_requests_total", Help: "Requests answered to clients.",
-		}, []string{"route", "upstream", "code", "region_served"}),
-		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "meshgw_request_duration_seconds", Help: "Time from a request's first byte to its answer's last.", Buckets: buckets,
-		}, []string{"route"}),
-		upstreamDuration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "meshgw_upstream_duration_seconds", Help: "Time of the last try until the answer's header.", Buckets: buckets,
-		}, []string{"upstream"}),
-		retries: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "meshgw_retries_total", Help: "Tries after the first of a request.",
-		}),
+	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+		reg.MustRegister(c)
+		return c
 	}
-	m.failovers = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "meshgw_failover_requests_total", Help: "Requests sent to another region.",
-	}, []string{"upstream", "from", "to"})
-	m.forwarded = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "meshgw_forwarded_requests_total", Help: "Requests that gateways of another region sent on to here.",
-	}, []string{"upstream", "from"})
-	m.shed = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "meshgw_shed_total", Help: "Requests refused for want of room.",
-	}, []string{"priority", "reason"})
+	durations := func(name, help, label string) *prometheus.HistogramVec {
+		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets()}, []string{label})
+		reg.MustRegister(h)
+		return h
+	}
+	m := &metrics{
+		requests:         counters("meshgw_requests_total", "Requests answered to clients.", "route", "upstream", "code", "region_served"),
+		duration:         durations("meshgw_request_duration_seconds", "Time from a request's first byte to its answer's last.", "route"),
+		upstreamDuration: durations("meshgw_upstream_duration_seconds", "Time of the last try until the answer's header.", "upstream"),
+		retries:          counters("meshgw_retries_total", "Tries after the first of a request.").WithLabelValues(),
+		failovers:        counters("meshgw_failover_requests_total", "Requests sent to another region.", "upstream", "from", "to"),
+		forwarded:        counters("meshgw_forwarded_requests_total", "Requests that gateways of another region sent on to here.", "upstream", "from"),
+		shed:             counters("meshgw_shed_total", "Requests refused for want of room.", "priority", "reason"),
+		closed:           counters("meshgw_connections_closed_total", "Connections of clients closed to make room for others, at once since there were too many, or for want of a PROXY header.", "reason"),
+		calls:            counters("meshgw_grpc_calls_total", "Calls of gRPC, by how they ended; without a status those that were cut short or answered in plain HTTP.", "route", "upstream", "grpc_status"),
+		h2Errors:         counters("meshgw_http2_errors_total", "What clients did against HTTP/2, or too often.", "error"),
+		denied:           newDenials(reg),
+	}
 	for p := range failover.Priority(failover.Priorities) { // at 0, so that rate() sees the first one as an increase
 		for _, reason := range []string{"cpu", "inflight", "no_room", "pending_full", "descriptors", "ports"} {
 			m.shed.WithLabelValues(p.String(), reason)
 		}
 	}
-	m.closed = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "meshgw_connections_closed_total", Help: "Connections of clients closed to make room for others, at once since there were too many, or for want of a PROXY header.",
-	}, []string{"reason"})
 	for _, reason := range []string{"idle", "slow", "full", "per_client"} { // so that they exist from the start
 		m.closed.WithLabelValues(reason)
 	}
-	m.calls = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "meshgw_grpc_calls_total", Help: "Calls of gRPC, by how they ended; without a status those that were cut short or answered in plain HTTP.",
-	}, []string{"route", "upstream", "grpc_status"})
-	m.h2Errors = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "meshgw_http2_errors_total", Help: "What clients did against HTTP/2, or too often.",
-	}, []string{"error"})
-	m.denied = newDenials(reg)
 	m.unrouted = m.series("", "", s.cfg.Region)
-	reg.MustRegister(m.calls, m.h2Errors, m.requests, m.duration, m.upstreamDuration, m.retries, m.failovers, m.forwarded, m.shed, m.closed,
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "meshgw_inflight_requests", Help: "Requests in flight.",
-		}, func() float64 { return float64(s.inflight.Load()) }),
+	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "meshgw_inflight_requests", Help: "Requests in flight.",
+	}, func() float64 { return float64(s.inflight.Load()) }),
 		&collector{server: s}, &limitCollector{server: s})
 	return m
 }

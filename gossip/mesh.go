@@ -482,28 +482,12 @@ func (m *Mesh) serfConfig() (*agent.Config, *serf.Config) {
 
 // begin starts Serf on the given sockets.
 func (m *Mesh) begin(socks *sockets) (*session, error) {
-	host, portText, err := net.SplitHostPort(m.Addr())
-	if err != nil {
-		return nil, err
-	}
-	port, err := strconv.Atoi(portText)
-	if err != nil {
-		return nil, err
-	}
 	ac, sc := m.serfConfig()
 	wrapped := &delegate{mesh: m}
-	tr := newTransport(m.network, socks.packets, socks.streams, net.ParseIP(host), port, &m.stats, &m.heard)
-	tr.own, tr.sealing = m.serveStream, m.seal
-	tr.keyed = func() bool { return m.keyring() != nil }
-	tr.onAdvertise = func() {
-		wrapped.inner = sc.MemberlistConfig.Delegate
-		sc.MemberlistConfig.Delegate = wrapped
-		sc.MemberlistConfig.Merge = &mergeGuard{inner: sc.MemberlistConfig.Merge, mesh: m}
-		sc.MemberlistConfig.Alive = &aliveGuard{inner: sc.MemberlistConfig.Alive, mesh: m}
-		m.keys.Store(sc.MemberlistConfig.Keyring)
+	tr, err := m.wrap(wrapped, sc.MemberlistConfig, socks)
+	if err != nil {
+		return nil, err
 	}
-	sc.MemberlistConfig.Transport = tr
-
 	monitor := agent.NewLogWriter(512) // what `serf monitor` shows
 	out := io.MultiWriter(&logBridge{log: m.log, stats: &m.stats, rate: bucket{rate: maxLines}}, monitor)
 	a, err := agent.Create(ac, sc, out)
@@ -531,6 +515,32 @@ func (m *Mesh) begin(socks *sockets) (*session, error) {
 	m.startOnce.Do(func() { close(m.started) })
 	signal(m.missed)
 	return s, nil
+}
+
+// wrap gives memberlist a transport over socks that puts ours around Serf's delegates
+// as soon as memberlist asks for its address: Serf has set them by then, and nothing
+// has been started yet.
+func (m *Mesh) wrap(ours *delegate, conf *memberlist.Config, socks *sockets) (*transport, error) {
+	host, portText, err := net.SplitHostPort(m.Addr())
+	if err != nil {
+		return nil, err
+	}
+	port, err := strconv.Atoi(portText)
+	if err != nil {
+		return nil, err
+	}
+	tr := newTransport(m.network, socks.packets, socks.streams, net.ParseIP(host), port, &m.stats, &m.heard)
+	tr.own, tr.sealing = m.serveStream, m.seal
+	tr.keyed = func() bool { return m.keyring() != nil }
+	tr.onAdvertise = func() {
+		ours.inner = conf.Delegate
+		conf.Delegate = ours
+		conf.Merge = &mergeGuard{inner: conf.Merge, mesh: m}
+		conf.Alive = &aliveGuard{inner: conf.Alive, mesh: m}
+		m.keys.Store(conf.Keyring)
+	}
+	conf.Transport = tr
+	return tr, nil
 }
 
 // left reports whether Serf was told to leave, as opposed to having shut down.

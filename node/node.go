@@ -143,48 +143,61 @@ func (n *Node) Reload() error {
 }
 
 // open acquires everything that can be missing or in use.
-func (n *Node) open() (err error) {
-	if n.dir, err = datadir.Open(n.cfg.DataDir, n.log); err != nil {
-		return err
-	}
-	if n.identity, err = n.dir.Begin(); err != nil {
-		return err
-	}
-	n.roster = roster.New(n.identity.ID, n.identity.Incarnation)
-	n.health = newHealth(n.identity.ID, n.identity.Incarnation, n.cfg.Node.Region)
-	n.credentials = newCredentials(n.dir, n.isControl, n.log)
-	if n.routes, err = openRoutes(n.cfg, n.world, n.dir, n.log); err != nil {
-		return err
-	}
-	n.routes.lacks, n.routes.unheard = n.lacks, n.unheard
-	limitState, err := openLimitState(n.dir, n.world, n.log)
+func (n *Node) open() error {
+	limitState, err := n.openDisk()
 	if err != nil {
 		return err
 	}
-	if n.bans, err = openBans(n.dir, n.log); err != nil {
-		return err
-	}
-	n.requests = telemetry.NewRing(n.cfg.Requests.Records, n.cfg.Requests.Bytes)
-	n.traffic = telemetry.NewTraffic()
 	if n.spans, err = n.newExporter(); err != nil {
 		return err
 	}
 	n.limits = newLimits(n.identity, n, limitState, n.log)
 	n.roster.Arrived = func() { signal(n.limits.moved) }
-	n.registry = prometheus.NewRegistry()
-	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), (*collector)(n))
 	if n.links, err = newMeshTLS(n.cfg.Node.Name, n.cfg.MeshTLS, n.world.now); err != nil {
 		return err
 	}
-	if n.mesh, err = gossip.New(n.gossipConfig(), map[string]gossip.State{nodesState: n.roster, routesState: &n.routes.store, healthState: n.health, limitsState: limitState, bansState: n.bans}, n.log); err != nil {
+	states := map[string]gossip.State{nodesState: n.roster, routesState: &n.routes.store, healthState: n.health, limitsState: limitState, bansState: n.bans}
+	if n.mesh, err = gossip.New(n.gossipConfig(), states, n.log); err != nil {
 		return err
 	}
-	if err = n.readAdminTokens(); err != nil {
+	if err := n.readAdminTokens(); err != nil {
 		return err
 	}
 	if err := n.bind(); err != nil {
 		return err
 	}
+	n.makePlane()
+	return nil
+}
+
+// openDisk takes up what earlier runs left in the data dir.
+func (n *Node) openDisk() (limits *limitState, err error) {
+	if n.dir, err = datadir.Open(n.cfg.DataDir, n.log); err != nil {
+		return nil, err
+	}
+	if n.identity, err = n.dir.Begin(); err != nil {
+		return nil, err
+	}
+	n.roster = roster.New(n.identity.ID, n.identity.Incarnation)
+	n.health = newHealth(n.identity.ID, n.identity.Incarnation, n.cfg.Node.Region)
+	n.credentials = newCredentials(n.dir, n.isControl, n.log)
+	if n.routes, err = openRoutes(n.cfg, n.world, n.dir, n.log); err != nil {
+		return nil, err
+	}
+	n.routes.lacks, n.routes.unheard = n.lacks, n.unheard
+	if limits, err = openLimitState(n.dir, n.world, n.log); err != nil {
+		return nil, err
+	}
+	n.bans, err = openBans(n.dir, n.log)
+	return limits, err
+}
+
+// makePlane makes the data plane with the table of now.
+func (n *Node) makePlane() {
+	n.requests = telemetry.NewRing(n.cfg.Requests.Records, n.cfg.Requests.Bytes)
+	n.traffic = telemetry.NewTraffic()
+	n.registry = prometheus.NewRegistry()
+	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), (*collector)(n))
 	n.plane = dataplane.New(n.planeConfig(), n.log, n.registry)
 	n.plane.Publish(n.routes.table())
 	n.credentials.keep(n.routes.table())
@@ -194,7 +207,6 @@ func (n *Node) open() (err error) {
 		n.mesh.Push(routesState)
 		n.spread.made(n.routes.store.Table().Version(), time.Now())
 	}
-	return nil
 }
 
 func (n *Node) gossipConfig() gossip.Config {

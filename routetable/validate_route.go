@@ -16,13 +16,7 @@ func (v *validator) route(r *Route) {
 			v.match(item("match", i), &r.Match[i])
 		}
 	}
-	if v.bounded("listeners", len(r.Listeners)) {
-		for i, name := range r.Listeners {
-			if !IsName(name) {
-				v.errorf(item("listeners", i), "expected the name of a listener, got %q", name)
-			}
-		}
-	}
+	v.listeners(r.Listeners)
 	if e := r.EncodedSlashes; e != "" && e != "reject" && e != "keep" {
 		v.errorf("encoded_slashes", "expected reject or keep, got %q", e)
 	}
@@ -35,13 +29,7 @@ func (v *validator) route(r *Route) {
 	if _, known := priority(r.Priority); !known {
 		v.errorf("priority", "expected %s, got %q", priorityWords, r.Priority)
 	}
-	if v.bounded("limits", len(r.Limits)) {
-		for i, name := range r.Limits {
-			if slices.Contains(r.Limits[:i], name) {
-				v.errorf(item("limits", i), "%s is there already", name)
-			}
-		}
-	}
+	v.limits(r.Limits)
 	v.some("tenants", r.Tenants)
 	v.bounded("tenants", len(r.Tenants))
 	if v.bounded("auth", len(r.Auth)) {
@@ -74,6 +62,28 @@ func (v *validator) hosts(hosts []string) {
 		}
 		if slices.ContainsFunc(hosts[:i], func(o string) bool { return strings.EqualFold(o, host) }) {
 			v.warnf(field, "%s is there already", host)
+		}
+	}
+}
+
+func (v *validator) listeners(names []string) {
+	if !v.bounded("listeners", len(names)) {
+		return
+	}
+	for i, name := range names {
+		if !IsName(name) {
+			v.errorf(item("listeners", i), "expected the name of a listener, got %q", name)
+		}
+	}
+}
+
+func (v *validator) limits(names []string) {
+	if !v.bounded("limits", len(names)) {
+		return
+	}
+	for i, name := range names {
+		if slices.Contains(names[:i], name) {
+			v.errorf(item("limits", i), "%s is there already", name)
 		}
 	}
 }
