@@ -57,7 +57,9 @@ func decodeList[T any](d *decoder, name string, objects map[string][]*node, into
 }
 
 func (d *decoder) report(n *node, at *path, format string, args ...any) {
-	d.problems = append(d.problems, n.problem(at.String(), format, args...))
+	if len(d.problems) <= maxTold {
+		d.problems = append(d.problems, n.problem(at.String(), format, args...))
+	}
 }
 
 // value decodes n into v.

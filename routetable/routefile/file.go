@@ -2,6 +2,7 @@ package routefile
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,7 +40,8 @@ type File struct {
 // takes an empty list.
 //
 // Decode checks forms only. See Validate for the rest. Where a form is wrong, what
-// Validate finds elsewhere in the files is reported with it.
+// Validate finds elsewhere in the files is reported with it. Of more than a thousand
+// mistakes the first are reported.
 func Decode(env func(name string) (value string, set bool), files ...Source) (*File, error) {
 	f := &File{Spec: new(routetable.Spec), objects: map[string][]*node{}}
 	var problems routetable.Problems
@@ -57,6 +59,9 @@ func Decode(env func(name string) (value string, set bool), files ...Source) (*F
 	if !said && len(problems) == 0 && len(files) > 0 { // it may be being written; as a source it would delete all that it owns
 		problems = append(problems, routetable.Problem{File: files[0].Name, Line: 1, Column: 1, Message: "there is nothing in the file; routes: [] says that there are none"})
 	}
+	if problem, many := f.tooMany(); many {
+		return f, append(problems, problem).Err()
+	}
 	var d decoder
 	decodeList(&d, "upstreams", f.objects, &f.Spec.Upstreams)
 	decodeList(&d, "routes", f.objects, &f.Spec.Routes)
@@ -65,10 +70,34 @@ func Decode(env func(name string) (value string, set bool), files ...Source) (*F
 	decodeList(&d, "access", f.objects, &f.Spec.Access)
 	problems = append(problems, d.problems...)
 	problems = append(problems, f.duplicates()...)
-	if len(problems) > 0 {
+	if n := len(problems); n > 0 && n < maxTold {
 		problems = append(problems, f.besides(problems)...)
 	}
-	return f, inOrder(unique(problems), files).Err()
+	return f, first(inOrder(unique(problems), files)).Err()
+}
+
+// tooMany reports that there are more objects than a table may have, and where the
+// first of them too many is.
+func (f *File) tooMany() (p routetable.Problem, many bool) {
+	left := maxObjects
+	for _, list := range objectLists() {
+		if objects := f.objects[list]; len(objects) > left {
+			return objects[left].problem(list, "more than %d objects in all", maxObjects), true
+		}
+		left -= len(f.objects[list])
+	}
+	return p, false
+}
+
+// objectLists are the lists of a route file.
+func objectLists() []string { return []string{"upstreams", "routes", "limits", "tenants", "access"} }
+
+// first is what is told of problems.
+func first(problems routetable.Problems) routetable.Problems {
+	if len(problems) <= maxTold {
+		return problems
+	}
+	return append(problems[:maxTold], routetable.Problem{Message: fmt.Sprintf("more than %d mistakes, of which these are the first", maxTold)})
 }
 
 // besides finds the errors of single objects that do not follow from problems.
@@ -175,14 +204,14 @@ func overlay(n, under *node) *node {
 // duplicates finds objects that are there twice and names both places.
 func (f *File) duplicates() routetable.Problems {
 	var problems routetable.Problems
-	for _, list := range []string{"upstreams", "routes", "limits", "tenants", "access"} {
+	for _, list := range objectLists() {
 		first := make(map[string]*node, len(f.objects[list]))
 		for i, object := range f.objects[list] {
 			name := object.get("name")
 			if name == nil || name.shape != scalar {
 				continue
 			}
-			if other := first[name.text]; other != nil {
+			if other := first[name.text]; other != nil && len(problems) <= maxTold {
 				problems = append(problems, name.problem((&path{&path{&path{key: list}, "", i}, "name", 0}).String(), "%q is there already, at %s%d:%d", name.text, other.file.prefix(), other.line, other.column))
 			} else {
 				first[name.text] = name

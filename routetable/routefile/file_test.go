@@ -354,3 +354,24 @@ routes:
 		t.Errorf("got %q\n%v", got, err)
 	}
 }
+
+func TestAHostileFileCostsLittle(t *testing.T) {
+	t.Parallel()
+	keys := make([]string, 300)
+	for i := range keys {
+		keys[i] = fmt.Sprintf("k%d: 1", i)
+	}
+	for name, test := range map[string]struct{ doc, want string }{
+		"values":     {"routes: [" + strings.Repeat("1,", 4_000_001) + "1]", "more than 1000000 values"},
+		"keys":       {"routes: [{" + strings.Join(keys, ",") + "}]", "more than 256 keys"},
+		"mistakes":   {"routes: [" + strings.Repeat("{},", 20_000) + "{}]", "more than 1000 mistakes"},
+		"duplicates": {"routes: [" + strings.Repeat("{name: a},", 20_000) + "{}]", "more than 1000 mistakes"},
+		"objects":    {"routes: [" + strings.Repeat("1,", 100_000) + "1]", "more than 100000 objects"},
+	} {
+		_, err := routefile.Decode(nil, routefile.Source{Data: []byte(test.doc)})
+		problems, _ := errors.AsType[routetable.Problems](err)
+		if len(problems) == 0 || len(problems) > 1001 || !slices.ContainsFunc(problems, func(p routetable.Problem) bool { return strings.Contains(p.Message, test.want) }) {
+			t.Errorf("%s: %d mistakes, want few, with %q among them", name, len(problems), test.want)
+		}
+	}
+}

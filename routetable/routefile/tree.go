@@ -20,10 +20,13 @@ import (
 
 // Bounds of a route file, so that a hostile one costs little.
 const (
-	maxFile  = 16 << 20
-	maxDepth = 64
-	maxNodes = 1_000_000 // after aliases are followed
-	maxKeys  = 4096      // of one mapping
+	maxFile    = 16 << 20
+	maxDepth   = 64
+	maxNodes   = 1_000_000    // after aliases are followed
+	maxMarks   = 4 * maxNodes // that part values, before any is read
+	maxKeys    = 256          // of one mapping: they are compared with each other
+	maxObjects = 100_000      // as a table may have
+	maxTold    = 1000         // mistakes
 )
 
 // node is a value of a route file with its place. It is what YAML and JSON have
@@ -120,8 +123,9 @@ type grower struct {
 	nodes    int
 	problems routetable.Problems
 
-	none *branches // of the values that have none
-	free []node    // made many at a time
+	none   *branches // of the values that have none
+	beyond *node     // for all values that are too many
+	free   []node    // made many at a time
 }
 
 // parse reads one file. The tree is nil where the syntax is beyond reading.
@@ -131,6 +135,9 @@ func parse(name string, data []byte, env func(string) (string, bool)) (*node, ro
 		return nil, routetable.Problems{file.problem(0, 0, "", "the file has %d bytes, at most %d are possible", len(data), maxFile)}
 	}
 	file.data = data
+	if marks(data) > maxMarks { // YAML makes some hundred bytes of each value, before they can be counted
+		return nil, routetable.Problems{file.problem(1, 1, "", "more than %d values", maxNodes)}
+	}
 	if !utf8.Valid(data) {
 		return nil, routetable.Problems{{File: name, Line: invalidLine(data), Column: 1, Message: "expected UTF-8"}}
 	}
@@ -140,6 +147,7 @@ func parse(name string, data []byte, env func(string) (string, bool)) (*node, ro
 	}
 	g := &grower{file: file, env: env, none: new(branches)}
 	root := &node{branches: g.none, file: file, line: 1, column: 1}
+	g.beyond = root
 	for i, doc := range docs {
 		if root.shape != nothing {
 			g.report(doc, "one document is expected, this is number %d", i+1)
@@ -147,7 +155,22 @@ func parse(name string, data []byte, env func(string) (string, bool)) (*node, ro
 		}
 		root = g.grow(doc, 0)
 	}
+	if g.nodes > maxNodes {
+		return nil, g.problems[:1]
+	}
 	return root, g.problems
+}
+
+// marks counts what may stand between two values.
+func marks(data []byte) int {
+	n := 0
+	for _, c := range data {
+		switch c {
+		case '\n', ',', ':', '[', '{':
+			n++
+		}
+	}
+	return n
 }
 
 // invalidLine is the number of the first line that is no UTF-8.
@@ -220,7 +243,15 @@ func syntaxProblem(file *source, err error) routetable.Problem {
 }
 
 func (g *grower) report(at *yaml.Node, format string, args ...any) {
-	g.problems = append(g.problems, g.file.problem(at.Line, at.Column, "", format, args...))
+	if len(g.problems) <= maxTold {
+		g.problems = append(g.problems, g.file.problem(at.Line, at.Column, "", format, args...))
+	}
+}
+
+func (g *grower) reportNode(at *node, format string, args ...any) {
+	if len(g.problems) <= maxTold {
+		g.problems = append(g.problems, at.problem("", format, args...))
+	}
 }
 
 func (g *grower) node(at *yaml.Node, s shape) *node {
@@ -241,9 +272,9 @@ func (g *grower) grow(at *yaml.Node, depth int) *node {
 	switch {
 	case g.nodes > maxNodes:
 		if g.nodes == maxNodes+1 {
-			g.report(at, "more than %d values, with aliases followed", maxNodes)
+			g.problems = routetable.Problems{g.file.problem(at.Line, at.Column, "", "more than %d values, with aliases followed", maxNodes)}
 		}
-		return g.node(at, nothing)
+		return g.beyond
 	case depth > maxDepth:
 		g.report(at, "nested deeper than %d", maxDepth)
 		return g.node(at, nothing)
@@ -328,7 +359,7 @@ func (g *grower) merge(n, from *node) {
 			g.merge(n, item)
 		}
 	default:
-		g.problems = append(g.problems, from.problem("", "<< expects a mapping, or a list of them"))
+		g.reportNode(from, "<< expects a mapping, or a list of them")
 	}
 }
 
@@ -349,7 +380,7 @@ func (g *grower) expanded(n *node, text string) string {
 	text, placeholders, err := expand(text, g.env)
 	n.placeholders = placeholders
 	if err != nil {
-		g.problems = append(g.problems, n.problem("", "%v", err))
+		g.reportNode(n, "%v", err)
 	}
 	return text
 }
