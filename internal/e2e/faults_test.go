@@ -142,7 +142,7 @@ func TestARegionWhoseEndpointsAllFreezeIsLeftWithoutChecks(t *testing.T) {
 	slow := count(results, func(r result) bool { return r.took > time.Second })
 	t.Logf("%d requests, %d failed, %d took over a second, the last of them sent %v after the freeze", len(results), count(results, failed), slow, left.Round(10*time.Millisecond))
 	if n := count(results, failed); n > 5 {
-		t.Errorf("%d of %d requests failed", n, len(results))
+		t.Errorf("%d of %d requests failed: %v", n, len(results), byAnswer(results, failed))
 	}
 	if late := count(results, func(r result) bool { return r.sent().After(gone) && (failed(r) || r.region != "us") }); late > 0 {
 		t.Errorf("%d requests were not served elsewhere though others were", late)

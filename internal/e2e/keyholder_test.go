@@ -140,8 +140,9 @@ func lies(million []byte) map[string]map[string][]byte {
 func TestWhatAKeyHolderCannotMeanIsRefusedAndCounted(t *testing.T) {
 	w := newWorld(t)
 	e := startEndpoint(t, 0)
-	a := w.start("a", "--routes", w.upstreamFile(map[string][]*endpoint{"default": {e}}), "--access-log", "errors")
-	b := w.start("b", "--join", a.listen.Gossip, "--access-log", "errors")
+	calm := []string{"--access-log", "errors", "--shed-cpu", "0"} // however busy the machine is
+	a := w.start("a", append(calm, "--routes", w.upstreamFile(map[string][]*endpoint{"default": {e}}))...)
+	b := w.start("b", append(calm, "--join", a.listen.Gossip)...)
 	allSee(t, 10*time.Second, a, b)
 	serve(t, a, b)
 	before, err := a.status()

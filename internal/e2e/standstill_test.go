@@ -64,9 +64,10 @@ routes:
 	send(conns["the rest of a head"], head)
 	send(conns["the rest of an answer"], "GET /slow HTTP/1.1\r\n"+host)
 	thawed := make(chan struct{})
-	conns["a handshake"] = tls.Client(&interrupted{Conn: dialTo(a.listen.HTTPS), until: thawed}, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // see certificate
+	interrupted := tls.Client(&interrupted{Conn: dialTo(a.listen.HTTPS), until: thawed}, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // see certificate
+	conns["a handshake"] = interrupted
 	shaken := make(chan error, 1)
-	go func() { shaken <- conns["a handshake"].(*tls.Conn).HandshakeContext(t.Context()) }()
+	go func() { shaken <- interrupted.HandshakeContext(t.Context()) }()
 	time.Sleep(300 * time.Millisecond) // for the node to have what was sent
 	if err := a.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
