@@ -2,7 +2,6 @@ package routetable
 
 import (
 	"cmp"
-	"encoding/binary"
 	"slices"
 	"strings"
 
@@ -173,12 +172,4 @@ func byName[T any, P object[T]](objects []T, bad map[ID]bool) []P {
 	}
 	slices.SortStableFunc(out, func(a, b P) int { return strings.Compare(a.ID().Name, b.ID().Name) })
 	return slices.CompactFunc(out, func(a, b P) bool { return a.ID() == b.ID() })
-}
-
-// AppendContent appends one object as a digest takes it, unambiguously: each part
-// after its length.
-func AppendContent(b []byte, kind, name string, data []byte) []byte {
-	b = append(binary.BigEndian.AppendUint64(b, uint64(len(kind))), kind...)
-	b = append(binary.BigEndian.AppendUint64(b, uint64(len(name))), name...)
-	return append(binary.BigEndian.AppendUint64(b, uint64(len(data))), data...)
 }

@@ -1,8 +1,6 @@
 package routetable
 
-import (
-	"time"
-)
+import "time"
 
 // Service is a compiled Upstream: defaults applied, addresses parsed. It is
 // never written to; tables that have the same Upstream share it.
@@ -36,20 +34,6 @@ type Service struct {
 	RetryBudget    int // percent of requests
 	MaxConnections int // per endpoint
 	MaxPending     int // requests waiting for a connection; 0 = none may wait
-}
-
-// Address is one endpoint of a Service.
-type Address struct {
-	URL      string // as written, without a trailing slash
-	SRV      bool   // Host is no host but a name whose SRV records tell hosts and ports
-	TLS      bool   // https
-	HostPort string // host:port to dial, IPv6 in brackets
-	Host     string // without port and brackets
-	Port     int
-	BasePath string // put before every request's path; empty or "/x" without a trailing slash
-	Region   string // empty = every region's own
-	Weight   int    // 0 = drained
-	Priority int    // those of a higher one get requests only where none of a lower can
 }
 
 // ServiceTimeouts bound the stages of a request; 0 = no bound.

@@ -45,6 +45,7 @@ func ValidateBetween(all Objects) Problems {
 	return v.problems
 }
 
+// table checks what lies between objects.
 func (v *validator) table(all Objects) {
 	v.references(all)
 	v.identities(all.Tenants)

@@ -1,7 +1,6 @@
 package routetable
 
 import (
-	"errors"
 	"net/netip"
 	"strings"
 	"time"
@@ -11,8 +10,6 @@ import (
 
 // The words that a route file's fields take. Each reader gives the meaning and
 // whether the word is known; the empty word means the default.
-
-var errAddress = errors.New("expected http:// or https://, a host and maybe a port and a base path, such as http://10.0.1.10:8080, or dnssrv+http:// and a name of SRV records")
 
 const (
 	balanceWords  = "least_request, round_robin, random, consistent_hash or ewma"
