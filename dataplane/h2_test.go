@@ -160,19 +160,10 @@ func TestAnswerCutShortResetsItsStreamAlone(t *testing.T) {
 	}
 }
 
-func TestClientThatResetsItsStreamEndsTheExchange(t *testing.T) {
-	t.Parallel()
-	begun, told := make(chan struct{}, 2), make(chan struct{}, 2)
-	up := startRecorder(t, func(head string, c net.Conn, _ *bufio.Reader) bool {
-		if strings.HasPrefix(head, "GET /streams") {
-			io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n")
-		}
-		begun <- struct{}{}
-		c.Read(make([]byte, 1)) // returns when the gateway closes
-		told <- struct{}{}
-		return false
-	})
-	g := startGateway(t, dataplane.Config{}, toUpstream(up.addr))
+// leaves asks over HTTP/2 for what never ends, and resets the stream once the endpoint
+// has begun; the endpoint has to be told.
+func leaves(t *testing.T, g *gateway, begun, told <-chan struct{}) {
+	t.Helper()
 	client := overHTTP2(t)
 	for _, path := range []string{"/silent", "/streams"} {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -192,6 +183,22 @@ func TestClientThatResetsItsStreamEndsTheExchange(t *testing.T) {
 			t.Errorf("%s: the endpoint was not told", path)
 		}
 	}
+}
+
+func TestClientThatResetsItsStreamEndsTheExchange(t *testing.T) {
+	t.Parallel()
+	begun, told := make(chan struct{}, 2), make(chan struct{}, 2)
+	up := startRecorder(t, func(head string, c net.Conn, _ *bufio.Reader) bool {
+		if strings.HasPrefix(head, "GET /streams") {
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n")
+		}
+		begun <- struct{}{}
+		c.Read(make([]byte, 1)) // returns when the gateway closes
+		told <- struct{}{}
+		return false
+	})
+	g := startGateway(t, dataplane.Config{}, toUpstream(up.addr))
+	leaves(t, g, begun, told)
 	g.stop()
 	if got := strings.Count(g.log.String(), `"error":"client_gone"`); got != 2 {
 		t.Errorf("%d requests with client_gone, want 2: %s", got, g.log.String())

@@ -172,18 +172,3 @@ const (
 	Normal
 	Low
 )
-
-// String returns the priority as it is written in a route file.
-func (p Priority) String() string {
-	switch p {
-	case Critical:
-		return "critical"
-	case High:
-		return "high"
-	case Normal:
-		return "normal"
-	case Low:
-		return "low"
-	}
-	return "unknown"
-}
