@@ -102,19 +102,23 @@ type failure struct {
 	reason routetable.RetryOn // 0 = is never retried
 	sent   bool               // bytes of the request may have reached the endpoint
 	lacks  string             // the resource that this node has run out of, which is no fault of the endpoint; empty = none
+	dark   string             // a region whose endpoints its gateway cannot reach, so that its siblings will not either; empty = none
 }
 
 // badAnswer returns the failure that an answer stands for, nil if it is none.
 // What an endpoint answered through another gateway is final; a refusal of that
 // gateway itself means that nothing was done.
 func (x *Exchange) badAnswer() *failure {
-	switch {
-	case x.endpoint.gateway == "":
+	if x.endpoint.gateway == "" {
 		return badStatus(x.answer.Status)
-	case x.gatewayRefusal() != NoError:
-		return &failure{reason: routetable.RetryConnectFailure}
 	}
-	return nil
+	switch x.gatewayRefusal() {
+	case NoError:
+		return nil
+	case ConnectFailure, CircuitOpen, NoHealthyUpstream:
+		return &failure{reason: routetable.RetryConnectFailure, dark: x.endpoint.state.Region()}
+	}
+	return &failure{reason: routetable.RetryConnectFailure}
 }
 
 // badStatus returns the failure that a status stands for, nil if it is none.
@@ -144,7 +148,8 @@ func (s *Server) nextTry(x *Exchange, f *failure) *endpoint {
 		return nil
 	}
 	pause := backOff(x.attempts)
-	if !x.deadline.IsZero() && time.Until(x.deadline) <= pause || f.lacks == "" && !u.shared.budget.Retry(time.Now(), u.RetryBudget) {
+	free := f.lacks != "" || f.dark != "" // the budget spares endpoints, and none was reached
+	if !x.deadline.IsZero() && time.Until(x.deadline) <= pause || !free && !u.shared.budget.Retry(time.Now(), u.RetryBudget) {
 		return nil
 	}
 	// Last, since the choice may use up the probe of an open breaker.

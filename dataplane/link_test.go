@@ -322,7 +322,7 @@ func TestWhatAnotherRegionCannotConnectToGoesToTheNext(t *testing.T) {
 	spec.Upstreams[0].Failover = &routetable.Failover{Regions: []string{"us", "ap"}}
 	spec.Upstreams[0].CircuitBreaker = &routetable.CircuitBreaker{Enabled: new(false)}
 	eu := startLinked(t, "eu-1", "eu", spec, nil)
-	us, ap := startLinked(t, "us-1", "us", spec, nil), startLinked(t, "ap-1", "ap", spec, nil)
+	us, sibling, ap := startLinked(t, "us-1", "us", spec, nil), startLinked(t, "us-2", "us", spec, nil), startLinked(t, "ap-1", "ap", spec, nil)
 	peer := func(name, region string) failover.Peer {
 		return failover.Peer{
 			ID: name, Region: region, Incarnation: 1, Weight: 100, Ready: true, Heard: time.Now(),
@@ -330,15 +330,15 @@ func TestWhatAnotherRegionCannotConnectToGoesToTheNext(t *testing.T) {
 		}
 	}
 	eu.SetMesh(&dataplane.Mesh{
-		View:  failover.NewView(failover.Peer{ID: "eu-1", Region: "eu", Ready: true}, []failover.Peer{peer("us-1", "us"), peer("ap-1", "ap")}),
-		Links: map[string]string{"us-1": us.link, "ap-1": ap.link},
+		View:  failover.NewView(failover.Peer{ID: "eu-1", Region: "eu", Ready: true}, []failover.Peer{peer("us-1", "us"), peer("us-2", "us"), peer("ap-1", "ap")}),
+		Links: map[string]string{"us-1": us.link, "us-2": sibling.link, "ap-1": ap.link},
 	})
-	for deadline := time.Now().Add(patience); eu.roomIn("us") != 1000 || eu.roomIn("ap") != 1000; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); eu.roomIn("us") != 2000 || eu.roomIn("ap") != 1000; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the other regions are not heeded")
 		}
 	}
-	for range 5 {
+	for range 30 { // more than the budget of retries has
 		resp, body, err := eu.dial(t).send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx").answer("POST")
 		if err != nil || resp.StatusCode != 200 || resp.Header.Get("x-meshgw-region") != "ap" {
 			t.Fatalf("%v: %d %s %v\n%s", err, resp.StatusCode, body, resp.Header, eu.log)

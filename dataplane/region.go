@@ -217,8 +217,13 @@ func (w *way) pick(now time.Time, key uint64, tried []*failover.Endpoint) *endpo
 // request that finds no endpoint, or whose last try would go to an endpoint that has
 // just failed other requests too.
 func (d *division) elsewhere(now time.Time, key uint64, tried []*failover.Endpoint) *endpoint {
-	for i := 1; i < len(d.ways); i++ {
-		if !d.ways[i].open {
+	return d.besides(d.ways[0].region, now, key, tried)
+}
+
+// besides chooses in the first region that is open, even without a share, but for one.
+func (d *division) besides(region string, now time.Time, key uint64, tried []*failover.Endpoint) *endpoint {
+	for i := range d.ways {
+		if !d.ways[i].open || d.ways[i].region == region {
 			continue
 		}
 		if e := d.ways[i].pick(now, key, tried); e != nil {
@@ -234,8 +239,15 @@ func (d *division) hasElsewhere() bool {
 }
 
 // pickAgain chooses for a retry after f: of a few endpoints here the first that promises
-// to do better. Where none does, the last retry goes to another region, if one is open.
+// to do better. Where none does, the last retry goes to another region, if one is open;
+// and so does the first one, if the endpoints of the region that was tried are out of
+// reach of its gateway.
 func (s *Server) pickAgain(x *Exchange, f *failure) (*endpoint, error) {
+	if f.dark != "" {
+		if e := x.target.upstream.division.Load().besides(f.dark, time.Now(), x.key(), x.scratch.tried); e != nil {
+			return e, nil
+		}
+	}
 	first, err := s.pick(x)
 	if err != nil || !first.near {
 		return first, err
