@@ -155,11 +155,6 @@ func TestSlowClientsMakeRoomForNewOnes(t *testing.T) {
 	a, letGo := narrow(t)
 	busy := a.call(t, asking("/held"))
 	reading := a.call(t, asking("/large"))
-	for range 20 {
-		a.call(t, strings.TrimSuffix(asking("/"), "\r\n"))
-		a.call(t, asking("/large"))
-		a.call(t, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nx")
-	}
 	done := make(chan error, 1)
 	go func() { // slowly, and yet not as those
 		buf, total, pause := make([]byte, 1<<20), 0, time.Duration(0)
@@ -175,6 +170,11 @@ func TestSlowClientsMakeRoomForNewOnes(t *testing.T) {
 		}
 		done <- nil
 	}()
+	for range 20 {
+		a.call(t, strings.TrimSuffix(asking("/"), "\r\n"))
+		a.call(t, asking("/large"))
+		a.call(t, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nx")
+	}
 	_, waits := a.newcomers(t, 100)
 	t.Logf("100 clients among 60 slow ones: served after %v p50, %v at most", waits[50], waits[99])
 	if waits[99] > 20*time.Second { // 2 to 3 s as a rule: slow is who dawdles for one
