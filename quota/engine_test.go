@@ -269,6 +269,26 @@ func TestTheFirstRequestOfAKeyIsTold(t *testing.T) {
 	}
 }
 
+// A token comes to whoever asks next, whatever the share of that node.
+func TestWhoIsRefusedIsToldWhenTheMeshHasAnother(t *testing.T) {
+	l := rate("l", 5.0/60, 5)
+	m := newMesh(t, 5, l)
+	a := ask(l, "acme")
+	for i := range m.engines {
+		m.spend(i, a)
+	}
+	for i := range m.engines {
+		d := m.take(i, a)
+		if d.Verdict == quota.Wait {
+			m.run(time.Second)
+			d, _ = m.answer(i, d.Ticket)
+		}
+		if d.Verdict != quota.Deny || d.RetryAfter <= 0 || d.RetryAfter > 12*time.Second {
+			t.Errorf("node %d: %+v, want a refusal for 12 s at most", i, d)
+		}
+	}
+}
+
 func TestWhatIsLeftIsWithoutWhatWasTakenSince(t *testing.T) {
 	l := rate("l", 2.0/60, 3)
 	m := newMesh(t, 3, l)
