@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/meshgw/meshgw/api"
+	"github.com/meshgw/meshgw/dataplane/message"
 	"github.com/meshgw/meshgw/routetable"
 	"github.com/meshgw/meshgw/routetable/canonical"
 )
@@ -112,6 +113,9 @@ func requestOf(q api.ExplainRequest) (*routetable.Request, error) {
 	if err != nil {
 		return nil, bad(err)
 	}
+	if u.Scheme != "" && u.Scheme != "http" && u.Scheme != "https" {
+		return nil, bad(fmt.Errorf("%s: want a path, or a URL of http or https", q.URL))
+	}
 	fields := explained{header: map[string]string{}, query: u.Query()}
 	for _, line := range q.Headers {
 		name, value, ok := strings.Cut(line, ":")
@@ -126,6 +130,9 @@ func requestOf(q api.ExplainRequest) (*routetable.Request, error) {
 	}
 	if u.Scheme == "https" {
 		request.Listener = "https"
+	}
+	if !message.IsToken(request.Method) {
+		return nil, bad(fmt.Errorf("method %q is malformed", q.Method))
 	}
 	host := u.Host
 	if named := fields.header["Host"]; named != "" {

@@ -51,8 +51,10 @@ func TestTheMeshExplainsWhereNodesDifferAndWhoIsSilent(t *testing.T) {
 	if err != nil || other.Agree || other.Answers[1].Route != "another" {
 		t.Errorf("%+v, %v", other, err)
 	}
-	if _, err := (meshRoutes{a, nil}).ExplainMesh(t.Context(), api.ExplainRequest{URL: "/%zz"}); err == nil {
-		t.Error("a URL that is none was asked about")
+	for _, q := range []api.ExplainRequest{{URL: "/%zz"}, {URL: "ftp://x/"}, {URL: "/x", Method: "G T"}} {
+		if _, err := (meshRoutes{a, nil}).ExplainMesh(t.Context(), q); err == nil {
+			t.Errorf("%+v, which no client can ask, was asked about", q)
+		}
 	}
 }
 
