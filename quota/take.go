@@ -284,8 +284,10 @@ func (e *entry) describe(d *Decision, now time.Duration, cost int64, v *view) {
 	}
 	d.Reset = fromSeconds((l.Burst - float64(d.Remaining)) / l.Rate)
 	if d.Verdict == Deny {
-		// The share of this node says nothing of it: where tokens are asked for, they come
-		// from the home at the rate of the whole.
-		d.RetryAfter = max(e.denyUntil-now, fromSeconds(max(0, float64(cost)-e.have.tokens)/l.Rate))
+		rate := l.Rate // at which tokens come to whoever asks the home for one
+		if e.isLeased && !e.single {
+			rate = max(float64(e.rate), l.Rate/float64(v.known))
+		}
+		d.RetryAfter = max(e.denyUntil-now, fromSeconds(max(0, float64(cost)-e.have.tokens)/rate))
 	}
 }
