@@ -40,6 +40,7 @@ func (e *Engine) handOver(now time.Duration, last *view) {
 			continue
 		}
 		s := e.side(now, k)
+		s.acting = false // until now it was the home by right, and filled the pool as such
 		if missing := h.missing(now, &s); missing >= 1 {
 			all = append(all, legacy{to.id, handover{k, h.limit.id(), sequence(now), missing}})
 			if !e.leaving { // until it has left, some still ask it

@@ -145,3 +145,17 @@ func TestAKeyWhoseHomeCrashedStartsWithAnEmptyBucket(t *testing.T) {
 		t.Errorf("%d admitted of a limit that is used up", got)
 	}
 }
+
+// What has come back since the last request is handed over too.
+func TestWhatHasComeBackIsHandedOver(t *testing.T) {
+	l := rate("l", 1, 10)
+	a := ask(l, "acme")
+	m, home := without(t, a, l)
+	m.spend((home+1)%3, a)
+	m.run(4500 * ms)
+	m.join(home)
+	m.run(100 * ms)
+	if got := len(m.load(200*ms, only((home+1)%3, 1000), a)); got < 4 || got > 5 {
+		t.Errorf("%d admitted, want 4 or 5", got)
+	}
+}

@@ -34,7 +34,8 @@ const (
 	silentMost  = 30 * time.Second // so long a silent node's part is held back: membership may take 25 s to see half of a mesh vanish
 	doubtFor    = 10 * time.Second // between two nodes of one side that are seen to vanish
 	forgetParty = 60 * time.Second // a home forgets a node that long after it fell silent or gave back
-	keepIdle    = 5 * time.Second  // a key that nobody uses is forgotten that long after, or up to 10 s later
+	keepIdle    = 30 * time.Second // a key that nobody uses is forgotten that long after, or up to 10 s later,
+	keepHome    = 5 * time.Second  // and by its home so much sooner, if all of its burst is there
 	forgetKey   = 60 * time.Second // a node gives up telling a home that never answers
 
 	handoverAgain = 300 * time.Millisecond  // after the first, a handover is sent a second time,

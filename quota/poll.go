@@ -385,7 +385,7 @@ func (e *Engine) tidyHomes(now time.Duration, some int) {
 		if some--; some < 0 {
 			return
 		}
-		if now-h.seen > keepIdle {
+		if now-h.seen > keepHome {
 			s := e.side(now, k)
 			if _, ok := h.weight(now, &s); ok && h.pool.tokens >= h.full() {
 				delete(e.homes, k)
