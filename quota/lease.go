@@ -112,7 +112,11 @@ func (e *entry) fill(now time.Duration, v *view) {
 	case e.isLeased:
 		e.have.fill(now, float64(e.rate), float64(e.size))
 	default:
-		e.have.fill(now, l.Isolated*l.Rate/float64(v.known), max(unasked(l, v.known), 1))
+		size := unasked(l, v.known)
+		if v.held(now) < 1 || e.cut(now) {
+			size = max(size, 1) // of what trickles in, at least that much can be saved up
+		}
+		e.have.fill(now, l.Isolated*l.Rate/float64(v.known), size)
 	}
 }
 

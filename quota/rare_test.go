@@ -148,3 +148,24 @@ func TestKeysThatNobodyUsesAreForgotten(t *testing.T) {
 		t.Errorf("after three minutes %d and %d keys, %d and %d homes", a.Keys, b.Keys, a.Homes, b.Homes)
 	}
 }
+
+// While homes answer, a key of a small limit that has been idle has no more than what
+// its home has: not a token at each node besides.
+func TestAnIdleKeySavesUpNothingOfASmallLimit(t *testing.T) {
+	l := rate("l", 10.0/60, 1)
+	m := newMesh(t, 2, l)
+	a := ask(l, "acme")
+	for i := range m.engines {
+		m.load(200*ms, only(i, 20), a)
+	}
+	for range 3 {
+		m.run(29 * time.Second) // just not forgotten
+		admitted := 0
+		for i := range m.engines {
+			admitted += len(m.load(200*ms, only(i, 20), a))
+		}
+		if admitted != 1 {
+			t.Errorf("%d admitted of a burst of 1", admitted)
+		}
+	}
+}
