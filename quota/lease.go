@@ -180,7 +180,7 @@ func (e *entry) rare(now time.Duration, v *view) bool {
 // negligible reports whether cost is too little to tell the home of: as much has come
 // back to this node's part of the limit long before the home could use the news.
 func (e *entry) negligible(now time.Duration, cost int64, v *view) bool {
-	back := untold * e.limit.Rate / float64(v.known) * (now - e.seen).Seconds()
+	back := negligible * e.limit.Rate / float64(v.known) * (now - e.seen).Seconds()
 	return float64(cost) <= back && !e.limit.durable() && e.settled() && e.ample(v)
 }
 

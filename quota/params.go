@@ -18,7 +18,7 @@ const (
 	unleased     = 0.05  // of the rate, when there is not: left in the pool for those who wake up
 	coldBurst    = 1.0   // of the burst: what all nodes together may admit unasked
 	fewUnasked   = 8.0   // tokens: a node that has no more for itself asks at every first request
-	untold       = 0.01  // of its part of the rate: a node may use so much of a key that it rarely uses, and not tell
+	negligible   = 0.01  // of its part of the rate: a node may use so much of a key that it rarely uses, and not tell
 	slowRefill   = 10.0  // seconds from empty to full: beyond, a burst is not guessed at
 	poolShares   = 2.0   // a report gets so many fair shares of the pool, but
 	poolMost     = 0.75  // never more of it than this
